@@ -1,0 +1,1 @@
+//! A scripted OpenAI: one pure state machine, two HTTP fronts.

@@ -1,0 +1,1 @@
+//! Pure discrete-event simulation of the fleet.
