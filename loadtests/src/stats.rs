@@ -1,0 +1,139 @@
+//! The few statistics that the lab states: means with their standard errors, and least squares.
+
+use serde::{Deserialize, Serialize};
+
+/// A mean and how sure of it one may be.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mean {
+    /// The mean.
+    pub value: f64,
+    /// Its standard error: the standard deviation over the square root of `n`; 0 for one sample.
+    pub std_err: f64,
+    /// How many samples.
+    pub n: usize,
+}
+
+/// Mean and standard error of independent samples; `None` when there are none.
+pub fn mean(samples: &[f64]) -> Option<Mean> {
+    let n = samples.len();
+    if n == 0 {
+        return None;
+    }
+    let count = count_as_f64(n);
+    let value = samples.iter().sum::<f64>() / count;
+    let std_err = if n < 2 {
+        0.0
+    } else {
+        let squares: f64 = samples.iter().map(|sample| (sample - value).powi(2)).sum();
+        (squares / (count - 1.0) / count).sqrt()
+    };
+    Some(Mean { value, std_err, n })
+}
+
+/// A straight line fitted by ordinary least squares.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Line {
+    /// Value at x = 0.
+    pub intercept: Mean,
+    /// Growth per unit of x.
+    pub slope: Mean,
+}
+
+/// Fits a line through `(x, y)` points; `None` with fewer than three points or a single x.
+///
+/// Standard errors are the textbook ones (Draper and Smith, Applied Regression Analysis, ch. 1).
+pub fn fit_line(points: &[(f64, f64)]) -> Option<Line> {
+    let n = points.len();
+    if n < 3 {
+        return None;
+    }
+    let count = count_as_f64(n);
+    let x_mean = points.iter().map(|(x, _)| x).sum::<f64>() / count;
+    let y_mean = points.iter().map(|(_, y)| y).sum::<f64>() / count;
+    let sxx: f64 = points.iter().map(|(x, _)| (x - x_mean).powi(2)).sum();
+    if sxx <= f64::EPSILON {
+        return None;
+    }
+    let sxy: f64 = points.iter().map(|(x, y)| (x - x_mean) * (y - y_mean)).sum();
+    let slope = sxy / sxx;
+    let intercept = y_mean - slope * x_mean;
+    let residuals: f64 = points.iter().map(|(x, y)| (y - intercept - slope * x).powi(2)).sum();
+    let variance = residuals / (count - 2.0);
+    Some(Line {
+        intercept: Mean {
+            value: intercept,
+            std_err: (variance * (1.0 / count + x_mean * x_mean / sxx)).sqrt(),
+            n,
+        },
+        slope: Mean { value: slope, std_err: (variance / sxx).sqrt(), n },
+    })
+}
+
+/// The value at `x` of a curve given by points in ascending order, linear in between and flat outside.
+///
+/// `None` when there are no points.
+pub fn interpolate(points: &[(f64, f64)], x: f64) -> Option<f64> {
+    let first = points.first()?;
+    let after = points.partition_point(|(at, _)| *at <= x);
+    if after == 0 {
+        return Some(first.1);
+    }
+    let (x0, y0) = points[after - 1];
+    let Some(&(x1, y1)) = points.get(after) else {
+        return Some(y0);
+    };
+    Some(y0 + (y1 - y0) * (x - x0) / (x1 - x0))
+}
+
+/// A count as a float; exact up to 2^53, which no count here nears.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+pub fn count_as_f64(count: usize) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn mean_of_nothing_is_none() {
+        assert_eq!(mean(&[]), None);
+    }
+
+    #[test]
+    fn standard_error_matches_the_definition() {
+        let got = mean(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]).expect("eight samples");
+        assert!((got.value - 5.0).abs() < 1e-12);
+        // Sample variance 32/7, over n = 8.
+        assert!((got.std_err - (32.0_f64 / 7.0 / 8.0).sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn interpolation_is_flat_outside_and_linear_inside() {
+        let points = [(1.0, 10.0), (3.0, 30.0)];
+        let at = |x| interpolate(&points, x).expect("two points");
+        assert!((at(0.0) - 10.0).abs() < 1e-12);
+        assert!((at(2.0) - 20.0).abs() < 1e-12);
+        assert!((at(9.0) - 30.0).abs() < 1e-12);
+        assert_eq!(interpolate(&[], 1.0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn exact_lines_are_found_exactly(a in -1e3..1e3_f64, b in -1e3..1e3_f64, n in 3_usize..20) {
+            let points: Vec<_> = (0..n).map(|i| (count_as_f64(i), a + b * count_as_f64(i))).collect();
+            let line = fit_line(&points).expect("three points or more");
+            prop_assert!((line.intercept.value - a).abs() < 1e-6);
+            prop_assert!((line.slope.value - b).abs() < 1e-6);
+            prop_assert!(line.slope.std_err < 1e-6);
+        }
+
+        #[test]
+        fn a_single_x_has_no_slope(x in -1e3..1e3_f64, ys in prop::collection::vec(-1e3..1e3_f64, 3..9)) {
+            let points: Vec<_> = ys.into_iter().map(|y| (x, y)).collect();
+            prop_assert_eq!(fit_line(&points), None);
+        }
+    }
+}
