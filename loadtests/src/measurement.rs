@@ -125,8 +125,6 @@ pub struct Cell {
     pub memory_mean_kib: u64,
     /// Greatest resident memory seen, in KiB.
     pub memory_max_kib: u64,
-    /// Generations in flight (running and queued), mean over the window.
-    pub in_flight_mean: f64,
     /// Time that Postgres spent executing for one generation, in milliseconds.
     pub db_ms_per_generation: f64,
     /// Transactions that Postgres committed for one generation.

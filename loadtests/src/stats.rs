@@ -92,6 +92,12 @@ pub fn count_as_f64(count: usize) -> f64 {
     count as f64
 }
 
+/// The same for counters of 64 bits.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+pub fn count_u64_as_f64(count: u64) -> f64 {
+    count as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,299 @@
+//! The backend as its own release binary, under the vCPU and memory of the cell that measures it.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use harness::poll::{self, Progress};
+use harness::{ContainerProcess, ContainerSpec, ProcessGuard, Provider, Stack};
+
+use crate::cgroup::{Cgroup, CpuMeter};
+use crate::measurement::VcpuLimit;
+
+/// How long the backend may take until it listens: a quarter of a vCPU starts it slowly.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it may take to end after SIGTERM before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the backend could not be built or started.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// cargo is not there, or the build failed.
+    #[error("build the backend ({command}): {detail}")]
+    Build {
+        /// The command that was run.
+        command: String,
+        /// What happened.
+        detail: String,
+    },
+    /// The binary that was asked for does not exist.
+    #[error("find the backend binary {path}: build it with `cargo build --release -p backend`")]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The process could not be started.
+    #[error("start {path}: {detail}")]
+    Spawn {
+        /// The binary.
+        path: PathBuf,
+        /// What the system said.
+        detail: String,
+    },
+    /// It started, but never said where it listens.
+    #[error("get the backend to listen within {START_TIMEOUT:?}; the end of its log {log}:\n{tail}")]
+    NotListening {
+        /// Its log file.
+        log: PathBuf,
+        /// The last lines in it.
+        tail: String,
+    },
+}
+
+/// What a backend is started with.
+#[derive(Debug)]
+pub struct BackendSpec<'a> {
+    /// The release binary.
+    pub binary: &'a Path,
+    /// vCPU it gets.
+    pub vcpu: f64,
+    /// Memory it gets, in MiB.
+    pub memory_mib: u64,
+    /// Its whole configuration.
+    pub environment: Vec<(String, String)>,
+    /// Name of the run's files and groups; unique within the stack.
+    pub name: String,
+}
+
+enum Running {
+    Container(ContainerProcess),
+    Native { child: tokio::process::Child, _guard: ProcessGuard, cgroup: Option<OwnCgroup> },
+}
+
+struct OwnCgroup {
+    _group: Cgroup,
+    // Should this process be killed, the reaper removes the group's directories.
+    _guards: Vec<harness::DirectoryGuard>,
+}
+
+/// A running backend.
+#[expect(missing_debug_implementations, reason = "child processes say nothing worth printing")]
+pub struct BackendProcess {
+    running: Running,
+    pid: u32,
+    base_url: String,
+    limit: VcpuLimit,
+}
+
+impl BackendProcess {
+    /// Starts the backend and waits until it listens.
+    ///
+    /// # Errors
+    /// When the process cannot be started or never listens.
+    pub async fn start(stack: &Stack, spec: &BackendSpec<'_>) -> Result<Self, BackendError> {
+        let log = stack.run_dir().join(format!("{}.log", spec.name));
+        let spawn_error = |detail: String| BackendError::Spawn { path: spec.binary.to_owned(), detail };
+        let (running, pid, limit) = match stack.provider() {
+            Provider::Docker => {
+                let container = stack
+                    .run_in_container(ContainerSpec {
+                        program: spec.binary.to_owned(),
+                        arguments: vec!["serve".to_owned()],
+                        environment: spec.environment.clone(),
+                        cpus: Some(spec.vcpu),
+                        memory_mib: Some(spec.memory_mib),
+                        log_file: log.clone(),
+                    })
+                    .await
+                    .map_err(|error| spawn_error(chain(&error)))?;
+                let pid = container.host_pid();
+                (Running::Container(container), pid, VcpuLimit::Container)
+            }
+            Provider::Native => start_native(stack, spec, &log).map_err(|error| spawn_error(error.to_string()))?,
+        };
+        let mut backend = Self { running, pid, base_url: String::new(), limit };
+        backend.base_url = backend.wait_until_listening(&log).await?;
+        Ok(backend)
+    }
+
+    /// Where the backend listens, as `http://127.0.0.1:PORT`.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// Its process id on this machine.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// What enforces its vCPU.
+    pub fn limit(&self) -> VcpuLimit {
+        self.limit
+    }
+
+    /// A meter of its CPU time, children included.
+    pub fn cpu_meter(&self) -> CpuMeter {
+        CpuMeter::new(self.pid, self.limit != VcpuLimit::Modelled)
+    }
+
+    /// Ends the backend: SIGTERM, and SIGKILL when it does not obey.
+    pub async fn stop(self) {
+        match self.running {
+            Running::Container(container) => container.stop().await,
+            Running::Native { mut child, cgroup, _guard } => {
+                // The group's directories go after its last process, so it is dropped last.
+                terminate(self.pid).await;
+                if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
+                    let _ = child.kill().await;
+                }
+                drop(cgroup);
+            }
+        }
+    }
+
+    async fn wait_until_listening(&mut self, log: &Path) -> Result<String, BackendError> {
+        let listening = poll::until("the backend to listen", START_TIMEOUT, || {
+            let text = std::fs::read_to_string(log).unwrap_or_default();
+            let progress = match listening_address(&text) {
+                Some(address) => Progress::Ready(address),
+                None if self.has_ended() => Progress::Failed("it has ended".to_owned()),
+                None => Progress::NotYet("no address in its log".to_owned()),
+            };
+            std::future::ready(progress)
+        })
+        .await;
+        listening.map(|address| format!("http://{address}")).map_err(|_| {
+            let text = std::fs::read_to_string(log).unwrap_or_default();
+            let lines: Vec<_> = text.lines().rev().take(8).collect();
+            let tail = lines.into_iter().rev().collect::<Vec<_>>().join("\n");
+            BackendError::NotListening { log: log.to_owned(), tail }
+        })
+    }
+
+    fn has_ended(&mut self) -> bool {
+        match &mut self.running {
+            Running::Container(_) => false,
+            Running::Native { child, .. } => matches!(child.try_wait(), Ok(Some(_))),
+        }
+    }
+}
+
+fn start_native(
+    stack: &Stack,
+    spec: &BackendSpec<'_>,
+    log: &Path,
+) -> std::io::Result<(Running, u32, VcpuLimit)> {
+    let output = std::fs::File::create(log)?;
+    let child = tokio::process::Command::new(spec.binary)
+        .arg("serve")
+        .env_clear()
+        .envs(spec.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        // A Ctrl-C in the terminal goes to this program, which then ends the backend itself.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    let pid = child.id().ok_or_else(|| std::io::Error::other("the process ended at once"))?;
+    let guard = stack.guard_process(pid);
+    let cgroup = limit(stack, spec, pid);
+    let limit = if cgroup.is_some() { VcpuLimit::Cgroup } else { VcpuLimit::Modelled };
+    Ok((Running::Native { child, _guard: guard, cgroup }, pid, limit))
+}
+
+/// A group with the cell's quota around `pid`; `None` where this user may not make one.
+fn limit(stack: &Stack, spec: &BackendSpec<'_>, pid: u32) -> Option<OwnCgroup> {
+    let name = format!("h2o-allegiant-{}-{}", stack.id(), spec.name);
+    let group = Cgroup::create(&name, spec.vcpu, spec.memory_mib)
+        .inspect_err(|error| tracing::debug!(%error, "no control group"))
+        .ok()?;
+    let guards =
+        group.directories().iter().map(|directory| stack.guard_directory(directory.clone())).collect();
+    group
+        .add(pid)
+        .inspect_err(|error| tracing::debug!(%error, "control group refused the process"))
+        .ok()?;
+    Some(OwnCgroup { _group: group, _guards: guards })
+}
+
+/// The address in the backend's line `{"message":"listening","address":"127.0.0.1:PORT"}`.
+fn listening_address(log: &str) -> Option<String> {
+    log.lines().filter(|line| line.contains("\"listening\"")).find_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        let fields = line.get("fields").unwrap_or(&line);
+        (fields.get("message")?.as_str()? == "listening")
+            .then(|| fields.get("address")?.as_str().map(str::to_owned))?
+    })
+}
+
+/// Sends SIGTERM through the `kill` command: the standard library can only kill.
+async fn terminate(pid: u32) {
+    let _ = tokio::process::Command::new("kill")
+        .args(["-TERM", &pid.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .await;
+}
+
+/// An error with everything that caused it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Builds the backend's release binary with the cargo that runs this program and returns its path.
+///
+/// # Errors
+/// When cargo cannot be run or the build fails; cargo's own messages go to the terminal.
+pub async fn build(workspace: &Path) -> Result<PathBuf, BackendError> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let command = "cargo build --release -p backend".to_owned();
+    let output = tokio::process::Command::new(&cargo)
+        .args(["build", "--release", "--package", "backend", "--message-format", "json-render-diagnostics"])
+        .current_dir(workspace)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .await
+        .map_err(|error| BackendError::Build { command: command.clone(), detail: error.to_string() })?;
+    if !output.status.success() {
+        let detail = format!("cargo ended with {}; its messages are above", output.status);
+        return Err(BackendError::Build { command, detail });
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "allegiant-backend")
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .ok_or_else(|| BackendError::Build {
+            command,
+            detail: "cargo named no executable".to_owned(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_is_found_among_other_lines() {
+        let log = concat!(
+            "{\"level\":\"INFO\",\"fields\":{\"message\":\"migrated\"}}\n",
+            "no json\n",
+            "{\"level\":\"INFO\",\"fields\":{\"message\":\"listening\",\"address\":\"127.0.0.1:4711\"}}\n",
+        );
+        assert_eq!(listening_address(log), Some("127.0.0.1:4711".to_owned()));
+        let flat = "{\"message\":\"listening\",\"address\":\"127.0.0.1:4712\"}";
+        assert_eq!(listening_address(flat), Some("127.0.0.1:4712".to_owned()));
+        assert_eq!(listening_address("{\"message\":\"starting\"}"), None);
+    }
+}
