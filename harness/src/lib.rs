@@ -1,3 +1,26 @@
 //! Starts Postgres, Redis, S3 and a scripted OpenAI for tests and for development.
+//!
+//! [`Stack`] is the entry: it starts the three services with one of two providers and hands out
+//! [`Sandbox`]es. Whatever a run starts is registered in its run directory, and a small guardian
+//! process removes all of it when the owner ends, however it ends.
 
+mod binaries;
+mod cleanup;
 pub mod openai;
+pub mod poll;
+mod postgres;
+mod process;
+mod provider;
+mod redis;
+mod run_directory;
+mod s3;
+mod sandbox;
+mod stack;
+mod template;
+
+pub use cleanup::{CleanupError, Removed, sweep};
+pub use provider::{Provider, ProviderChoice, ProviderError};
+pub use run_directory::{DirectoryGuard, ProcessGuard};
+pub use sandbox::{Sandbox, SandboxError};
+pub use stack::{Stack, StackError};
+pub use template::Template;

@@ -1,0 +1,133 @@
+//! Leaving nothing behind: the guardian that outlives its owner, and the sweep of dead runs.
+//!
+//! Both run the same script, `cleanup.sh`. The guardian waits until the pipe from its owner ends,
+//! which the kernel does on every kind of death; the sweep gives it an empty input.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use crate::run_directory::{self, RunDirectory};
+
+const SCRIPT: &str = include_str!("cleanup.sh");
+
+/// Why cleaning up failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CleanupError {
+    /// The folder of the runs cannot be read or created.
+    #[error("read the folder of the runs")]
+    RunFolder(#[source] io::Error),
+    /// `sh` cannot be started.
+    #[error("start the clean-up script with sh")]
+    Shell(#[source] io::Error),
+    /// The script could not remove everything.
+    #[error("remove what run {id} left: {} is still there", path.display())]
+    Remains {
+        /// The run's id.
+        id: String,
+        /// Its folder.
+        path: PathBuf,
+    },
+}
+
+/// A run that was swept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// The run's id.
+    pub id: String,
+    /// The folder that was removed.
+    pub path: PathBuf,
+}
+
+/// Removes the processes, containers and folders of all runs whose owner is dead.
+///
+/// Safe while other harnesses start, run and sweep. Blocks for as long as servers need to end
+/// (at most some seconds).
+///
+/// # Errors
+/// When the folder of the runs cannot be read, `sh` is missing, or something cannot be removed.
+pub fn sweep() -> Result<Vec<Removed>, CleanupError> {
+    let mut removed = Vec::new();
+    let mut remains = None;
+    for dead in run_directory::dead_runs().map_err(CleanupError::RunFolder)? {
+        let status = script(&dead.path, &dead.id)
+            .stdin(Stdio::null())
+            .status()
+            .map_err(CleanupError::Shell)?;
+        if status.success() {
+            removed.push(Removed {
+                id: dead.id.clone(),
+                path: dead.path.clone(),
+            });
+        } else {
+            remains = Some(CleanupError::Remains {
+                id: dead.id.clone(),
+                path: dead.path.clone(),
+            });
+        }
+    }
+    remains.map_or(Ok(removed), Err)
+}
+
+/// The child process that cleans up when this process ends.
+#[derive(Debug)]
+pub(crate) struct Guardian {
+    child: Child,
+    /// Nobody ever writes: its end is the message. The standard library opens pipes close-on-exec,
+    /// so no other child inherits it and keeps the guardian waiting.
+    alive: Option<ChildStdin>,
+    run: PathBuf,
+    id: String,
+}
+
+impl Guardian {
+    pub(crate) fn start(run: &RunDirectory) -> Result<Guardian, CleanupError> {
+        let mut child = script(run.path(), run.id())
+            .stdin(Stdio::piped())
+            .spawn()
+            .map_err(CleanupError::Shell)?;
+        let alive = child.stdin.take();
+        Ok(Guardian {
+            child,
+            alive,
+            run: run.path().to_owned(),
+            id: run.id().to_owned(),
+        })
+    }
+
+    /// Orders the clean-up and waits until it is done.
+    pub(crate) fn finish(mut self) -> Result<(), CleanupError> {
+        drop(self.alive.take());
+        let status = self.child.wait().map_err(CleanupError::Shell)?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(CleanupError::Remains {
+                id: self.id.clone(),
+                path: self.run.clone(),
+            })
+        }
+    }
+}
+
+fn script(run: &Path, id: &str) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", SCRIPT, "h2o-allegiant-harness-cleanup"])
+        .arg(run)
+        .arg(id)
+        // Its own group: the terminal's Ctrl-C is not for it. No inherited output: a pipe of the
+        // owner's would never end while the guardian holds it.
+        .process_group(0)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+impl Drop for Guardian {
+    /// Orders the clean-up without waiting for it.
+    fn drop(&mut self) {
+        drop(self.alive.take());
+    }
+}

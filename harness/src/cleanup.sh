@@ -1,0 +1,95 @@
+# Removes everything one run has started. Arguments: the run's folder, the run's id.
+# Standard input is a pipe whose other end only the owner holds: it ends when the owner is gone,
+# in whichever way. A sweep of a dead run gives no input at all. POSIX sh, no bashism.
+trap '' INT TERM HUP QUIT PIPE
+run=$1
+id=$2
+cd / || exit 1
+while read -r _; do :; done
+
+# Prints state and start time of a process; nothing when it is gone.
+describe() {
+    if [ -r "/proc/$1/stat" ]; then
+        stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+        # The name in parentheses may hold blanks: cut behind the last one.
+        set -- ${stat##*) }
+        [ $# -ge 20 ] || return 1
+        echo "$1 ${20} $3"
+    elif [ -d /proc/self ]; then
+        return 1
+    else
+        state=$(ps -o state= -p "$1" 2>/dev/null) && echo "$state - -"
+    fi
+}
+
+# Is the process of this pid still the one that was registered, and not a zombie?
+lives() {
+    found=$(describe "$1") || return 1
+    set -- "$1" "$2" $found
+    case $3 in Z* | X* | '') return 1 ;; esac
+    [ "$2" = - ] || [ "$4" = - ] || [ "$2" = "$4" ]
+}
+
+signal_all() {
+    [ -r "$run/pids" ] || return 0
+    while read -r pid start first; do
+        [ -n "$pid" ] || continue
+        lives "$pid" "$start" || continue
+        if [ "$1" = first ]; then
+            kill -s "$first" "$pid" 2>/dev/null
+        else
+            # A process that leads its own group takes the group along.
+            found=$(describe "$pid")
+            [ "${found##* }" = "$pid" ] && kill -s KILL -- "-$pid" 2>/dev/null
+            kill -s KILL "$pid" 2>/dev/null
+        fi
+    done <"$run/pids"
+}
+
+any_lives() {
+    [ -r "$run/pids" ] || return 1
+    while read -r pid start first; do
+        [ -n "$pid" ] && lives "$pid" "$start" && return 0
+    done <"$run/pids"
+    return 1
+}
+
+# Waits at most $1 tenths of a second for all processes to end.
+wait_for_end() {
+    left=$1
+    while any_lives; do
+        [ "$left" -gt 0 ] || return 1
+        left=$((left - 1))
+        sleep 0.1 2>/dev/null || { sleep 1; left=$((left - 9)); }
+    done
+}
+
+remove_containers() {
+    [ -e "$run/containers" ] && command -v docker >/dev/null 2>&1 || return 0
+    containers=$(docker ps -aq --filter "label=org.h2o-allegiant.harness.run=$id" 2>/dev/null)
+    [ -z "$containers" ] || docker rm -f -v $containers >/dev/null 2>&1
+}
+
+signal_all first
+remove_containers
+wait_for_end 50 || { signal_all kill; wait_for_end 20; }
+
+# What was started but never registered carries the run's id in its environment.
+for pid in $(grep -lsaF "HARNESS_RUN_ID=$id" /proc/[0-9]*/environ 2>/dev/null | cut -d / -f 3); do
+    kill -s KILL "$pid" 2>/dev/null
+done
+
+if [ -r "$run/directories" ]; then
+    while read -r directory; do
+        [ -z "$directory" ] || rmdir "$directory" 2>/dev/null
+    done <"$run/directories"
+fi
+# The engine may have been creating one more container when the owner died.
+remove_containers
+# A dying server may still write: try until the folder is gone.
+for attempt in 1 2 3 4 5; do
+    rm -rf "$run" 2>/dev/null
+    [ -e "$run" ] || exit 0
+    sleep 1
+done
+exit 1

@@ -1,0 +1,262 @@
+//! The native provider: server processes on ephemeral loopback ports, S3 in this process.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::binaries::{self, BinaryError, Found};
+use crate::poll::{self, PollError, Progress};
+use crate::postgres::{self, PostgresAddress};
+use crate::process::{self, Account, ServerCommand, ServerProcess};
+use crate::provider::{Backing, Started};
+use crate::redis;
+use crate::run_directory::{self, FirstSignal, RunDirectory};
+use crate::s3::InProcessS3;
+use crate::stack::{StackError, blocking, step};
+
+/// How often a server may find its port taken by somebody else.
+const PORT_ATTEMPTS: u32 = 5;
+/// A server that has not answered by then never will.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a native server did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NativeError {
+    /// A program is missing.
+    #[error(transparent)]
+    Binary(#[from] BinaryError),
+    /// Files, ports or processes.
+    #[error("prepare {0}")]
+    Prepare(&'static str, #[source] io::Error),
+    /// `initdb` failed.
+    #[error("initialise the data folder of Postgres: {0}")]
+    Initdb(String),
+    /// The server does not answer.
+    #[error("start {program}: its log ends with: {log}")]
+    NoAnswer {
+        /// The program.
+        program: &'static str,
+        /// The last lines of its log.
+        log: String,
+        /// What was waited for.
+        #[source]
+        source: PollError,
+    },
+    /// Several ports in a row were taken.
+    #[error("start {program}: {PORT_ATTEMPTS} free ports in a row were taken by somebody else")]
+    Ports {
+        /// The program.
+        program: &'static str,
+    },
+}
+
+/// Starts the three services at once.
+pub(crate) async fn start(run: &Arc<RunDirectory>) -> Result<Started, StackError> {
+    let account = Account::for_servers()
+        .map_err(|error| NativeError::Prepare("an account for the servers", error));
+    let account = step(
+        "choose an account for the servers",
+        Duration::from_secs(5),
+        async { account },
+    )
+    .await?;
+    let (postgres, redis, s3) = tokio::try_join!(
+        step(
+            "start Postgres",
+            Duration::from_secs(240),
+            start_postgres(run, account)
+        ),
+        step(
+            "start Redis",
+            Duration::from_secs(240),
+            start_redis(run, account)
+        ),
+        step("start S3", Duration::from_secs(20), async {
+            let folder = run.path().join("s3");
+            run_directory::create_traversable(&folder).map_err(crate::s3::S3StartError::Bind)?;
+            let secret = uuid::Uuid::new_v4().simple().to_string();
+            InProcessS3::start(&folder, "harness".to_owned(), secret).await
+        }),
+    )?;
+    Ok(Started {
+        postgres: postgres.1,
+        redis_port: redis.1,
+        s3: s3.access().clone(),
+        s3_name: "s3s-fs 0.14.1 (in process)".to_owned(),
+        backing: Backing::Native {
+            _postgres: postgres.0,
+            _redis: redis.0,
+            _s3: s3,
+        },
+    })
+}
+
+async fn start_postgres(
+    run: &Arc<RunDirectory>,
+    account: Option<Account>,
+) -> Result<(ServerProcess, PostgresAddress), NativeError> {
+    let data = run.path().join("postgres");
+    let found = {
+        let data = data.clone();
+        blocking(move || {
+            let found = binaries::postgres(account, true)?;
+            process::create_private(&data, account)
+                .map_err(|error| NativeError::Prepare("the data folder of Postgres", error))?;
+            initdb(&found, &data, account)?;
+            Ok::<Found, NativeError>(found)
+        })
+        .await?
+    };
+    for _ in 0..PORT_ATTEMPTS {
+        let port = process::free_port()
+            .map_err(|error| NativeError::Prepare("a port for Postgres", error))?;
+        let mut arguments = vec!["-D".into(), data.clone().into_os_string()];
+        let own = [
+            format!("port={port}"),
+            "listen_addresses=127.0.0.1".to_owned(),
+            // No socket file: the run's folder may have a longer path than a socket can have.
+            "unix_socket_directories=".to_owned(),
+            "dynamic_shared_memory_type=mmap".to_owned(),
+        ];
+        for setting in postgres::SETTINGS.map(str::to_owned).into_iter().chain(own) {
+            arguments.extend(["-c".into(), setting.into()]);
+        }
+        let server = ServerProcess::start(
+            run,
+            ServerCommand {
+                name: "postgres",
+                program: &found.program,
+                arguments,
+                folder: &data,
+                account,
+                first_signal: FirstSignal::Int,
+            },
+        )
+        .map_err(|error| NativeError::Prepare("the Postgres process", error))?;
+        let address = PostgresAddress {
+            port,
+            password: None,
+        };
+        let answered = poll::until("Postgres to answer", ANSWER_TIMEOUT, || async {
+            if let Some(status) = server.exit() {
+                return Progress::Failed(format!("it ended with {status}"));
+            }
+            match postgres::data_directory(&address).await {
+                Ok(folder) if Path::new(&folder) == data => Progress::Ready(()),
+                Ok(folder) => {
+                    Progress::NotYet(format!("another server, on {folder}, has the port"))
+                }
+                Err(error) => Progress::NotYet(error.to_string()),
+            }
+        })
+        .await;
+        match answered {
+            Ok(()) => return Ok((server, address)),
+            Err(source) => {
+                let log = server.log_tail();
+                if !log.contains("could not bind") {
+                    return Err(NativeError::NoAnswer {
+                        program: "Postgres",
+                        log,
+                        source,
+                    });
+                }
+            }
+        }
+    }
+    Err(NativeError::Ports {
+        program: "Postgres",
+    })
+}
+
+fn initdb(found: &Found, data: &Path, account: Option<Account>) -> Result<(), NativeError> {
+    let mut command = Command::new(found.program.with_file_name("initdb"));
+    command
+        .args([
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+            "-U",
+            postgres::USER,
+        ])
+        .arg("-D")
+        .arg(data)
+        .current_dir(data)
+        .process_group(0)
+        .stdin(Stdio::null());
+    Account::apply(account, &mut command);
+    let output = command
+        .output()
+        .map_err(|error| NativeError::Prepare("the data folder of Postgres with initdb", error))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        let text = String::from_utf8_lossy(&output.stderr);
+        Err(NativeError::Initdb(text.trim().replace('\n', " | ")))
+    }
+}
+
+async fn start_redis(
+    run: &Arc<RunDirectory>,
+    account: Option<Account>,
+) -> Result<(ServerProcess, u16), NativeError> {
+    let data = run.path().join("redis");
+    let found = {
+        let data = data.clone();
+        blocking(move || {
+            process::create_private(&data, account)
+                .map_err(|error| NativeError::Prepare("the data folder of Redis", error))?;
+            Ok::<Found, NativeError>(binaries::redis(account, true)?)
+        })
+        .await?
+    };
+    for _ in 0..PORT_ATTEMPTS {
+        let port = process::free_port()
+            .map_err(|error| NativeError::Prepare("a port for Redis", error))?;
+        let mut arguments = redis::ARGUMENTS.map(Into::into).to_vec();
+        arguments.extend(["--bind", "127.0.0.1", "--port"].map(Into::into));
+        arguments.extend([port.to_string().into(), "--dir".into(), data.clone().into()]);
+        let server = ServerProcess::start(
+            run,
+            ServerCommand {
+                name: "redis",
+                program: &found.program,
+                arguments,
+                folder: &data,
+                account,
+                first_signal: FirstSignal::Term,
+            },
+        )
+        .map_err(|error| NativeError::Prepare("the Redis process", error))?;
+        let own_pid = server.pid().to_string();
+        let answered = poll::until("Redis to answer", ANSWER_TIMEOUT, || async {
+            if let Some(status) = server.exit() {
+                return Progress::Failed(format!("it ended with {status}"));
+            }
+            match redis::info(port, "process_id").await {
+                Ok(pid) if pid == own_pid => Progress::Ready(()),
+                Ok(pid) => Progress::NotYet(format!("another server, process {pid}, has the port")),
+                Err(error) => Progress::NotYet(error.to_string()),
+            }
+        })
+        .await;
+        match answered {
+            Ok(()) => return Ok((server, port)),
+            Err(source) => {
+                let log = server.log_tail();
+                if !log.contains("Address already in use") {
+                    return Err(NativeError::NoAnswer {
+                        program: "Redis",
+                        log,
+                        source,
+                    });
+                }
+            }
+        }
+    }
+    Err(NativeError::Ports { program: "Redis" })
+}

@@ -1,0 +1,4 @@
+//! The harness against real servers, with whichever provider `HARNESS_PROVIDER` names.
+
+mod lifetime;
+mod sandboxes;
