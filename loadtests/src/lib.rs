@@ -1,1 +1,27 @@
-//! loadtests
+//! Measures the backend, calibrates the simulator, judges a sizing.
+
+pub mod backend_process;
+pub mod calibrate;
+pub mod cgroup;
+pub mod command_line;
+pub mod exit_code;
+pub mod gate;
+pub mod hardware;
+pub mod judgement;
+pub mod measurement;
+pub mod pipeline;
+pub mod progress;
+pub mod reduce;
+pub mod report;
+pub mod requirements;
+pub mod run;
+pub mod sampler;
+pub mod scenarios;
+pub mod source_document;
+pub mod stats;
+pub mod terraform;
+
+/// `1 worker`, `2 workers`.
+pub fn plural(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}

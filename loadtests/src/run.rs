@@ -84,6 +84,7 @@ pub struct Runner<'a> {
     pub binary: &'a Path,
     /// The load.
     pub load: Load,
+    generations_min: usize,
     template: Template,
     document: Vec<u8>,
 }
@@ -93,7 +94,12 @@ impl<'a> Runner<'a> {
     ///
     /// # Errors
     /// When the document to upload cannot be made or the binary cannot be read.
-    pub fn new(stack: &'a Stack, binary: &'a Path, load: Load) -> Result<Self, RunError> {
+    pub fn new(
+        stack: &'a Stack,
+        binary: &'a Path,
+        load: Load,
+        generations_min: Option<u32>,
+    ) -> Result<Self, RunError> {
         if !binary.is_file() {
             return Err(BackendError::Missing { path: binary.to_owned() }.into());
         }
@@ -101,6 +107,7 @@ impl<'a> Runner<'a> {
             stack,
             binary,
             load,
+            generations_min: generations_min.and_then(|n| usize::try_from(n).ok()).unwrap_or(0),
             template: Template::from_command("backend", binary, &["migrate"]),
             document: source_document(DOCUMENT_PAGES)?,
         })
@@ -252,9 +259,10 @@ impl<'a> Runner<'a> {
         // One generation to fill the workers, one in which the first ones end, then the cycles.
         let wanted = cycle.mul_f64(1.25 + self.load.cycles);
         // A CPU-bound cell takes longer by its own nature; this bounds it.
-        let patience = wanted * 4 + Duration::from_secs(10);
         let workers = usize::try_from(workers).unwrap_or(usize::MAX);
-        let needed = workers.saturating_add((workers / 2).max(2));
+        let rounds = u32::try_from(self.generations_min / workers).unwrap_or(u32::MAX);
+        let patience = (wanted + cycle.saturating_mul(rounds)) * 4 + Duration::from_secs(10);
+        let needed = workers.saturating_add((workers / 2).max(2)).max(self.generations_min);
         let began = tokio::time::Instant::now();
         let mut ticks = tokio::time::interval(Duration::from_millis(50));
         let result = loop {

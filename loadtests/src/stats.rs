@@ -31,6 +31,27 @@ pub fn mean(samples: &[f64]) -> Option<Mean> {
     Some(Mean { value, std_err, n })
 }
 
+/// The ratio `sum(y) / sum(x)` of `(x, y)` pairs, with its standard error; `None` when the xs sum to 0.
+///
+/// The standard error is that of the ratio estimator (Cochran, Sampling Techniques, section 2.11,
+/// without the correction for finite populations); 0 for one pair.
+pub fn ratio(pairs: &[(f64, f64)]) -> Option<Mean> {
+    let n = pairs.len();
+    let x_sum: f64 = pairs.iter().map(|(x, _)| x).sum();
+    if x_sum <= 0.0 {
+        return None;
+    }
+    let value = pairs.iter().map(|(_, y)| y).sum::<f64>() / x_sum;
+    let std_err = if n < 2 {
+        0.0
+    } else {
+        let residuals: f64 = pairs.iter().map(|(x, y)| (y - value * x).powi(2)).sum();
+        let count = count_as_f64(n);
+        (residuals * count / (count - 1.0)).sqrt() / x_sum
+    };
+    Some(Mean { value, std_err, n })
+}
+
 /// A straight line fitted by ordinary least squares.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Line {
@@ -124,6 +145,13 @@ mod tests {
         assert!((at(2.0) - 20.0).abs() < 1e-12);
         assert!((at(9.0) - 30.0).abs() < 1e-12);
         assert_eq!(interpolate(&[], 1.0), None);
+    }
+
+    #[test]
+    fn a_ratio_weighs_large_samples_more() {
+        let got = ratio(&[(1.0, 0.2), (99.0, 9.9)]).expect("a positive sum");
+        assert!((got.value - 0.101).abs() < 1e-12);
+        assert_eq!(ratio(&[]), None);
     }
 
     proptest! {

@@ -1,0 +1,210 @@
+//! The arguments of `sizing`; what they do is in the module of the same name as the command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Seeds that a sizing is simulated with when nobody says otherwise.
+pub const REPLICATIONS: u32 = 10;
+
+/// Measures the service under compressed 15-minute generations and judges a Fargate sizing.
+///
+/// Without a command: starts the stack, measures a grid of worker and vCPU counts, calibrates,
+/// simulates the proposed sizing and its alternatives, prints the verdict, and writes report.html,
+/// report.md and results.json.
+///
+/// Exit codes: 0 done (gate: the sizing holds), 1 gate: the SLO or the budget is missed, 2 the input,
+/// the machine or the stack is at fault, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "sizing", version, args_conflicts_with_subcommands = true)]
+pub struct CommandLine {
+    /// What to do; the main job when nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Options of the main job.
+    #[command(flatten)]
+    pub main: MainArguments,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measure a grid of worker and vCPU counts.
+    Measure(MeasureArguments),
+    /// Simulate one scenario file.
+    Simulate(SimulateArguments),
+    /// List the cheapest sizings that meet the SLO, and why the others fail.
+    Plan(PlanArguments),
+    /// Judge a sizing: exit 0 when it holds, 1 when it does not, 2 when the input is bad.
+    Gate(GateArguments),
+}
+
+/// Options of the main job.
+#[derive(Debug, Args)]
+pub struct MainArguments {
+    /// A smoke run under a minute: fewer cells, fewer cycles.
+    #[arg(long)]
+    pub quick: bool,
+    /// The sizing to judge.
+    #[arg(long, value_name = "FILE", default_value = "terraform/environments/proposal.tfvars")]
+    pub sizing: PathBuf,
+    /// The SLO, the budget and the load to judge it by.
+    #[arg(long, value_name = "FILE", default_value = "loadtests/slo.toml")]
+    pub slo: PathBuf,
+    /// The grid to measure.
+    #[command(flatten)]
+    pub grid: GridArguments,
+    /// Folder for report.html, report.md and results.json.
+    #[arg(long, value_name = "DIR", default_value = "target/sizing")]
+    pub out: PathBuf,
+}
+
+/// The grid of a measurement.
+#[derive(Clone, Debug, Args)]
+pub struct GridArguments {
+    /// Worker counts, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub workers: Option<Vec<u32>>,
+    /// vCPU counts, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "V,...", value_parser = parse_vcpu)]
+    pub vcpus: Option<Vec<f64>>,
+    /// Factor by which every wait is divided; 1 runs the real 15 minutes.
+    #[arg(long, value_parser = parse_speedup)]
+    pub speedup: Option<f64>,
+    /// Generations that each cell measures at least.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub generations: Option<u32>,
+    /// The backend's release binary; built by cargo when not given.
+    #[arg(long, value_name = "FILE")]
+    pub backend: Option<PathBuf>,
+}
+
+/// Options of `measure`.
+#[derive(Debug, Args)]
+pub struct MeasureArguments {
+    /// The grid to measure.
+    #[command(flatten)]
+    pub grid: GridArguments,
+    /// Folder for measurement.json and calibration.json.
+    #[arg(long, value_name = "DIR", default_value = "target/sizing")]
+    pub out: PathBuf,
+    /// Print the measurement as JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `simulate`.
+#[derive(Debug, Args)]
+pub struct SimulateArguments {
+    /// The scenario, a TOML file (simulator/README.md lists its keys).
+    #[arg(long, value_name = "FILE")]
+    pub scenario: PathBuf,
+    /// Seed to use instead of the file's.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// How to print the outcome.
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub format: TableFormat,
+}
+
+/// Options of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArguments {
+    /// The SLO, the budget and the load.
+    #[arg(long, value_name = "FILE", default_value = "loadtests/slo.toml")]
+    pub slo: PathBuf,
+    /// The cost of one generation, as `sizing measure` wrote it.
+    #[arg(long, value_name = "FILE", default_value = "loadtests/results/calibration.json")]
+    pub calibration: PathBuf,
+    /// How many of the sizings that hold to list.
+    #[arg(long, default_value_t = 10)]
+    pub top: usize,
+    /// Seeds to simulate each sizing with; figures are their means.
+    #[arg(long, value_name = "N", default_value_t = REPLICATIONS, value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    pub replications: u32,
+    /// How to print the plan.
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub format: TableFormat,
+}
+
+/// Options of `gate`.
+#[derive(Debug, Args)]
+pub struct GateArguments {
+    /// The sizing to judge: a tfvars file.
+    #[arg(long, value_name = "FILE")]
+    pub sizing: PathBuf,
+    /// The sizing it replaces, to show before and after.
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// The SLO, the budget and the load.
+    #[arg(long, value_name = "FILE", default_value = "loadtests/slo.toml")]
+    pub slo: PathBuf,
+    /// The cost of one generation, as `sizing measure` wrote it.
+    #[arg(long, value_name = "FILE", default_value = "loadtests/results/calibration.json")]
+    pub calibration: PathBuf,
+    /// Seeds to simulate each sizing with; figures are their means.
+    #[arg(long, value_name = "N", default_value_t = REPLICATIONS, value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    pub replications: u32,
+    /// How to print the verdict.
+    #[arg(long, value_enum, default_value_t = GateFormat::Text)]
+    pub format: GateFormat,
+}
+
+/// Formats of `simulate` and `plan`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TableFormat {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Formats of `gate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GateFormat {
+    /// For a terminal.
+    Text,
+    /// For a pull-request comment.
+    Markdown,
+    /// For programs.
+    Json,
+}
+
+fn parse_vcpu(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(vcpu) if vcpu >= 0.05 && vcpu <= 192.0 => Ok(vcpu),
+        _ => Err("a vCPU count is a number from 0.05 to 192, such as 0.25".to_owned()),
+    }
+}
+
+fn parse_speedup(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(speedup) if (1.0..=3600.0).contains(&speedup) => Ok(speedup),
+        _ => Err("a speedup is a number from 1 (real time) to 3600".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn bad_numbers_are_refused() {
+        for arguments in [
+            ["sizing", "--speedup", "0"],
+            ["sizing", "--speedup", "NaN"],
+            ["sizing", "--workers", "0"],
+            ["sizing", "--vcpus", "-1"],
+            ["sizing", "--unknown", "1"],
+        ] {
+            let error = CommandLine::try_parse_from(arguments).expect_err("bad input");
+            assert_eq!(error.exit_code(), 2, "{arguments:?}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Simulates a sizing with several seeds and judges the outcome; the seeds run on all cores.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use serde::Serialize;
+use simulator::outcome::Outcome;
+use simulator::plan::{Evaluated, Plan, PlanRequest, candidates, evaluate, rank};
+use simulator::replications::{Replications, combine};
+use simulator::scenario::{InvalidScenario, Scenario};
+use simulator::slo::{Verdict, judge_replications};
+use simulator::simulate;
+
+/// A sizing, what became of it, and whether that is good enough.
+#[derive(Clone, Debug, Serialize)]
+pub struct Judgement {
+    /// What was simulated, with the first of its seeds; `sizing simulate` replays it.
+    pub scenario: Scenario,
+    /// The outcomes and their means.
+    pub replications: Replications,
+    /// Pass or fail, with every reason.
+    pub verdict: Verdict,
+}
+
+/// Simulates `scenario` with the seeds `seed`, `seed + 1`, ... and judges the outcome.
+///
+/// # Errors
+/// When the scenario is impossible.
+pub fn judge(scenario: &Scenario, replications: u32) -> Result<Judgement, InvalidScenario> {
+    let seeds: Vec<u64> =
+        (0..u64::from(replications)).map(|i| scenario.seed.wrapping_add(i)).collect();
+    let outcomes = parallel(&seeds, |seed| {
+        let mut seeded = scenario.clone();
+        seeded.seed = *seed;
+        timed_simulation(&seeded)
+    })?;
+    let replications = combine(outcomes);
+    let verdict = judge_replications(&replications, &scenario.slo);
+    Ok(Judgement { scenario: scenario.clone(), replications, verdict })
+}
+
+/// One simulation, with its events per second of wall time: the only figure the pure simulator
+/// cannot know.
+///
+/// # Errors
+/// When the scenario is impossible.
+pub fn timed_simulation(scenario: &Scenario) -> Result<Outcome, InvalidScenario> {
+    let began = Instant::now();
+    let mut outcome = simulate(scenario)?;
+    let elapsed_s = began.elapsed().as_secs_f64();
+    outcome.events_per_second =
+        (elapsed_s > 0.0).then(|| crate::stats::count_u64_as_f64(outcome.events) / elapsed_s);
+    Ok(outcome)
+}
+
+/// Searches the candidates of `request` on all cores.
+///
+/// # Errors
+/// When a candidate is impossible, which would be a defect of the candidate list.
+pub fn plan(request: &PlanRequest) -> Result<Plan, InvalidScenario> {
+    let fleets = candidates(request);
+    let evaluated: Vec<Evaluated> = parallel(&fleets, |fleet| evaluate(request, fleet))?;
+    Ok(rank(evaluated))
+}
+
+/// Maps `items` on all cores; results keep the order of the items, so they do not depend on timing.
+fn parallel<T: Sync, R: Send, E: Send>(
+    items: &[T],
+    work: impl Fn(&T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(items.len().max(1));
+    let next = AtomicUsize::new(0);
+    let results: Mutex<Vec<(usize, Result<R, E>)>> = Mutex::new(Vec::with_capacity(items.len()));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((index, item)) = {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    items.get(index).map(|item| (index, item))
+                } {
+                    let result = work(item);
+                    results.lock().expect("no worker panics while it pushes").push((index, result));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().expect("no worker panicked while it pushed");
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_does_not_depend_on_threads() {
+        let items: Vec<u32> = (0..1000).collect();
+        let doubled = parallel(&items, |item| Ok::<_, ()>(item * 2)).expect("no item fails");
+        assert_eq!(doubled, items.iter().map(|item| item * 2).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_first_failure_is_the_answer() {
+        let failed = parallel(&[1, 2, 3], |item| if *item == 2 { Err(*item) } else { Ok(*item) });
+        assert_eq!(failed, Err(2));
+    }
+}

@@ -1,0 +1,84 @@
+//! What a report consists of, before anybody decides how it looks.
+
+/// A report.
+#[derive(Clone, Debug, Default)]
+pub struct Document {
+    /// Title of the whole.
+    pub title: String,
+    /// Its parts, in reading order.
+    pub blocks: Vec<Block>,
+}
+
+/// One part of a report.
+#[derive(Clone, Debug)]
+pub enum Block {
+    /// A heading below the title.
+    Heading(String),
+    /// A paragraph of plain text.
+    Paragraph(String),
+    /// The answer to the question that the report was asked.
+    Verdict {
+        /// Whether the sizing holds.
+        pass: bool,
+        /// One sentence.
+        text: String,
+    },
+    /// A table; numbers are right-aligned.
+    Table(Table),
+    /// A chart.
+    Figure {
+        /// Its SVG.
+        svg: String,
+        /// What it shows, for those who cannot see it and for formats without pictures.
+        alternative: String,
+    },
+    /// Commands or files, to the letter.
+    Code(String),
+}
+
+/// A table.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// Column headings.
+    pub header: Vec<String>,
+    /// Rows of as many cells.
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with the given column headings.
+    pub fn new<const N: usize>(header: [&str; N]) -> Self {
+        Self { header: header.map(str::to_owned).to_vec(), rows: vec![] }
+    }
+
+    /// Adds a row.
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+        assert_eq!(N, self.header.len(), "a row has one cell for each column");
+        self.rows.push(cells.to_vec());
+    }
+
+    /// Whether a column holds numbers (or nothing) in every row, and so is right-aligned.
+    pub fn is_numeric(&self, column: usize) -> bool {
+        self.rows.iter().all(|row| {
+            let cell = row[column].trim_start_matches(['$', '+', '-']);
+            cell.is_empty() || cell.starts_with(|first: char| first.is_ascii_digit())
+        })
+    }
+}
+
+impl Document {
+    /// Adds a heading.
+    pub fn heading(&mut self, text: impl Into<String>) {
+        self.blocks.push(Block::Heading(text.into()));
+    }
+
+    /// Adds a paragraph.
+    pub fn paragraph(&mut self, text: impl Into<String>) {
+        self.blocks.push(Block::Paragraph(text.into()));
+    }
+
+    /// Adds a table.
+    pub fn table(&mut self, table: Table) {
+        self.blocks.push(Block::Table(table));
+    }
+}

@@ -1,0 +1,119 @@
+//! The SLO, the budget and the load that a sizing is judged by: `slo.toml`.
+
+use std::path::{Path, PathBuf};
+
+use simulator::scenario::{Fleet, InvalidScenario, Profile, Scenario, ScenarioError};
+
+/// Stands where a sizing will be: an SLO file says what is asked, never of whom.
+const PLACEHOLDER: &str = "
+[profile]
+cpu_s_per_generation = 0
+memory_base_mib = 1
+memory_per_generation_kib = 0
+[fleet]
+mode = \"queue\"
+vcpu = 0.25
+memory_gib = 0.5
+workers = 1
+tasks = { min = 1, desired = 1, max = 1 }
+";
+
+/// Why a file states no requirements.
+#[derive(Debug, thiserror::Error)]
+pub enum RequirementsError {
+    /// The file cannot be read.
+    #[error("read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file holds something else than it may.
+    #[error("read {path}: {detail}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// The line, the key, what is wrong and what would be right.
+        detail: String,
+    },
+    /// It asks for nothing, so every sizing would pass.
+    #[error("read {path}: [slo] has none of wait_p95, lost_max, budget_usd_month: every sizing would pass")]
+    Nothing {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// What a sizing must do, and under which load.
+#[derive(Clone, Debug)]
+pub struct Requirements {
+    scenario: Scenario,
+}
+
+impl Requirements {
+    /// Reads `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, has unknown keys or impossible values, or asks for nothing.
+    pub fn read(path: &Path) -> Result<Self, RequirementsError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| RequirementsError::Read { path: path.to_owned(), source })?;
+        Self::parse(path, &text)
+    }
+
+    /// Parses the text of an SLO file; `path` is for messages only.
+    ///
+    /// # Errors
+    /// As [`Requirements::read`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, RequirementsError> {
+        let content = |detail: String| RequirementsError::Content { path: path.to_owned(), detail };
+        let scenario = Scenario::from_toml(&format!("{text}{PLACEHOLDER}"))
+            .map_err(|error: ScenarioError| content(error.to_string()))?;
+        let slo = &scenario.slo;
+        if slo.wait_p95.is_none() && slo.lost_max.is_none() && slo.budget_usd_month.is_none() {
+            return Err(RequirementsError::Nothing { path: path.to_owned() });
+        }
+        Ok(Self { scenario })
+    }
+
+    /// The scenario in which `fleet` meets these requirements, or not.
+    ///
+    /// # Errors
+    /// When the fleet or the profile is impossible.
+    pub fn scenario(&self, fleet: Fleet, profile: Profile) -> Result<Scenario, InvalidScenario> {
+        let scenario = Scenario { fleet, profile, ..self.scenario.clone() };
+        scenario.validate()?;
+        Ok(scenario)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Requirements, RequirementsError> {
+        Requirements::parse(Path::new("slo.toml"), text)
+    }
+
+    #[test]
+    fn the_committed_file_is_valid() {
+        parse(include_str!("../slo.toml")).expect("valid");
+    }
+
+    #[test]
+    fn a_file_that_asks_for_nothing_is_refused() {
+        let text = include_str!("../slo.toml");
+        let asks_nothing = text.split("[slo]").next().expect("text before [slo]");
+        let error = parse(asks_nothing).expect_err("nothing to miss");
+        assert!(matches!(error, RequirementsError::Nothing { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let text = include_str!("../slo.toml").replace("wait_p95", "wait_p96");
+        let error = parse(&text).expect_err("unknown key").to_string();
+        assert!(error.contains("wait_p96") && error.contains("line"), "{error}");
+    }
+}
