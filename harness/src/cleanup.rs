@@ -8,7 +8,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use crate::engine::Engine;
 use crate::run_directory::{self, RunDirectory};
+use crate::stack::{blocking, in_background};
 
 const SCRIPT: &str = include_str!("cleanup.sh");
 
@@ -21,6 +23,9 @@ pub enum CleanupError {
     /// `sh` cannot be started.
     #[error("start the clean-up script with sh")]
     Shell(#[source] io::Error),
+    /// The engine refuses to remove a container.
+    #[error("remove the containers of dead runs")]
+    Containers(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The script could not remove everything.
     #[error("remove what run {id} left: {} is still there", path.display())]
     Remains {
@@ -40,6 +45,34 @@ pub struct Removed {
     pub path: PathBuf,
 }
 
+/// What a sweep of everything has removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swept {
+    /// Runs with all they had started.
+    pub runs: Vec<Removed>,
+    /// Ids of containers whose run had gone before.
+    pub containers: Vec<String>,
+}
+
+/// Removes everything that dead runs of this user have left, in folders and in the Docker engine.
+///
+/// # Errors
+/// When something cannot be removed. An engine that does not answer has nothing to remove.
+pub async fn sweep_all() -> Result<Swept, CleanupError> {
+    in_background(async {
+        let runs = blocking(sweep).await?;
+        let containers = match Engine::connect().await {
+            Ok(engine) => engine
+                .remove_orphans()
+                .await
+                .map_err(|error| CleanupError::Containers(Box::new(error)))?,
+            Err(_) => Vec::new(),
+        };
+        Ok(Swept { runs, containers })
+    })
+    .await
+}
+
 /// Removes the processes, containers and folders of all runs whose owner is dead.
 ///
 /// Safe while other harnesses start, run and sweep. Blocks for as long as servers need to end
@@ -47,7 +80,7 @@ pub struct Removed {
 ///
 /// # Errors
 /// When the folder of the runs cannot be read, `sh` is missing, or something cannot be removed.
-pub fn sweep() -> Result<Vec<Removed>, CleanupError> {
+pub(crate) fn sweep() -> Result<Vec<Removed>, CleanupError> {
     let mut removed = Vec::new();
     let mut remains = None;
     for dead in run_directory::dead_runs().map_err(CleanupError::RunFolder)? {

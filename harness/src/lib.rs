@@ -6,6 +6,10 @@
 
 mod binaries;
 mod cleanup;
+mod container;
+mod doctor;
+mod engine;
+mod images;
 pub mod openai;
 pub mod poll;
 mod postgres;
@@ -18,7 +22,10 @@ mod sandbox;
 mod stack;
 mod template;
 
-pub use cleanup::{CleanupError, Removed, sweep};
+pub use cleanup::{CleanupError, Removed, Swept, sweep_all};
+pub use container::{ContainerError, ContainerProcess, ContainerSpec, ContainerStatus};
+pub use doctor::{Finding, examine};
+pub use images::build::{BuildError, ImageResult, build as build_images};
 pub use provider::{Provider, ProviderChoice, ProviderError};
 pub use run_directory::{DirectoryGuard, ProcessGuard};
 pub use sandbox::{Sandbox, SandboxError};

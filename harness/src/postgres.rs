@@ -30,34 +30,22 @@ const ADMIN_CONNECTIONS_MAX: u32 = 4;
 #[derive(Debug, Clone)]
 pub(crate) struct PostgresAddress {
     pub(crate) port: u16,
-    pub(crate) password: Option<&'static str>,
 }
 
 pub(crate) const USER: &str = "postgres";
 
 impl PostgresAddress {
     pub(crate) fn url(&self, database: &str) -> String {
-        let password = self
-            .password
-            .map(|password| format!(":{password}"))
-            .unwrap_or_default();
-        format!(
-            "postgres://{USER}{password}@127.0.0.1:{}/{database}",
-            self.port
-        )
+        format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
     }
 
     pub(crate) fn options(&self, database: &str) -> PgConnectOptions {
-        let options = PgConnectOptions::new_without_pgpass()
+        PgConnectOptions::new_without_pgpass()
             .host("127.0.0.1")
             .port(self.port)
             .username(USER)
             .database(database)
-            .application_name("harness");
-        match self.password {
-            Some(password) => options.password(password),
-            None => options,
-        }
+            .application_name("harness")
     }
 }
 

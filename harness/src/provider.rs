@@ -1,14 +1,20 @@
 //! Who runs the services: a Docker engine or this machine; and how that is decided.
 
+pub(crate) mod docker;
 pub(crate) mod native;
 
 use std::env;
+use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::binaries::chain;
+use crate::engine::{Engine, EngineError};
+use crate::images::{ImageError, Pull};
 use crate::postgres::PostgresAddress;
 use crate::process::ServerProcess;
 use crate::s3::{InProcessS3, S3Access};
+use docker::Images;
 
 /// `auto`, `docker` or `native`; `auto` when unset.
 pub(crate) const PROVIDER_VARIABLE: &str = "HARNESS_PROVIDER";
@@ -48,6 +54,22 @@ pub enum ProviderError {
     /// The variable holds something else.
     #[error("use {PROVIDER_VARIABLE}={0:?}: it must be auto, docker or native")]
     Unknown(String),
+    /// Docker was asked for and no engine answers.
+    #[error("use Docker: start its engine, or set {PROVIDER_VARIABLE}=native")]
+    Engine(#[source] Box<dyn Error + Send + Sync>),
+    /// Docker was asked for and an image is missing.
+    #[error("use Docker")]
+    Images(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl ProviderError {
+    fn engine(error: EngineError) -> ProviderError {
+        ProviderError::Engine(Box::new(error))
+    }
+
+    fn images(error: ImageError) -> ProviderError {
+        ProviderError::Images(Box::new(error))
+    }
 }
 
 impl FromStr for ProviderChoice {
@@ -80,16 +102,87 @@ impl ProviderChoice {
 /// The provider taken, and why, in one line.
 #[derive(Debug)]
 pub(crate) struct Decision {
-    pub(crate) provider: Provider,
+    pub(crate) means: Means,
     pub(crate) reason: String,
 }
 
+/// What the provider taken needs in order to start.
+#[derive(Debug)]
+pub(crate) enum Means {
+    Docker { engine: Engine, images: Images },
+    Native,
+}
+
+/// Takes a provider. With [`ProviderChoice::Auto`] a Docker engine that cannot serve is a reason
+/// to be native, not an error.
 pub(crate) async fn decide(choice: ProviderChoice) -> Result<Decision, ProviderError> {
-    let _ = choice;
+    let native = |why: String| Decision {
+        means: Means::Native,
+        reason: format!("native: {why}"),
+    };
+    let pull = match choice {
+        ProviderChoice::Native => return Ok(native("asked for".to_owned())),
+        ProviderChoice::Docker => Pull::Allowed,
+        ProviderChoice::Auto => pull_memory::allowed(),
+    };
+    let (engine, images) = match docker_means(pull).await {
+        Ok(means) => means,
+        Err(error) if choice == ProviderChoice::Auto => {
+            let why = chain(&error);
+            tracing::info!("the native provider is taken: {why}");
+            return Ok(native(format!("Docker cannot serve: {why}")));
+        }
+        Err(error) => return Err(error),
+    };
+    let why = if choice == ProviderChoice::Docker {
+        "asked for"
+    } else {
+        "an engine answers and has the images"
+    };
     Ok(Decision {
-        provider: Provider::Native,
-        reason: "native: asked for".to_owned(),
+        means: Means::Docker { engine, images },
+        reason: format!("docker: {why}"),
     })
+}
+
+async fn docker_means(pull: Pull) -> Result<(Engine, Images), ProviderError> {
+    let engine = Engine::connect().await.map_err(ProviderError::engine)?;
+    match Images::choose(&engine, pull).await {
+        Ok(images) => Ok((engine, images)),
+        Err(error) => {
+            pull_memory::failed();
+            Err(ProviderError::images(error))
+        }
+    }
+}
+
+/// Remembers for a while that images cannot be pulled: each test program asks, and each would wait.
+mod pull_memory {
+    use std::fs::{self, File};
+    use std::time::Duration;
+
+    use crate::images::Pull;
+    use crate::run_directory;
+
+    const KEPT: Duration = Duration::from_secs(600);
+    const NAME: &str = "pull-failed";
+
+    pub(super) fn allowed() -> Pull {
+        let failed_at = run_directory::root()
+            .and_then(|root| fs::metadata(root.join(NAME)))
+            .and_then(|mark| mark.modified());
+        match failed_at.ok().and_then(|at| at.elapsed().ok()) {
+            Some(age) if age < KEPT => Pull::FailedRecently,
+            _ => Pull::Allowed,
+        }
+    }
+
+    pub(super) fn failed() {
+        // Nothing is lost without the mark but time.
+        if let (Pull::Allowed, Ok(root)) = (allowed(), run_directory::root()) {
+            File::create(root.join(NAME)).ok();
+        }
+    }
 }
 
 /// Running services, not yet connected to.

@@ -10,18 +10,15 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::OnceCell;
 
 use crate::cleanup::{self, CleanupError, Guardian};
+use crate::container::{ContainerError, ContainerProcess, ContainerSpec};
+use crate::engine::{LABEL, LABEL_ROOT, LABEL_RUN};
 use crate::postgres::PostgresServer;
-use crate::provider::{self, Backing, Decision, Provider, ProviderChoice, Started};
+use crate::provider::{self, Backing, Decision, Means, Provider, ProviderChoice, Started};
 use crate::redis::RedisServer;
 use crate::run_directory::{DirectoryGuard, FirstSignal, ProcessGuard, RunDirectory};
 use crate::s3::S3Server;
 use crate::sandbox::{Sandbox, SandboxError};
 use crate::template::Template;
-
-/// Marks the containers of every run.
-pub(crate) const LABEL: &str = "org.h2o-allegiant.harness";
-/// Marks the containers of one run with its id.
-pub(crate) const LABEL_RUN: &str = "org.h2o-allegiant.harness.run";
 
 /// Why the stack did not start or stop.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +150,12 @@ impl Stack {
                 provider::decide(choice),
             )
             .await?;
+            if let Means::Docker { engine, .. } = &decision.means
+                && let Err(error) = engine.remove_orphans().await
+            {
+                let error = crate::binaries::chain(&error);
+                tracing::warn!(error, "a container of a dead run may still be there");
+            }
             let run = RunDirectory::create().map_err(CleanupError::RunFolder)?;
             let guardian = Guardian::start(&run)?;
             let run = Arc::new(run);
@@ -164,8 +167,8 @@ impl Stack {
                     decision,
                 }),
                 Err(error) => {
-                    // The failed step is the news; what its end leaves is swept by the next start.
-                    blocking(move || guardian.finish()).await.ok();
+                    // The failed step is the news; what is left now, the next start sweeps.
+                    end(guardian, &run, &decision.means).await.ok();
                     Err(error)
                 }
             }
@@ -185,7 +188,10 @@ impl Stack {
     /// What runs the services.
     #[must_use]
     pub fn provider(&self) -> Provider {
-        self.decision.provider
+        match self.decision.means {
+            Means::Native => Provider::Native,
+            Means::Docker { .. } => Provider::Docker,
+        }
     }
 
     /// Why this provider was taken, in one line.
@@ -259,15 +265,56 @@ impl Stack {
     /// # Errors
     /// When something could not be removed.
     pub async fn stop(self) -> Result<(), StackError> {
-        let Stack { guardian, .. } = self;
-        Ok(blocking(move || guardian.finish()).await?)
+        let Stack {
+            services,
+            run,
+            guardian,
+            decision,
+        } = self;
+        drop(services);
+        in_background(async move { end(guardian, &run, &decision.means).await }).await
+    }
+
+    /// Runs a program of this machine in a container of this run, on this machine's network.
+    ///
+    /// # Errors
+    /// When the provider is not Docker, the base image cannot be had, or the program ends at once.
+    pub async fn run_in_container(
+        &self,
+        spec: ContainerSpec,
+    ) -> Result<ContainerProcess, ContainerError> {
+        let Means::Docker { engine, .. } = &self.decision.means else {
+            let provider = self.provider();
+            return Err(ContainerError::NotDocker {
+                program: spec.program,
+                provider,
+            });
+        };
+        let (engine, labels) = (engine.clone(), self.container_labels());
+        in_background(ContainerProcess::start(engine, labels, spec)).await
     }
 }
 
+/// The engine removes containers itself, so that no docker program is needed; the guardian does
+/// the rest.
+async fn end(guardian: Guardian, run: &RunDirectory, means: &Means) -> Result<(), StackError> {
+    if let Means::Docker { engine, .. } = means {
+        step(
+            "remove the containers",
+            Duration::from_secs(60),
+            engine.remove_run(run.id()),
+        )
+        .await?;
+    }
+    Ok(blocking(move || guardian.finish()).await?)
+}
+
 pub(crate) fn container_labels(run: &RunDirectory) -> Vec<(String, String)> {
+    let root = run.path().parent().unwrap_or(run.path());
     vec![
         (LABEL.to_owned(), "run".to_owned()),
         (LABEL_RUN.to_owned(), run.id().to_owned()),
+        (LABEL_ROOT.to_owned(), root.display().to_string()),
     ]
 }
 
@@ -281,9 +328,9 @@ async fn start_services(
         s3,
         s3_name,
         backing,
-    } = match decision.provider {
-        Provider::Native => provider::native::start(run).await?,
-        Provider::Docker => provider::native::start(run).await?,
+    } = match &decision.means {
+        Means::Native => provider::native::start(run).await?,
+        Means::Docker { engine, images } => provider::docker::start(engine, images, run).await?,
     };
     let limit = Duration::from_secs(30);
     let (postgres, redis) = tokio::try_join!(

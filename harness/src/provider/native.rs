@@ -136,10 +136,7 @@ async fn start_postgres(
             },
         )
         .map_err(|error| NativeError::Prepare("the Postgres process", error))?;
-        let address = PostgresAddress {
-            port,
-            password: None,
-        };
+        let address = PostgresAddress { port };
         let answered = poll::until("Postgres to answer", ANSWER_TIMEOUT, || async {
             if let Some(status) = server.exit() {
                 return Progress::Failed(format!("it ended with {status}"));
