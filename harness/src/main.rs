@@ -7,7 +7,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use harness::{ImageResult, ProviderChoice, Stack, Template};
 use tracing_subscriber::EnvFilter;
@@ -149,7 +149,6 @@ async fn images(force: bool) -> Result<ExitCode> {
         ImageResult::Present(name) => println!("{name} is there"),
         ImageResult::Built(name, time) => println!("{name} built in {} s", time.as_secs()),
     })
-    .await
-    .context("build the images")?;
+    .await?;
     Ok(ExitCode::SUCCESS)
 }

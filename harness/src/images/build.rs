@@ -88,7 +88,6 @@ const RECIPES: [Recipe; 4] = [
             r#"ENTRYPOINT ["/usr/local/bin/docker-entrypoint.sh"]"#,
             r#"CMD ["postgres"]"#,
             "EXPOSE 5432",
-            "STOPSIGNAL SIGINT",
         ],
     },
     Recipe {

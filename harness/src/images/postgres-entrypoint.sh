@@ -10,6 +10,9 @@ as_postgres() {
     setpriv --reuid=postgres --regid=postgres --init-groups -- "$@"
 }
 
+# For its socket; nothing below /run survives the making of an image.
+install -d -o postgres -g postgres -m 2775 /var/run/postgresql
+
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     mkdir -p "$PGDATA"
     chown postgres:postgres "$PGDATA"

@@ -58,7 +58,7 @@ pub(crate) enum DockerError {
     Engine(#[from] EngineError),
     #[error("find the port of {service}: the engine published none")]
     NoPort { service: &'static str },
-    #[error("start {service}: its log ends with: {log}")]
+    #[error("hear from {service}, whose log ends with: {log}")]
     NoAnswer {
         service: &'static str,
         log: String,

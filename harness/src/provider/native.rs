@@ -35,7 +35,7 @@ pub(crate) enum NativeError {
     #[error("initialise the data folder of Postgres: {0}")]
     Initdb(String),
     /// The server does not answer.
-    #[error("start {program}: its log ends with: {log}")]
+    #[error("hear from {program}, whose log ends with: {log}")]
     NoAnswer {
         /// The program.
         program: &'static str,
@@ -46,7 +46,7 @@ pub(crate) enum NativeError {
         source: PollError,
     },
     /// Several ports in a row were taken.
-    #[error("start {program}: {PORT_ATTEMPTS} free ports in a row were taken by somebody else")]
+    #[error("bind {program}: {PORT_ATTEMPTS} free ports in a row were taken by somebody else")]
     Ports {
         /// The program.
         program: &'static str,

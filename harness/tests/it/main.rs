@@ -1,4 +1,5 @@
 //! The harness against real servers, with whichever provider `HARNESS_PROVIDER` names.
 
+mod containers;
 mod lifetime;
 mod sandboxes;
