@@ -1,0 +1,707 @@
+//! Reads the whole configuration from the environment, once: every variable and its default is in this file.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use url::Url;
+
+use crate::retry::Backoff;
+
+/// A variable that is missing or cannot be read.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("read {variable} ({meaning}): {problem}; for example {variable}={example}")]
+pub struct ConfigError {
+    variable: &'static str,
+    meaning: &'static str,
+    problem: String,
+    example: &'static str,
+}
+
+impl ConfigError {
+    fn new(
+        variable: &'static str,
+        meaning: &'static str,
+        problem: String,
+        example: &'static str,
+    ) -> Self {
+        Self {
+            variable,
+            meaning,
+            problem,
+            example,
+        }
+    }
+}
+
+/// Everything the service can be told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The HTTP side.
+    pub http: HttpConfig,
+    /// Postgres.
+    pub database: DatabaseConfig,
+    /// Where sessions live and for how long.
+    pub sessions: SessionConfig,
+    /// S3.
+    pub storage: StorageConfig,
+    /// The Responses API.
+    pub openai: OpenAiConfig,
+    /// The generation workers.
+    pub worker: WorkerConfig,
+    /// Documents and the process that reads them.
+    pub documents: DocumentConfig,
+    /// Cost of a password hash.
+    pub passwords: PasswordConfig,
+    /// Delays between tries of S3, OpenAI and Postgres.
+    pub backoff: Backoff,
+    /// What an orderly stop may take altogether.
+    pub shutdown_timeout: Duration,
+}
+
+/// The HTTP side.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// `LISTEN_ADDR`; port 0 picks a free one.
+    pub listen_addr: String,
+    /// `POLL_RETRY_AFTER_MS`: when clients are told to poll again.
+    pub poll_retry_after: Duration,
+    /// `REQUEST_TIMEOUT_MS`: what a request other than an upload may take.
+    pub request_timeout: Duration,
+    /// `UPLOAD_TIMEOUT_MS`: what an upload may take.
+    pub upload_timeout: Duration,
+}
+
+/// Postgres.
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    /// `DATABASE_URL`.
+    pub options: PgConnectOptions,
+    /// `DATABASE_POOL_MAX`: connections of this process.
+    pub pool_max: u32,
+    /// `DATABASE_ACQUIRE_TIMEOUT_MS`: how long a request waits for a connection before it answers 503.
+    pub acquire_timeout: Duration,
+}
+
+/// Where sessions live and for how long.
+#[derive(Debug, Clone)]
+pub struct SessionConfig {
+    /// `REDIS_URL`; without it sessions live in this process, which allows only a single task.
+    pub redis_url: Option<String>,
+    /// `SESSION_TTL_MS`: a session ends this long after its last use.
+    pub ttl: Duration,
+}
+
+/// S3.
+#[derive(Debug, Clone)]
+pub struct StorageConfig {
+    /// `S3_BUCKET`.
+    pub bucket: String,
+    /// `AWS_ENDPOINT_URL`; unset means AWS itself.
+    pub endpoint_url: Option<String>,
+    /// `AWS_REGION`; unset leaves it to the SDK.
+    pub region: Option<String>,
+    /// `AWS_ACCESS_KEY_ID` and company; unset leaves them to the SDK, which finds a task role by itself.
+    pub credentials: Option<StaticCredentials>,
+    /// `S3_FORCE_PATH_STYLE`.
+    pub force_path_style: bool,
+    /// `PRESIGN_TTL_MS`: how long a download link works.
+    pub presign_ttl: Duration,
+}
+
+/// Credentials given in the environment.
+#[derive(Clone)]
+pub struct StaticCredentials {
+    /// `AWS_ACCESS_KEY_ID`.
+    pub access_key_id: String,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub secret_access_key: String,
+    /// `AWS_SESSION_TOKEN`.
+    pub session_token: Option<String>,
+}
+
+// By hand, because a derived one would write the secret into any log of the configuration.
+impl std::fmt::Debug for StaticCredentials {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("StaticCredentials")
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The Responses API.
+#[derive(Clone)]
+pub struct OpenAiConfig {
+    /// `OPENAI_BASE_URL`, with its version segment and without a slash at the end.
+    pub base_url: String,
+    /// `OPENAI_API_KEY`.
+    pub api_key: String,
+    /// `OPENAI_MODEL`.
+    pub model: String,
+    /// `OPENAI_POLL_INTERVAL_MS`: the cadence at which a response is asked for.
+    pub poll_interval: Duration,
+    /// `OPENAI_REQUEST_TIMEOUT_MS`: what one HTTP call may take.
+    pub request_timeout: Duration,
+    /// `OPENAI_STEP_TIMEOUT_MS`: what one response may take from its creation to its end.
+    pub step_timeout: Duration,
+}
+
+impl std::fmt::Debug for OpenAiConfig {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("OpenAiConfig")
+            .field("base_url", &self.base_url)
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The generation workers.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// `GENERATION_WORKERS`: generations this process runs at a time.
+    pub slots: NonZeroUsize,
+    /// `GENERATION_SECTIONS`: sections an outline is asked for.
+    pub sections: NonZeroUsize,
+    /// `GENERATION_ATTEMPTS_MAX`: attempts before a generation fails.
+    pub attempts_max: u32,
+    /// `LEASE_MS`: how long a claim lasts without a heartbeat.
+    pub lease: Duration,
+    /// `HEARTBEAT_MS`: how often leases are renewed, and expired ones of other processes looked for.
+    pub heartbeat: Duration,
+    /// `CLAIM_INTERVAL_MS`: how often work is looked for when no notification comes.
+    pub claim_interval: Duration,
+}
+
+/// Documents and the process that reads them.
+#[derive(Debug, Clone)]
+pub struct DocumentConfig {
+    /// `DOCUMENT_SIZE_MAX_BYTES`.
+    pub size_max_bytes: u64,
+    /// `EXTRACTOR_PATH`: the program whose `extract-text` subcommand reads a PDF.
+    pub extractor_path: PathBuf,
+    /// `EXTRACTOR_TIMEOUT_MS`: wall-clock time after which it is killed.
+    pub extractor_timeout: Duration,
+    /// `SPOOL_DIR`: where an upload is spooled before it goes to S3.
+    pub spool_dir: PathBuf,
+}
+
+/// Cost of a password hash: the defaults are the OWASP recommendation for argon2id (19 MiB, 2 passes, 1 lane).
+#[derive(Debug, Clone, Copy)]
+pub struct PasswordConfig {
+    /// `ARGON2_MEMORY_KIB`.
+    pub memory_kib: u32,
+    /// `ARGON2_ITERATIONS`.
+    pub iterations: u32,
+}
+
+impl Config {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// The first variable that is missing or cannot be read.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_lookup(&|name| std::env::var(name).ok())
+    }
+
+    /// Reads the configuration from any source of variables; tests use a map.
+    ///
+    /// # Errors
+    /// The first variable that is missing or cannot be read.
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let variables = Variables { lookup };
+        Ok(Self {
+            http: HttpConfig::read(&variables)?,
+            database: DatabaseConfig::read(&variables)?,
+            sessions: SessionConfig::read(&variables)?,
+            storage: StorageConfig::read(&variables)?,
+            openai: OpenAiConfig::read(&variables)?,
+            worker: WorkerConfig::read(&variables)?,
+            documents: DocumentConfig::read(&variables)?,
+            passwords: PasswordConfig::read(&variables)?,
+            backoff: Backoff {
+                base: variables.duration("RETRY_BASE_MS", "first delay before a retry", 500)?,
+                max: variables.duration("RETRY_MAX_MS", "longest delay before a retry", 8_000)?,
+            },
+            shutdown_timeout: variables.duration(
+                "SHUTDOWN_TIMEOUT_MS",
+                "time for an orderly stop",
+                5_000,
+            )?,
+        })
+    }
+}
+
+impl HttpConfig {
+    fn read(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        let variable = "LISTEN_ADDR";
+        let listen_addr = variables
+            .text(variable)
+            .unwrap_or_else(|| "0.0.0.0:8000".to_owned());
+        if std::net::SocketAddr::from_str(&listen_addr).is_err() {
+            let problem = format!("{listen_addr:?} is not an address and a port");
+            return Err(ConfigError::new(
+                variable,
+                "where to listen",
+                problem,
+                "0.0.0.0:8000",
+            ));
+        }
+        Ok(Self {
+            listen_addr,
+            poll_retry_after: variables.duration(
+                "POLL_RETRY_AFTER_MS",
+                "when clients poll again",
+                5_000,
+            )?,
+            request_timeout: variables.duration(
+                "REQUEST_TIMEOUT_MS",
+                "time for one request",
+                30_000,
+            )?,
+            upload_timeout: variables.duration(
+                "UPLOAD_TIMEOUT_MS",
+                "time for one upload",
+                300_000,
+            )?,
+        })
+    }
+}
+
+impl DatabaseConfig {
+    /// Reads only what reaches Postgres, which is all that `migrate` needs.
+    ///
+    /// # Errors
+    /// The first variable that is missing or cannot be read.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::read(&Variables {
+            lookup: &|name| std::env::var(name).ok(),
+        })
+    }
+
+    fn read(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        let (variable, meaning) = ("DATABASE_URL", "the Postgres database");
+        let example = "postgres://user:password@127.0.0.1:5432/allegiant";
+        let url = variables.required(variable, meaning, example)?;
+        // The URL holds a password, so the problem says what is wrong without repeating it.
+        let options = PgConnectOptions::from_str(&url)
+            .ok()
+            .filter(|_| url.starts_with("postgres://") || url.starts_with("postgresql://"))
+            .ok_or_else(|| {
+                ConfigError::new(
+                    variable,
+                    meaning,
+                    "it is not a postgres:// URL".to_owned(),
+                    example,
+                )
+            })?;
+        Ok(Self {
+            options,
+            pool_max: variables.number("DATABASE_POOL_MAX", "connections to Postgres", 10)?,
+            acquire_timeout: variables.duration(
+                "DATABASE_ACQUIRE_TIMEOUT_MS",
+                "wait for a connection",
+                3_000,
+            )?,
+        })
+    }
+}
+
+impl SessionConfig {
+    fn read(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        let redis_url = variables.text("REDIS_URL");
+        if let Some(url) = &redis_url
+            && redis::parse_redis_url(url).is_none()
+        {
+            let problem = "it is not a redis:// URL".to_owned();
+            return Err(ConfigError::new(
+                "REDIS_URL",
+                "where sessions live",
+                problem,
+                "redis://127.0.0.1:6379/0",
+            ));
+        }
+        Ok(Self {
+            redis_url,
+            ttl: variables.duration("SESSION_TTL_MS", "life of an unused session", 86_400_000)?,
+        })
+    }
+}
+
+impl StorageConfig {
+    fn read(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        let credentials = match (
+            variables.text("AWS_ACCESS_KEY_ID"),
+            variables.text("AWS_SECRET_ACCESS_KEY"),
+        ) {
+            (Some(access_key_id), Some(secret_access_key)) => Some(StaticCredentials {
+                access_key_id,
+                secret_access_key,
+                session_token: variables.text("AWS_SESSION_TOKEN"),
+            }),
+            _ => None,
+        };
+        Ok(Self {
+            bucket: variables.required(
+                "S3_BUCKET",
+                "the bucket of documents and proposals",
+                "allegiant-documents",
+            )?,
+            endpoint_url: variables.url(
+                "AWS_ENDPOINT_URL",
+                "where S3 answers",
+                "http://127.0.0.1:4566",
+            )?,
+            region: variables.text("AWS_REGION"),
+            credentials,
+            force_path_style: variables.boolean(
+                "S3_FORCE_PATH_STYLE",
+                "bucket in the path",
+                false,
+            )?,
+            presign_ttl: variables.duration(
+                "PRESIGN_TTL_MS",
+                "life of a download link",
+                300_000,
+            )?,
+        })
+    }
+}
+
+impl OpenAiConfig {
+    fn read(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        let base_url = variables
+            .url(
+                "OPENAI_BASE_URL",
+                "where OpenAI answers",
+                "https://api.openai.com/v1",
+            )?
+            .unwrap_or_else(|| "https://api.openai.com/v1".to_owned());
+        Ok(Self {
+            base_url,
+            api_key: variables.required(
+                "OPENAI_API_KEY",
+                "the key of the OpenAI project",
+                "sk-...",
+            )?,
+            model: variables
+                .text("OPENAI_MODEL")
+                .unwrap_or_else(|| "gpt-5".to_owned()),
+            poll_interval: variables.duration(
+                "OPENAI_POLL_INTERVAL_MS",
+                "cadence of polling a response",
+                5_000,
+            )?,
+            request_timeout: variables.duration(
+                "OPENAI_REQUEST_TIMEOUT_MS",
+                "time for one call",
+                30_000,
+            )?,
+            step_timeout: variables.duration(
+                "OPENAI_STEP_TIMEOUT_MS",
+                "time for one response",
+                1_200_000,
+            )?,
+        })
+    }
+}
+
+impl WorkerConfig {
+    fn read(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        let config = Self {
+            slots: variables.number(
+                "GENERATION_WORKERS",
+                "generations at a time",
+                NonZeroUsize::MIN.saturating_add(5),
+            )?,
+            sections: variables.number(
+                "GENERATION_SECTIONS",
+                "sections of a proposal",
+                NonZeroUsize::MIN.saturating_add(3),
+            )?,
+            attempts_max: variables
+                .number::<u32>("GENERATION_ATTEMPTS_MAX", "attempts per generation", 5)?
+                .max(1),
+            lease: variables.duration("LEASE_MS", "life of a claim without heartbeat", 60_000)?,
+            heartbeat: variables.duration("HEARTBEAT_MS", "cadence of renewing leases", 20_000)?,
+            claim_interval: variables.duration(
+                "CLAIM_INTERVAL_MS",
+                "cadence of looking for work",
+                1_000,
+            )?,
+        };
+        if config.heartbeat >= config.lease {
+            let problem = format!(
+                "{} ms do not leave room within LEASE_MS={}",
+                config.heartbeat.as_millis(),
+                config.lease.as_millis()
+            );
+            return Err(ConfigError::new(
+                "HEARTBEAT_MS",
+                "cadence of renewing leases",
+                problem,
+                "20000",
+            ));
+        }
+        Ok(config)
+    }
+}
+
+impl DocumentConfig {
+    fn read(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        let (variable, meaning) = ("EXTRACTOR_PATH", "the program that reads PDFs");
+        let extractor_path = match variables.text(variable) {
+            Some(path) => PathBuf::from(path),
+            None => std::env::current_exe().map_err(|error| {
+                ConfigError::new(
+                    variable,
+                    meaning,
+                    error.to_string(),
+                    "/usr/local/bin/allegiant-backend",
+                )
+            })?,
+        };
+        let spool_dir = variables
+            .text("SPOOL_DIR")
+            .map_or_else(std::env::temp_dir, PathBuf::from);
+        if !spool_dir.is_dir() {
+            let problem = format!("{} is not a directory", spool_dir.display());
+            return Err(ConfigError::new(
+                "SPOOL_DIR",
+                "where uploads are spooled",
+                problem,
+                "/tmp",
+            ));
+        }
+        Ok(Self {
+            size_max_bytes: variables.number(
+                "DOCUMENT_SIZE_MAX_BYTES",
+                "largest document",
+                10 * 1024 * 1024,
+            )?,
+            extractor_path,
+            extractor_timeout: variables.duration(
+                "EXTRACTOR_TIMEOUT_MS",
+                "time for reading a document",
+                30_000,
+            )?,
+            spool_dir,
+        })
+    }
+}
+
+impl PasswordConfig {
+    fn read(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        let config = Self {
+            memory_kib: variables.number(
+                "ARGON2_MEMORY_KIB",
+                "memory of a password hash",
+                19_456,
+            )?,
+            iterations: variables.number("ARGON2_ITERATIONS", "passes of a password hash", 2)?,
+        };
+        if argon2::Params::new(config.memory_kib, config.iterations, 1, None).is_err() {
+            let problem = format!(
+                "{} KiB with {} passes is out of range",
+                config.memory_kib, config.iterations
+            );
+            return Err(ConfigError::new(
+                "ARGON2_MEMORY_KIB",
+                "memory of a password hash",
+                problem,
+                "19456",
+            ));
+        }
+        Ok(config)
+    }
+}
+
+struct Variables<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Variables<'_> {
+    /// An empty variable counts as unset: that is what compose files and task definitions produce.
+    fn text(&self, variable: &str) -> Option<String> {
+        (self.lookup)(variable)
+            .map(|value| value.trim().to_owned())
+            .filter(|value| !value.is_empty())
+    }
+
+    fn required(
+        &self,
+        variable: &'static str,
+        meaning: &'static str,
+        example: &'static str,
+    ) -> Result<String, ConfigError> {
+        self.text(variable)
+            .ok_or_else(|| ConfigError::new(variable, meaning, "it is not set".to_owned(), example))
+    }
+
+    fn number<T: FromStr>(
+        &self,
+        variable: &'static str,
+        meaning: &'static str,
+        default: T,
+    ) -> Result<T, ConfigError> {
+        let Some(value) = self.text(variable) else {
+            return Ok(default);
+        };
+        value.parse().map_err(|_| {
+            ConfigError::new(
+                variable,
+                meaning,
+                format!("{value:?} is not a positive whole number"),
+                "6",
+            )
+        })
+    }
+
+    /// All durations are whole milliseconds above zero, so a compressed run only divides them.
+    fn duration(
+        &self,
+        variable: &'static str,
+        meaning: &'static str,
+        default_ms: u64,
+    ) -> Result<Duration, ConfigError> {
+        match self.number(variable, meaning, default_ms) {
+            Ok(milliseconds) if milliseconds > 0 => Ok(Duration::from_millis(milliseconds)),
+            _ => {
+                let value = self.text(variable).unwrap_or_default();
+                let problem = format!("{value:?} is not a whole number of milliseconds above zero");
+                Err(ConfigError::new(variable, meaning, problem, "5000"))
+            }
+        }
+    }
+
+    fn boolean(
+        &self,
+        variable: &'static str,
+        meaning: &'static str,
+        default: bool,
+    ) -> Result<bool, ConfigError> {
+        match self.text(variable).as_deref() {
+            None => Ok(default),
+            Some("true" | "1") => Ok(true),
+            Some("false" | "0") => Ok(false),
+            Some(value) => Err(ConfigError::new(
+                variable,
+                meaning,
+                format!("{value:?} is neither true nor false"),
+                "true",
+            )),
+        }
+    }
+
+    fn url(
+        &self,
+        variable: &'static str,
+        meaning: &'static str,
+        example: &'static str,
+    ) -> Result<Option<String>, ConfigError> {
+        let Some(value) = self.text(variable) else {
+            return Ok(None);
+        };
+        let valid = Url::parse(&value)
+            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if valid {
+            Ok(Some(value.trim_end_matches('/').to_owned()))
+        } else {
+            Err(ConfigError::new(
+                variable,
+                meaning,
+                format!("{value:?} is not an http URL"),
+                example,
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUIRED: [(&str, &str); 3] = [
+        (
+            "DATABASE_URL",
+            "postgres://user:secret@127.0.0.1:5432/allegiant",
+        ),
+        ("S3_BUCKET", "documents"),
+        ("OPENAI_API_KEY", "sk-test"),
+    ];
+
+    fn read(changes: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_lookup(&|name| {
+            let pairs = changes.iter().chain(&REQUIRED);
+            pairs
+                .clone()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn three_variables_are_enough() {
+        let config = read(&[]).expect("all required variables are given");
+        assert_eq!(config.worker.slots.get(), 6);
+        assert_eq!(config.worker.sections.get(), 4);
+        assert_eq!(config.openai.base_url, "https://api.openai.com/v1");
+        assert!(config.sessions.redis_url.is_none());
+    }
+
+    #[test]
+    fn every_bad_variable_is_named_with_its_meaning_and_an_example() {
+        let cases = [
+            ("DATABASE_URL", ""),
+            ("DATABASE_URL", "mysql://somewhere"),
+            ("S3_BUCKET", " "),
+            ("OPENAI_API_KEY", ""),
+            ("REDIS_URL", "127.0.0.1"),
+            ("LISTEN_ADDR", "somewhere"),
+            ("GENERATION_WORKERS", "0"),
+            ("GENERATION_WORKERS", "six"),
+            ("LEASE_MS", "0"),
+            ("HEARTBEAT_MS", "60000"),
+            ("OPENAI_BASE_URL", "api.openai.com"),
+            ("S3_FORCE_PATH_STYLE", "yes"),
+            ("ARGON2_MEMORY_KIB", "1"),
+            ("SPOOL_DIR", "/nowhere/at/all"),
+        ];
+        for (variable, value) in cases {
+            let message = read(&[(variable, value)]).expect_err(variable).to_string();
+            assert!(
+                message.starts_with(&format!("read {variable} (")),
+                "{message}"
+            );
+            assert!(
+                message.contains(&format!("for example {variable}=")),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_password_in_the_database_url_is_not_repeated() {
+        let message = read(&[("DATABASE_URL", "mysql://user:hunter2@somewhere")])
+            .expect_err("wrong scheme")
+            .to_string();
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+
+    #[test]
+    fn secrets_stay_out_of_debug_output() {
+        let config = read(&[
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+        ])
+        .expect("valid");
+        let text = format!("{:?} {:?}", config.storage, config.openai);
+        assert!(
+            !text.contains("hunter2") && !text.contains("sk-test"),
+            "{text}"
+        );
+    }
+}

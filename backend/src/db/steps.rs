@@ -1,0 +1,296 @@
+//! The persisted steps of a generation. Every write is fenced and says whether the fence held.
+//!
+//! Each write locks the generation's row first, so a claim, a rescue or a cancellation and the
+//! write happen one after the other and the fence cannot be passed by an old snapshot.
+
+use sqlx::PgExecutor;
+
+use crate::db::DbError;
+use crate::db::leases::Claim;
+use crate::domain::generation::Step;
+use crate::domain::ids::GenerationId;
+use crate::openai::Usage;
+
+/// How far a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum StepState {
+    /// A response may exist that nobody knows the id of.
+    Creating,
+    /// The response is known by its id.
+    Waiting,
+    /// The response ended badly or expired.
+    Discarded,
+    /// The output is there.
+    Done,
+}
+
+/// A step as it was left.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct StepRow {
+    /// Place in the chain.
+    pub ordinal: i32,
+    /// How far it is.
+    pub state: StepState,
+    /// The response that was asked for it.
+    pub response_id: Option<String>,
+    /// How long ago that response was created.
+    pub response_age_ms: Option<f64>,
+    /// How many responses were asked for.
+    pub creates: i32,
+}
+
+/// What a generation is asked for, as its steps need it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Task {
+    /// Title of the proposal.
+    pub title: String,
+    /// What it should say.
+    pub instructions: String,
+}
+
+/// The finished PDF.
+#[derive(Debug)]
+pub struct StoredPdf<'a> {
+    /// Key in S3.
+    pub key: &'a str,
+    /// Size.
+    pub size_bytes: i64,
+    /// Pages.
+    pub page_count: i32,
+}
+
+/// What the generation is asked for.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn task(db: impl PgExecutor<'_>, id: GenerationId) -> Result<Task, DbError> {
+    Ok(
+        sqlx::query_as("SELECT title, instructions FROM generations WHERE id = $1")
+            .bind(id)
+            .fetch_one(db)
+            .await?,
+    )
+}
+
+/// A step's row, without its output.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn find(
+    db: impl PgExecutor<'_>,
+    id: GenerationId,
+    step: Step,
+) -> Result<Option<StepRow>, DbError> {
+    let sql = "SELECT ordinal, state, response_id, creates,
+                      (extract(epoch FROM now() - responded_at) * 1000)::float8 AS response_age_ms
+               FROM generation_steps WHERE generation_id = $1 AND ordinal = $2";
+    Ok(sqlx::query_as(sql)
+        .bind(id)
+        .bind(step.ordinal())
+        .fetch_optional(db)
+        .await?)
+}
+
+/// The output of a finished step.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn output(
+    db: impl PgExecutor<'_>,
+    id: GenerationId,
+    step: Step,
+) -> Result<Option<String>, DbError> {
+    let sql = "SELECT output FROM generation_steps WHERE generation_id = $1 AND ordinal = $2 AND state = 'done'";
+    let output: Option<Option<String>> = sqlx::query_scalar(sql)
+        .bind(id)
+        .bind(step.ordinal())
+        .fetch_optional(db)
+        .await?;
+    Ok(output.flatten())
+}
+
+/// Says what the worker does now, for those who poll. `false` when fenced.
+///
+/// # Errors
+/// When the database does not do it.
+pub async fn announce(
+    db: impl PgExecutor<'_>,
+    claim: &Claim,
+    step: Step,
+    progress: i16,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE generations SET step = $3, progress = greatest(progress, $4)
+               WHERE id = $1 AND attempt = $2 AND status = 'running'";
+    let query = sqlx::query(sql)
+        .bind(claim.id)
+        .bind(claim.attempt)
+        .bind(step.name())
+        .bind(progress);
+    Ok(query.execute(db).await?.rows_affected() == 1)
+}
+
+/// Records the intent to create a response, before the call that does. Returns how many were asked
+/// for, this one included; `None` when fenced.
+///
+/// # Errors
+/// When the database does not do it.
+pub async fn intend(
+    db: impl PgExecutor<'_>,
+    claim: &Claim,
+    step: Step,
+    progress: i16,
+) -> Result<Option<i32>, DbError> {
+    let sql = "WITH fenced AS (
+                   UPDATE generations SET step = $4, progress = greatest(progress, $5)
+                   WHERE id = $1 AND attempt = $2 AND status = 'running' RETURNING id
+               )
+               INSERT INTO generation_steps (generation_id, ordinal, name, state, creates)
+               SELECT id, $3, $4, 'creating', 1 FROM fenced
+               ON CONFLICT (generation_id, ordinal) DO UPDATE
+               SET state = 'creating', response_id = NULL, responded_at = NULL,
+                   creates = generation_steps.creates + 1
+               RETURNING creates";
+    let query = sqlx::query_scalar(sql)
+        .bind(claim.id)
+        .bind(claim.attempt)
+        .bind(step.ordinal());
+    Ok(query
+        .bind(step.name())
+        .bind(progress)
+        .fetch_optional(db)
+        .await?)
+}
+
+/// Remembers the response that was created: before its first poll. `false` when fenced.
+///
+/// # Errors
+/// When the database does not do it.
+pub async fn remember_response(
+    db: impl PgExecutor<'_>,
+    claim: &Claim,
+    step: Step,
+    response_id: &str,
+) -> Result<bool, DbError> {
+    let sql = "WITH fenced AS (
+                   SELECT id FROM generations
+                   WHERE id = $1 AND attempt = $2 AND status = 'running' FOR NO KEY UPDATE
+               )
+               UPDATE generation_steps s SET state = 'waiting', response_id = $4, responded_at = now()
+               FROM fenced WHERE s.generation_id = fenced.id AND s.ordinal = $3";
+    let query = sqlx::query(sql)
+        .bind(claim.id)
+        .bind(claim.attempt)
+        .bind(step.ordinal())
+        .bind(response_id);
+    Ok(query.execute(db).await?.rows_affected() == 1)
+}
+
+/// Forgets a response that ended badly or expired, so that nobody re-attaches to it, and books
+/// what it cost: once, also when the statement is repeated. `false` when fenced.
+///
+/// # Errors
+/// When the database does not do it.
+pub async fn discard_response(
+    db: impl PgExecutor<'_>,
+    claim: &Claim,
+    step: Step,
+    response_id: &str,
+    usage: Usage,
+) -> Result<bool, DbError> {
+    let sql = "WITH fenced AS (
+                   SELECT id FROM generations
+                   WHERE id = $1 AND attempt = $2 AND status = 'running' FOR UPDATE
+               ), discarded AS (
+                   UPDATE generation_steps s
+                   SET state = 'discarded', response_id = NULL, responded_at = NULL,
+                       input_tokens = s.input_tokens + $5, output_tokens = s.output_tokens + $6
+                   FROM fenced WHERE s.generation_id = fenced.id AND s.ordinal = $3 AND s.response_id = $4
+                   RETURNING s.generation_id
+               ), booked AS (
+                   UPDATE generations g SET input_tokens = g.input_tokens + $5, output_tokens = g.output_tokens + $6
+                   FROM discarded WHERE g.id = discarded.generation_id
+               )
+               SELECT EXISTS (SELECT 1 FROM fenced)";
+    let query = sqlx::query_scalar(sql)
+        .bind(claim.id)
+        .bind(claim.attempt)
+        .bind(step.ordinal());
+    let query = query
+        .bind(response_id)
+        .bind(usage.input_tokens)
+        .bind(usage.output_tokens);
+    Ok(query.fetch_one(db).await?)
+}
+
+/// Finishes a step with its output and books its tokens in the step and in the generation: once,
+/// also when the statement is repeated. `false` when fenced.
+///
+/// # Errors
+/// When the database does not do it.
+pub async fn finish(
+    db: impl PgExecutor<'_>,
+    claim: &Claim,
+    step: Step,
+    output: &str,
+    usage: Usage,
+) -> Result<bool, DbError> {
+    let sql = "WITH fenced AS (
+                   SELECT id FROM generations
+                   WHERE id = $1 AND attempt = $2 AND status = 'running' FOR UPDATE
+               ), written AS (
+                   INSERT INTO generation_steps
+                       (generation_id, ordinal, name, state, output, input_tokens, output_tokens, finished_at)
+                   SELECT id, $3, $4, 'done', $5, $6, $7, now() FROM fenced
+                   ON CONFLICT (generation_id, ordinal) DO UPDATE
+                   SET state = 'done', output = $5, finished_at = now(),
+                       input_tokens = generation_steps.input_tokens + $6,
+                       output_tokens = generation_steps.output_tokens + $7
+                   WHERE generation_steps.state <> 'done'
+                   RETURNING generation_id
+               ), booked AS (
+                   UPDATE generations g SET input_tokens = g.input_tokens + $6, output_tokens = g.output_tokens + $7
+                   FROM written WHERE g.id = written.generation_id
+               )
+               SELECT EXISTS (SELECT 1 FROM fenced)";
+    let query = sqlx::query_scalar(sql)
+        .bind(claim.id)
+        .bind(claim.attempt)
+        .bind(step.ordinal())
+        .bind(step.name())
+        .bind(output)
+        .bind(usage.input_tokens)
+        .bind(usage.output_tokens);
+    Ok(query.fetch_one(db).await?)
+}
+
+/// Ends the generation with its PDF, which is stored already. One statement, so it ends once.
+/// `false` when fenced.
+///
+/// # Errors
+/// When the database does not do it.
+pub async fn succeed(
+    db: impl PgExecutor<'_>,
+    claim: &Claim,
+    pdf: &StoredPdf<'_>,
+) -> Result<bool, DbError> {
+    let sql = "WITH fenced AS (
+                   UPDATE generations
+                   SET status = 'succeeded', progress = 100, step = NULL, pdf_key = $3, pdf_size_bytes = $4,
+                       page_count = $5, finished_at = now(), lease_owner = NULL, leased_until = NULL
+                   WHERE id = $1 AND attempt = $2 AND status = 'running' RETURNING id
+               )
+               INSERT INTO generation_steps (generation_id, ordinal, name, state, output, finished_at)
+               SELECT id, $6, $7, 'done', $3, now() FROM fenced
+               ON CONFLICT (generation_id, ordinal) DO UPDATE SET state = 'done', finished_at = now()";
+    let step = Step::StorePdf;
+    let query = sqlx::query(sql)
+        .bind(claim.id)
+        .bind(claim.attempt)
+        .bind(pdf.key)
+        .bind(pdf.size_bytes)
+        .bind(pdf.page_count)
+        .bind(step.ordinal())
+        .bind(step.name());
+    Ok(query.execute(db).await?.rows_affected() == 1)
+}

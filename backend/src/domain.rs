@@ -1,0 +1,7 @@
+//! The service's nouns and the decisions about them: pure, without I/O.
+
+pub mod account;
+pub mod document;
+pub mod generation;
+pub mod ids;
+pub mod outline;

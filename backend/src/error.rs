@@ -1,0 +1,286 @@
+//! The one total match from what can go wrong to what a client is told (RFC 9457).
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::db::DbError;
+use crate::domain::account::AccountError;
+use crate::domain::generation::RequestError;
+use crate::passwords::PasswordError;
+use crate::sessions::SessionError;
+use crate::storage::StorageError;
+use crate::telemetry::chain;
+
+/// What clients are told to wait when a dependency is gone.
+const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// Every way a request can end without success.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The request cannot be read.
+    #[error("{0}")]
+    Malformed(String),
+    /// No valid session comes with the request.
+    #[error("a valid bearer token is needed")]
+    Unauthenticated,
+    /// Unknown user or wrong password: deliberately the same.
+    #[error("email or password is wrong")]
+    Credentials,
+    /// Not there, or another user's.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// The route exists, the method does not.
+    #[error("the method is not allowed here")]
+    MethodNotAllowed,
+    /// The client took too long.
+    #[error("the request took too long")]
+    Timeout,
+    /// The state of the resource forbids it.
+    #[error("{0}")]
+    Conflict(String),
+    /// A body beyond its limit.
+    #[error("the body exceeds {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// A body of the wrong kind.
+    #[error("{0}")]
+    Unsupported(String),
+    /// Readable, but breaks a rule.
+    #[error("{0}")]
+    Invalid(String),
+    /// A dependency does not answer.
+    #[error("{dependency} does not answer")]
+    Unavailable {
+        /// Which one, as clients may know it.
+        dependency: &'static str,
+        /// What happened.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A fault of ours.
+    #[error("an internal fault")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A problem on its way out. It travels as a response extension until the outermost middleware,
+/// which alone knows the request's id, writes the body.
+#[derive(Debug, Clone, Serialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+}
+
+#[derive(Serialize)]
+struct ProblemBody<'a> {
+    #[serde(flatten)]
+    problem: &'a Problem,
+    request_id: &'a str,
+}
+
+impl Problem {
+    /// Writes the problem into the response it came with.
+    pub fn write(&self, request_id: &str, response: Response) -> Response {
+        let (mut parts, _) = response.into_parts();
+        let body = serde_json::to_vec(&ProblemBody {
+            problem: self,
+            request_id,
+        })
+        .expect("strings and numbers always serialize");
+        let content_type = HeaderValue::from_static("application/problem+json");
+        parts.headers.insert(header::CONTENT_TYPE, content_type);
+        parts.headers.remove(header::CONTENT_LENGTH);
+        Response::from_parts(parts, body.into())
+    }
+}
+
+impl ApiError {
+    fn status_and_title(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Malformed(_) => (
+                StatusCode::BAD_REQUEST,
+                "malformed-request",
+                "The request cannot be read",
+            ),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "Not logged in"),
+            Self::Credentials => (
+                StatusCode::UNAUTHORIZED,
+                "wrong-credentials",
+                "Login failed",
+            ),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "Method not allowed",
+            ),
+            Self::Timeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "request-timeout",
+                "The request took too long",
+            ),
+            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Not in this state"),
+            Self::TooLarge { .. } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "The body is too large",
+            ),
+            Self::Unsupported(_) => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "Not a supported kind of content",
+            ),
+            Self::Invalid(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid-request",
+                "The request breaks a rule",
+            ),
+            Self::Unavailable { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "dependency-unavailable",
+                "Temporarily unavailable",
+            ),
+            Self::Internal(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "An internal fault",
+            ),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        match &self {
+            Self::Internal(source) => {
+                tracing::error!(error = %chain(source.as_ref()), "request failed")
+            }
+            Self::Unavailable { dependency, source } => {
+                tracing::warn!(dependency, error = %chain(source.as_ref()), "dependency does not answer");
+            }
+            _ => {}
+        }
+        let (status, slug, title) = self.status_and_title();
+        let mut response = status.into_response();
+        if matches!(self, Self::Unavailable { .. }) {
+            let seconds = HeaderValue::from(UNAVAILABLE_RETRY_AFTER.as_secs());
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(Problem {
+            kind: format!("urn:allegiant:problem:{slug}"),
+            title,
+            status: status.as_u16(),
+            detail: self.to_string(),
+        });
+        response
+    }
+}
+
+impl From<DbError> for ApiError {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Unavailable(_) => Self::Unavailable {
+                dependency: "the database",
+                source: Box::new(error),
+            },
+            DbError::Failed(_) => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+impl From<SessionError> for ApiError {
+    fn from(error: SessionError) -> Self {
+        Self::Unavailable {
+            dependency: "the session store",
+            source: Box::new(error),
+        }
+    }
+}
+
+impl From<StorageError> for ApiError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Missing { .. } => Self::NotFound("file"),
+            StorageError::Unavailable { .. } => Self::Unavailable {
+                dependency: "the file store",
+                source: Box::new(error),
+            },
+            StorageError::Rejected { .. } => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+impl From<PasswordError> for ApiError {
+    fn from(error: PasswordError) -> Self {
+        Self::Internal(Box::new(error))
+    }
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+impl From<RequestError> for ApiError {
+    fn from(error: RequestError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge {
+                limit_bytes: crate::routes::JSON_BODY_MAX_BYTES as u64,
+            },
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                Self::Unsupported("the body must be application/json".to_owned())
+            }
+            StatusCode::UNPROCESSABLE_ENTITY => Self::Invalid(rejection.body_text()),
+            _ => Self::Malformed(rejection.body_text()),
+        }
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    // An id that is no UUID names nothing that exists.
+    fn from(_: PathRejection) -> Self {
+        Self::NotFound("resource")
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::Malformed(rejection.body_text())
+    }
+}
+
+/// A JSON body whose rejection is a problem.
+#[derive(Debug, axum::extract::FromRequest)]
+#[from_request(via(Json), rejection(ApiError))]
+pub struct JsonBody<T>(pub T);
+
+/// A path parameter whose rejection is a problem.
+#[derive(Debug, axum::extract::FromRequestParts)]
+#[from_request(via(axum::extract::Path), rejection(ApiError))]
+pub struct PathId<T>(pub T);
+
+/// A query string whose rejection is a problem.
+#[derive(Debug, axum::extract::FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(ApiError))]
+pub struct QueryOf<T>(pub T);

@@ -1,0 +1,284 @@
+//! Documents: uploaded as a stream, told about, downloaded by link, deleted.
+
+use std::io::{Seek, Write};
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::multipart::{Field, Multipart, MultipartRejection};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::db;
+use crate::db::documents::{Deletion, DocumentRow, NewDocument};
+use crate::domain::document::{HEADER_WINDOW_BYTES, file_name, is_pdf, storage_key};
+use crate::domain::ids::DocumentId;
+use crate::error::{ApiError, PathId, QueryOf};
+use crate::retry::jitter;
+use crate::routes::authenticated::Authenticated;
+use crate::routes::paging::{Page, PageQuery};
+use crate::state::AppState;
+
+/// What multipart may add around the file.
+const MULTIPART_OVERHEAD_BYTES: u64 = 64 * 1024;
+/// Tries to store an upload while its client waits.
+const STORE_TRIES: u32 = 3;
+/// Chunks are gathered to this size before they go to the spool file.
+const SPOOL_BUFFER_BYTES: usize = 256 * 1024;
+
+/// A document as told to its user.
+#[derive(Debug, Serialize)]
+pub struct DocumentBody {
+    id: DocumentId,
+    file_name: String,
+    size_bytes: i64,
+    sha256: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page_count: Option<i32>,
+    created_at: DateTime<Utc>,
+}
+
+impl From<DocumentRow> for DocumentBody {
+    fn from(row: DocumentRow) -> Self {
+        Self {
+            id: row.id,
+            file_name: row.file_name,
+            size_bytes: row.size_bytes,
+            sha256: row.sha256,
+            page_count: row.page_count,
+            created_at: row.created_at,
+        }
+    }
+}
+
+/// An upload on this machine, in a file without a name: it is gone with the process, however that ends.
+struct Spooled {
+    file: std::fs::File,
+    size_bytes: u64,
+    sha256: [u8; 32],
+}
+
+/// `POST /documents`. The object is stored before the row: a crash in between leaves an object
+/// that nothing names, never a document without content.
+///
+/// # Errors
+/// 413 beyond the limit, 415 when it is no PDF, 422 without a field `file`.
+pub async fn upload(
+    State(state): State<AppState>,
+    sender: Authenticated,
+    headers: HeaderMap,
+    multipart: Result<Multipart, MultipartRejection>,
+) -> Result<Response, ApiError> {
+    let limit_bytes = state.config.documents.size_max_bytes;
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    // Refused before the body only where the rest of it is too much to read and throw away.
+    if announced.is_some_and(|bytes| bytes > 4 * limit_bytes + MULTIPART_OVERHEAD_BYTES) {
+        return Err(ApiError::TooLarge { limit_bytes });
+    }
+    let unsupported = |_| ApiError::Unsupported("the body must be multipart/form-data".to_owned());
+    let mut multipart = multipart.map_err(unsupported)?;
+    let mut found = None;
+    while let Some(field) = multipart
+        .next_field()
+        .await
+        .map_err(|error| malformed(&error))?
+    {
+        if field.name() == Some("file") && found.is_none() {
+            let name = file_name(field.file_name());
+            found = Some((name, spool(&state, field).await?));
+        }
+    }
+    let (name, spooled) = found
+        .ok_or_else(|| ApiError::Invalid("the form must have a field named file".to_owned()))?;
+
+    let id = DocumentId::new();
+    let key = storage_key(sender.user, id);
+    store(&state, &key, &spooled).await?;
+    let new = NewDocument {
+        id,
+        user: sender.user,
+        file_name: &name,
+        size_bytes: i64::try_from(spooled.size_bytes).unwrap_or(i64::MAX),
+        sha256: &hex::encode(spooled.sha256),
+        storage_key: &key,
+    };
+    let row = db::documents::insert(&state.pool, &new).await?;
+    let location = format!("/api/v1/documents/{id}");
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        Json(DocumentBody::from(row)),
+    )
+        .into_response())
+}
+
+fn malformed(error: &axum::extract::multipart::MultipartError) -> ApiError {
+    ApiError::Malformed(error.body_text())
+}
+
+/// Streams a field to a spool file. What is beyond the limit is read and dropped, because a client
+/// that is still sending would see a broken connection instead of the answer.
+async fn spool(state: &AppState, mut field: Field<'_>) -> Result<Spooled, ApiError> {
+    let documents = &state.config.documents;
+    let limit_bytes = documents.size_max_bytes;
+    let broken = |error: std::io::Error| ApiError::Internal(Box::new(error));
+    let mut file = tempfile::tempfile_in(&documents.spool_dir).map_err(broken)?;
+    let mut digest = Sha256::new();
+    let mut buffer = Vec::with_capacity(
+        SPOOL_BUFFER_BYTES.min(usize::try_from(limit_bytes).unwrap_or(usize::MAX)),
+    );
+    let mut size_bytes = 0_u64;
+    let mut checked = false;
+    while let Some(chunk) = field.chunk().await.map_err(|error| malformed(&error))? {
+        size_bytes += chunk.len() as u64;
+        if size_bytes > limit_bytes {
+            continue;
+        }
+        digest.update(&chunk);
+        buffer.extend_from_slice(&chunk);
+        if buffer.len() >= SPOOL_BUFFER_BYTES {
+            checked = checked || beginning_checked(&buffer)?;
+            (file, buffer) = write_out(file, buffer).await.map_err(broken)?;
+        }
+    }
+    if size_bytes > limit_bytes {
+        return Err(ApiError::TooLarge { limit_bytes });
+    }
+    if !checked {
+        beginning_checked(&buffer)?;
+    }
+    let (mut file, _) = write_out(file, buffer).await.map_err(broken)?;
+    file.rewind().map_err(broken)?;
+    Ok(Spooled {
+        file,
+        size_bytes,
+        sha256: digest.finalize().into(),
+    })
+}
+
+/// The first buffer holds more than the window a PDF header may stand in, or the whole file.
+fn beginning_checked(buffer: &[u8]) -> Result<bool, ApiError> {
+    const { assert!(SPOOL_BUFFER_BYTES > HEADER_WINDOW_BYTES) };
+    if is_pdf(buffer) {
+        Ok(true)
+    } else {
+        Err(ApiError::Unsupported("the file is not a PDF".to_owned()))
+    }
+}
+
+async fn write_out(
+    mut file: std::fs::File,
+    mut buffer: Vec<u8>,
+) -> std::io::Result<(std::fs::File, Vec<u8>)> {
+    let written = tokio::task::spawn_blocking(move || {
+        file.write_all(&buffer)?;
+        buffer.clear();
+        Ok((file, buffer))
+    });
+    written.await.map_err(std::io::Error::other)?
+}
+
+async fn store(state: &AppState, key: &str, spooled: &Spooled) -> Result<(), ApiError> {
+    let mut failures = 0;
+    loop {
+        // Clones share the file's position, so every try begins with a rewind.
+        let mut file = spooled
+            .file
+            .try_clone()
+            .map_err(|error| ApiError::Internal(Box::new(error)))?;
+        file.rewind()
+            .map_err(|error| ApiError::Internal(Box::new(error)))?;
+        match state
+            .storage
+            .put_file(key, file, spooled.size_bytes, &spooled.sha256)
+            .await
+        {
+            Ok(()) => return Ok(()),
+            Err(error) if error.is_transient() && failures + 1 < STORE_TRIES => {
+                failures += 1;
+                state.metrics.upstream_error("storage");
+                tokio::time::sleep(state.config.backoff.delay(failures, jitter())).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// `GET /documents`.
+///
+/// # Errors
+/// 401 without a session.
+pub async fn list(
+    State(state): State<AppState>,
+    sender: Authenticated,
+    QueryOf(query): QueryOf<PageQuery<DocumentId>>,
+) -> Result<Json<Page<DocumentBody, DocumentId>>, ApiError> {
+    let rows = db::documents::list(&state.pool, sender.user, query.before, query.limit()).await?;
+    let items = rows.into_iter().map(DocumentBody::from).collect();
+    Ok(Json(Page::new(
+        items,
+        query.limit(),
+        |item: &DocumentBody| item.id,
+    )))
+}
+
+/// `GET /documents/{id}`.
+///
+/// # Errors
+/// 404 when it is not the user's.
+pub async fn show(
+    State(state): State<AppState>,
+    sender: Authenticated,
+    PathId(id): PathId<DocumentId>,
+) -> Result<Json<DocumentBody>, ApiError> {
+    let row = db::documents::find(&state.pool, id, sender.user).await?;
+    row.map(|row| Json(row.into()))
+        .ok_or(ApiError::NotFound("document"))
+}
+
+/// `GET /documents/{id}/content`: 307 to a link that works for a while.
+///
+/// # Errors
+/// 404 when it is not the user's.
+pub async fn content(
+    State(state): State<AppState>,
+    sender: Authenticated,
+    PathId(id): PathId<DocumentId>,
+) -> Result<Redirect, ApiError> {
+    let row = db::documents::find(&state.pool, id, sender.user)
+        .await?
+        .ok_or(ApiError::NotFound("document"))?;
+    let url = state
+        .storage
+        .presigned_url(&row.storage_key, &row.file_name)
+        .await?;
+    Ok(Redirect::temporary(&url))
+}
+
+/// `DELETE /documents/{id}`. The row goes first: a crash in between leaves an object that nothing names.
+///
+/// # Errors
+/// 404 when it is not the user's, 409 while a generation still reads it.
+pub async fn delete(
+    State(state): State<AppState>,
+    sender: Authenticated,
+    PathId(id): PathId<DocumentId>,
+) -> Result<StatusCode, ApiError> {
+    match db::documents::delete(&state.pool, id, sender.user).await? {
+        Deletion::NotFound => return Err(ApiError::NotFound("document")),
+        Deletion::InUse => {
+            return Err(ApiError::Conflict(
+                "a generation still reads the document".to_owned(),
+            ));
+        }
+        Deletion::Deleted => {}
+    }
+    if let Err(error) = state.storage.delete(&storage_key(sender.user, id)).await {
+        tracing::warn!(document_id = %id, error = %crate::telemetry::chain(&error), "an object without document stays behind");
+    }
+    Ok(StatusCode::NO_CONTENT)
+}

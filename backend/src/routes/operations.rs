@@ -1,0 +1,107 @@
+//! What load balancers and Prometheus ask.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::db;
+use crate::metrics::CONTENT_TYPE;
+use crate::state::AppState;
+use crate::telemetry::chain;
+
+/// A dependency that needs longer than this is not ready.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Cancelled once the process stops; the load balancer learns it from readiness.
+#[derive(Debug, Clone)]
+pub struct Stopping(pub CancellationToken);
+
+#[derive(Serialize)]
+pub(super) struct Readiness {
+    status: &'static str,
+    database: bool,
+    sessions: bool,
+    storage: bool,
+}
+
+/// `GET /health`: the process runs. Asks no dependency, so an outage of one restarts nothing.
+pub async fn health() -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        r#"{"status":"ok"}"#,
+    )
+}
+
+/// `GET /ready`: whether requests should be sent here.
+pub async fn ready(
+    State(state): State<AppState>,
+    Extension(stopping): Extension<Stopping>,
+) -> Response {
+    let (database, sessions, storage) = tokio::join!(
+        check("database", db::ping(&state.pool)),
+        check("sessions", state.sessions.ping()),
+        check("storage", state.storage.ping()),
+    );
+    let stopping = stopping.0.is_cancelled();
+    let ready = database && sessions && storage && !stopping;
+    let status = match (ready, stopping) {
+        (true, _) => "ready",
+        (false, true) => "stopping",
+        (false, false) => "unavailable",
+    };
+    let code = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        code,
+        Json(Readiness {
+            status,
+            database,
+            sessions,
+            storage,
+        }),
+    )
+        .into_response()
+}
+
+async fn check<E: std::error::Error + 'static>(
+    dependency: &'static str,
+    answer: impl Future<Output = Result<(), E>>,
+) -> bool {
+    match tokio::time::timeout(CHECK_TIMEOUT, answer).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::warn!(dependency, error = %chain(&error), "not ready");
+            false
+        }
+        Err(_) => {
+            tracing::warn!(dependency, "not ready: no answer in time");
+            false
+        }
+    }
+}
+
+/// `GET /metrics`. Without the database the process's own numbers are still told.
+pub async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
+    let asked =
+        tokio::time::timeout(CHECK_TIMEOUT, db::generations::queue_numbers(&state.pool)).await;
+    let numbers = match asked {
+        Ok(Ok(numbers)) => Some(numbers),
+        Ok(Err(error)) => {
+            tracing::warn!(error = %chain(&error), "the queue's numbers are missing from the metrics");
+            None
+        }
+        Err(_) => None,
+    };
+    (
+        [(header::CONTENT_TYPE, CONTENT_TYPE)],
+        state.metrics.render(numbers),
+    )
+}

@@ -1,0 +1,79 @@
+//! Everything a request or a worker needs, built once from the configuration.
+
+use std::sync::Arc;
+
+use sqlx::postgres::PgPool;
+
+use crate::config::Config;
+use crate::db;
+use crate::metrics::Metrics;
+use crate::openai::OpenAi;
+use crate::passwords::Passwords;
+use crate::pdf::extract::Extractor;
+use crate::sessions::Sessions;
+use crate::storage::Storage;
+
+/// Shared by all requests and workers of the process; clones are cheap.
+#[derive(Debug, Clone)]
+pub struct AppState(Arc<Parts>);
+
+/// The parts, by name.
+#[derive(Debug)]
+pub struct Parts {
+    /// The configuration.
+    pub config: Config,
+    /// Connections to Postgres.
+    pub pool: PgPool,
+    /// Sessions in Redis or in process.
+    pub sessions: Sessions,
+    /// Password hashing.
+    pub passwords: Passwords,
+    /// S3.
+    pub storage: Storage,
+    /// OpenAI.
+    pub openai: OpenAi,
+    /// The child processes that read PDFs.
+    pub extractor: Extractor,
+    /// Metrics.
+    pub metrics: Metrics,
+}
+
+/// A part could not be built from the configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("set up {part}")]
+pub struct SetupError {
+    part: &'static str,
+    #[source]
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl AppState {
+    /// Builds everything. Nothing is connected to yet: dependencies that are away now may come later.
+    ///
+    /// # Errors
+    /// When a part refuses its configuration.
+    pub async fn new(config: Config) -> Result<Self, SetupError> {
+        let failed = |part| move |source| SetupError { part, source };
+        let parts = Parts {
+            pool: db::pool(&config.database),
+            sessions: Sessions::new(&config.sessions)
+                .map_err(|error| failed("sessions")(error.into()))?,
+            passwords: Passwords::new(config.passwords)
+                .map_err(|error| failed("password hashing")(error.into()))?,
+            storage: Storage::new(&config.storage).await,
+            openai: OpenAi::new(&config.openai).map_err(failed("the OpenAI client"))?,
+            extractor: Extractor::new(&config.documents),
+            metrics: Metrics::new(config.worker.slots.get()),
+            config,
+        };
+        Ok(Self(Arc::new(parts)))
+    }
+}
+
+impl std::ops::Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -1,0 +1,341 @@
+//! Runs generations: claims them by lease, keeps the leases alive, gives them back on a stop.
+//!
+//! A generation in progress is one sleeping task. It holds no database connection and no
+//! document while OpenAI writes, so thousands of them wait in one process.
+
+pub mod steps;
+
+mod running;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use sqlx::postgres::PgListener;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::db::DbError;
+use crate::db::generations::{CHANNEL, QUEUED};
+use crate::db::leases::{self, AfterFailure, Claim, Failure};
+use crate::domain::ids::{GenerationId, WorkerId};
+use crate::retry::jitter;
+use crate::state::AppState;
+use crate::telemetry::chain;
+use crate::worker::running::Running;
+use crate::worker::steps::StepError;
+
+/// Claims of one statement; more would keep rows locked longer than a claim should.
+const CLAIM_BATCH: usize = 64;
+
+/// The worker of one process.
+#[derive(Debug)]
+pub struct Worker {
+    state: AppState,
+    id: WorkerId,
+    running: Running,
+    /// New work or a free slot; a permit is kept when nobody waits, so no wake-up is missed.
+    wake: Notify,
+    /// Every task that must end, or be given time to end, before the leases go back.
+    tasks: TaskTracker,
+    /// Nothing new is begun from here on.
+    stopping: CancellationToken,
+    /// The time to stop is over: whoever still tries gives up.
+    gone: CancellationToken,
+    /// Renderings at a time: as many as there are cores.
+    rendering: Semaphore,
+}
+
+/// Runs until `shutdown`, then gives all leases back and returns: in well under the stop's time.
+pub async fn run(state: AppState, shutdown: CancellationToken) {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let worker = Arc::new(Worker {
+        running: Running::default(),
+        id: WorkerId::new(),
+        wake: Notify::new(),
+        tasks: TaskTracker::new(),
+        stopping: shutdown,
+        gone: CancellationToken::new(),
+        rendering: Semaphore::new(cores),
+        state,
+    });
+    tracing::info!(worker_id = %worker.id, slots = worker.state.config.worker.slots, "worker started");
+    let listener = tokio::spawn(listen(Arc::clone(&worker)));
+    let heartbeat = tokio::spawn(beat(Arc::clone(&worker)));
+    claim_while_running(&worker).await;
+    stop(&worker).await;
+    heartbeat.abort();
+    listener.abort();
+}
+
+impl Worker {
+    /// Runs a database operation until the database answers. A generation in progress outlives any
+    /// outage this way; its fence decides afterwards whether it is still its own.
+    async fn persist<T, F, Answer>(&self, operation: F) -> Result<T, StepError>
+    where
+        F: Fn() -> Answer,
+        Answer: Future<Output = Result<T, DbError>>,
+    {
+        let mut failures = 0;
+        loop {
+            match operation().await {
+                Ok(value) => return Ok(value),
+                Err(DbError::Failed(error)) => {
+                    return Err(StepError::internal(&DbError::Failed(error)));
+                }
+                Err(error) => {
+                    failures += 1;
+                    // One line per outage and task is enough.
+                    if failures == 1 {
+                        tracing::warn!(error = %chain(&error), "waiting for the database");
+                    }
+                }
+            }
+            let delay = self.state.config.backoff.delay(failures, jitter());
+            tokio::select! {
+                () = self.gone.cancelled() => return Err(StepError::Fenced),
+                () = sleep(delay) => {}
+            }
+        }
+    }
+
+    fn free_slots(&self) -> usize {
+        self.state
+            .config
+            .worker
+            .slots
+            .get()
+            .saturating_sub(self.running.count())
+    }
+
+    fn attempts_max(&self) -> i32 {
+        i32::try_from(self.state.config.worker.attempts_max).unwrap_or(i32::MAX)
+    }
+
+    fn slots_changed(&self) {
+        self.state.metrics.slots_busy(self.running.count());
+        self.wake.notify_one();
+    }
+}
+
+/// The one place that claims: one query per wake-up, however many slots are free.
+async fn claim_while_running(worker: &Arc<Worker>) {
+    let config = &worker.state.config.worker;
+    let mut failures = 0;
+    while !worker.stopping.is_cancelled() {
+        let limit = worker.free_slots().min(CLAIM_BATCH);
+        let mut pause = config.claim_interval;
+        if limit > 0 {
+            let wanted = i64::try_from(limit).unwrap_or(i64::MAX);
+            match leases::claim(&worker.state.pool, worker.id, wanted, config.lease).await {
+                Ok(claims) => {
+                    failures = 0;
+                    let more_may_wait = claims.len() == limit;
+                    for claim in claims {
+                        start(worker, claim);
+                    }
+                    if more_may_wait {
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    failures += 1;
+                    if failures == 1 {
+                        tracing::warn!(error = %chain(&error), "cannot claim work");
+                    }
+                    pause = worker.state.config.backoff.delay(failures, jitter());
+                }
+            }
+        }
+        tokio::select! {
+            () = worker.stopping.cancelled() => {}
+            () = worker.wake.notified() => {}
+            () = sleep(pause) => {}
+        }
+    }
+}
+
+fn start(worker: &Arc<Worker>, claim: Claim) {
+    let waited = (claim.claimed_at - claim.created_at)
+        .to_std()
+        .unwrap_or_default();
+    if !claim.resumed {
+        worker.state.metrics.waited(waited);
+    }
+    tracing::info!(
+        generation_id = %claim.id, attempt = claim.attempt, waited_ms = waited.as_millis(), "generation claimed"
+    );
+    let stop = worker.stopping.child_token();
+    worker.running.insert(claim.id, claim.attempt, stop.clone());
+    worker.state.metrics.slots_busy(worker.running.count());
+    let for_task = Arc::clone(worker);
+    worker.tasks.spawn(async move {
+        attempt(&for_task, &claim, stop).await;
+        for_task.running.remove(claim.id, claim.attempt);
+        for_task.slots_changed();
+    });
+}
+
+/// One attempt: all steps, or the reason why not. Ends at once when `stop` is cancelled.
+async fn attempt(worker: &Arc<Worker>, claim: &Claim, stop: CancellationToken) {
+    let work = async {
+        // A step that panics is a failed attempt like any other: the cap ends what panics every time.
+        let result = AssertUnwindSafe(steps::run(worker, claim))
+            .catch_unwind()
+            .await;
+        match result.unwrap_or_else(|_| Err(StepError::panicked())) {
+            Ok(()) => "succeeded",
+            Err(StepError::Fenced) => "fenced",
+            Err(StepError::Failed {
+                code,
+                detail,
+                retry_in,
+            }) => {
+                let failure = Failure {
+                    code: &code,
+                    detail: &detail,
+                    retry_in,
+                };
+                fail(worker, claim, &failure).await
+            }
+        }
+    };
+    let outcome = tokio::select! {
+        biased;
+        () = stop.cancelled() => "stopped",
+        outcome = work => outcome,
+    };
+    worker.state.metrics.attempt_ended(outcome);
+    tracing::info!(generation_id = %claim.id, attempt = claim.attempt, outcome, "attempt ended");
+}
+
+async fn fail(worker: &Worker, claim: &Claim, failure: &Failure<'_>) -> &'static str {
+    let written = worker
+        .persist(|| leases::fail_attempt(&worker.state.pool, claim, failure, worker.attempts_max()))
+        .await;
+    tracing::warn!(
+        generation_id = %claim.id, attempt = claim.attempt, code = failure.code, detail = failure.detail,
+        retried = matches!(written, Ok(AfterFailure::Queued)), "attempt failed"
+    );
+    match written {
+        Ok(AfterFailure::Failed) => "failed",
+        Ok(AfterFailure::Queued) => {
+            // Nobody is notified when its delay is over, so this process looks by itself.
+            let wake = failure.retry_in.unwrap_or_default();
+            if wake < worker.state.config.worker.claim_interval {
+                worker.wake.notify_one();
+            }
+            "retried"
+        }
+        Ok(AfterFailure::Fenced) | Err(_) => "fenced",
+    }
+}
+
+/// Renews the leases of this process, stops what it has lost, and rescues what others have.
+async fn beat(worker: Arc<Worker>) {
+    let config = &worker.state.config.worker;
+    let mut ticks = interval(config.heartbeat);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let before = worker.running.snapshot();
+        if !before.is_empty() {
+            match leases::renew(&worker.state.pool, worker.id, config.lease).await {
+                Ok(held) => {
+                    for (id, attempt) in before {
+                        if !held.contains(&(id, attempt)) && worker.running.stop(id, attempt) {
+                            worker.state.metrics.lease_lost();
+                            tracing::warn!(generation_id = %id, attempt, "lease lost");
+                        }
+                    }
+                }
+                Err(error) => tracing::warn!(error = %chain(&error), "leases not renewed"),
+            }
+        }
+        match leases::rescue_expired(&worker.state.pool, worker.attempts_max()).await {
+            Ok((0, 0)) => {}
+            Ok((queued, failed)) => {
+                worker.state.metrics.leases_rescued(queued);
+                tracing::warn!(queued, failed, "leases of lost workers expired");
+            }
+            Err(error) => tracing::debug!(error = %chain(&error), "expired leases not looked for"),
+        }
+    }
+}
+
+/// Hears of new work and of cancellations. What is missed while the connection is down, the claim
+/// interval and the heartbeat find.
+async fn listen(worker: Arc<Worker>) {
+    let mut failures = 0;
+    loop {
+        match PgListener::connect_with(&worker.state.pool).await {
+            Ok(mut listener) => {
+                // The pool closes only after this task has ended.
+                listener.ignore_pool_close_event(true);
+                match hear(&worker, &mut listener).await {
+                    Ok(()) => failures = 0,
+                    Err(error) => {
+                        tracing::warn!(error = %chain(&error), "notifications interrupted")
+                    }
+                }
+            }
+            Err(error) => tracing::debug!(error = %chain(&error), "notifications not to be had"),
+        }
+        failures += 1;
+        sleep(worker.state.config.backoff.delay(failures, jitter())).await;
+    }
+}
+
+async fn hear(worker: &Worker, listener: &mut PgListener) -> Result<(), sqlx::Error> {
+    listener.listen(CHANNEL).await?;
+    // What was queued before the listening began was notified to nobody.
+    worker.wake.notify_one();
+    while let Some(notification) = listener.try_recv().await? {
+        let payload = notification.payload();
+        if payload == QUEUED {
+            worker.wake.notify_one();
+        } else if let Ok(id) = payload.parse::<Uuid>() {
+            worker.running.stop_any(GenerationId(id));
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the calls that must not be cut (a response being created, its id being stored), then
+/// gives every lease back in one statement. Waiting generations have ended with `stopping` already.
+async fn stop(worker: &Worker) {
+    let budget = worker.state.config.shutdown_timeout;
+    worker.tasks.close();
+    let all_ended = timeout(budget / 2, worker.tasks.wait()).await.is_ok();
+    let released = timeout(budget / 2, async {
+        let mut failures = 0;
+        loop {
+            match leases::release_all(&worker.state.pool, worker.id).await {
+                Ok(released) => return released,
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(error = %chain(&error), "leases not given back yet");
+                    sleep(
+                        worker
+                            .state
+                            .config
+                            .backoff
+                            .delay(failures, jitter())
+                            .min(Duration::from_millis(500)),
+                    )
+                    .await;
+                }
+            }
+        }
+    });
+    match released.await {
+        Ok(released) => tracing::info!(released, all_ended, "worker stopped"),
+        // They expire by themselves: later, but not lost.
+        Err(_) => tracing::error!("worker stopped without giving its leases back"),
+    }
+    worker.gone.cancel();
+}
