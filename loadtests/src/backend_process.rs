@@ -139,7 +139,12 @@ impl BackendProcess {
     /// Ends the backend: SIGTERM, and SIGKILL when it does not obey.
     pub async fn stop(self) {
         match self.running {
-            Running::Container(container) => container.stop().await,
+            Running::Container(container) => {
+                // A container that resists is removed with the run.
+                if let Err(error) = container.stop(STOP_TIMEOUT).await {
+                    tracing::debug!(error = chain(&error), "container not stopped");
+                }
+            }
             Running::Native { mut child, cgroup, _guard } => {
                 // The group's directories go after its last process, so it is dropped last.
                 terminate(self.pid).await;

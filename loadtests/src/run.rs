@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use goose::GooseAttack;
 use goose::config::GooseConfiguration;
+use goose::metrics::GooseCoordinatedOmissionMitigation;
 use harness::openai::{Latency, LoadOpenAi, Script};
 use harness::{Sandbox, Stack, Template};
 use sqlx::{Connection, PgConnection, Row};
@@ -205,7 +206,7 @@ impl<'a> Runner<'a> {
                 ("LISTEN_ADDR", "127.0.0.1:0".to_owned()),
                 ("LOG_FORMAT", "json".to_owned()),
                 ("RUST_LOG", "info".to_owned()),
-                ("OPENAI_BASE_URL", openai.base_url().to_owned()),
+                ("OPENAI_BASE_URL", openai.base_url()),
                 ("OPENAI_API_KEY", "scripted".to_owned()),
                 ("GENERATION_WORKERS", workers.to_string()),
                 ("GENERATION_SECTIONS", (self.load.calls_per_generation - 1).to_string()),
@@ -229,22 +230,21 @@ impl<'a> Runner<'a> {
         // Users arrive over one generation, so that the workers end one after the other, as they do
         // in reality, and not all at once.
         let rate = f64::from(workers) / (self.load.compressed_generation_ms() / 1000.0);
-        GooseConfiguration {
-            host: Some(base_url.to_owned()),
-            users: usize::try_from(users).ok(),
-            increase_rate: Some(format!("{:.3}", rate.max(2.0))),
-            quiet: 3,
-            no_print_metrics: true,
-            no_error_summary: true,
-            no_transaction_metrics: true,
-            no_scenario_metrics: true,
-            no_telnet: true,
-            no_websocket: true,
-            co_mitigation: Some(goose::metrics::GooseCoordinatedOmissionMitigation::Disabled),
-            // For one request, never for a generation; a CPU-bound cell answers late.
-            timeout: Some("120".to_owned()),
-            ..GooseConfiguration::default()
-        }
+        let mut configuration = GooseConfiguration::default();
+        configuration.host = Some(base_url.to_owned());
+        configuration.users = usize::try_from(users).ok();
+        configuration.increase_rate = Some(format!("{:.3}", rate.max(2.0)));
+        configuration.quiet = 3;
+        configuration.no_print_metrics = true;
+        configuration.no_error_summary = true;
+        configuration.no_transaction_metrics = true;
+        configuration.no_scenario_metrics = true;
+        configuration.no_telnet = true;
+        configuration.no_websocket = true;
+        configuration.co_mitigation = Some(GooseCoordinatedOmissionMitigation::Disabled);
+        // For one request, never for a generation; a CPU-bound cell answers late.
+        configuration.timeout = Some("120".to_owned());
+        configuration
     }
 
     /// Waits until the cell has run its warm-up and its cycles and enough generations have ended,

@@ -5,7 +5,7 @@ use simulator::outcome::Outcome;
 use simulator::plan::{Evaluated, Plan};
 use simulator::prices::seed_table;
 use simulator::replications::{Interval, Replications};
-use simulator::scenario::{Arrivals, Fleet, Scenario};
+use simulator::scenario::{Arrivals, Fleet, Metric, Scenario};
 use simulator::slo::Failure;
 
 use super::document::{Block, Document, Table};
@@ -34,7 +34,7 @@ pub fn results(results: &Results) -> Document {
     document.heading("What the fleet does: simulated");
     fleets(&mut document, results);
     document.heading("What it costs");
-    costs(&mut document, results.queued.replications.outcomes.first());
+    costs(&mut document, results);
     document.heading("The cheapest sizings that hold");
     plan(&mut document, &results.plan, PLAN_ROWS);
     document.blocks.extend(cost_figure(results));
@@ -201,15 +201,38 @@ fn explanation(outcome: &Outcome) -> String {
     )
 }
 
-fn costs(document: &mut Document, outcome: Option<&Outcome>) {
-    let Some(outcome) = outcome else { return };
-    document.table(cost_table(&outcome.cost_usd_month, None));
+/// The review's own table beside the same rows priced again, with its tasks always on.
+fn costs(document: &mut Document, results: &Results) {
+    let fleet = &results.queued.scenario.fleet;
+    let Ok(cost) = simulator::cost::monthly(fleet, fleet.tasks.desired.into()) else { return };
     let seed = seed_table();
-    let mut table = Table::new(["row of the review", "its USD/month", "note"]);
-    for row in &seed.rows {
-        table.row([row.item.clone(), row.usd_month.to_string(), row.note.clone()]);
+    let mut table = Table::new(["row of the review", "its USD/month", "priced again", "difference", "why"]);
+    let mut priced_total = 0.0;
+    for row in &seed.row {
+        let stated = usd(row.usd_micros_month);
+        let priced: f64 = row.lines.iter().map(|line| cost.get(*line).as_usd()).sum();
+        priced_total += priced;
+        table.row([
+            row.item.clone(),
+            format!("{stated:.2}"),
+            format!("{priced:.2}"),
+            format!("{:+.2}", priced - stated),
+            row.note.clone(),
+        ]);
     }
+    let stated_total = seed.total().as_usd();
+    table.row([
+        "total".to_owned(),
+        format!("{stated_total:.2}"),
+        format!("{priced_total:.2}"),
+        format!("{:+.2}", priced_total - stated_total),
+        format!("with {} always on", crate::plural(fleet.tasks.desired.into(), "task")),
+    ]);
     document.table(table);
+}
+
+fn usd(micros: u64) -> f64 {
+    crate::stats::count_u64_as_f64(micros) / 1e6
 }
 
 fn cost_table(after: &Cost, before: Option<&Cost>) -> Table {
@@ -475,7 +498,16 @@ fn tasks(fleet: &Fleet) -> String {
 }
 
 fn autoscaling(fleet: &Fleet) -> String {
-    let metrics: Vec<_> = fleet.autoscaling.metrics.iter().map(ToString::to_string).collect();
+    let metrics: Vec<_> = fleet
+        .autoscaling
+        .metrics
+        .iter()
+        .map(|metric| match metric {
+            Metric::Cpu => "cpu",
+            Metric::Memory => "memory",
+            Metric::QueueDepth => "queue depth",
+        })
+        .collect();
     if metrics.is_empty() { "none".to_owned() } else { metrics.join(" and ") }
 }
 

@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, ContentArrangement};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle};
 
 use super::document::{Block, Document, Table};
+
+/// One rule below the header: rows are short, and lines between them would double the table.
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// Columns that a report is laid out for.
 const WIDTH: u16 = 100;
@@ -49,7 +51,7 @@ pub fn render(document: &Document, color: bool) -> String {
 fn rendered(table: &Table) -> comfy_table::Table {
     let mut rendered = comfy_table::Table::new();
     rendered
-        .load_preset(UTF8_HORIZONTAL_ONLY)
+        .load_style(STYLE)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(WIDTH)
         .set_header(&table.header)
