@@ -1,1 +1,41 @@
-//! Pure discrete-event simulation of the fleet.
+//! Pure discrete-event simulation of the fleet: what a sizing carries, how long its users wait, what it loses and why,
+//! what limits it, and what it costs a month.
+//!
+//! The road through it: a [`Scenario`] goes in, [`simulate`] gives an [`Outcome`], [`judge`] holds it against an
+//! [`Slo`]; [`replicate`] does so at several seeds, [`plan`](plan::plan) for many fleets.
+//!
+//! What the crate never has: a clock, a file, a socket, a thread, an environment variable, an order that differs from
+//! run to run. Time and money are integers, and randomness is seeded, so that the same scenario gives the same bytes on
+//! every machine. Its `clippy.toml` and a test on its dependencies hold it to that.
+
+pub mod capacity;
+pub mod cost;
+pub mod engine;
+pub mod erlang;
+pub mod event_queue;
+mod histogram;
+mod model;
+pub mod outcome;
+pub mod plan;
+pub mod prices;
+pub mod replications;
+pub mod rng;
+pub mod scenario;
+pub mod slo;
+pub mod time;
+
+pub use outcome::Outcome;
+pub use plan::{Plan, PlanRequest, plan};
+pub use prices::MicroUsd;
+pub use replications::{Replications, replicate};
+pub use scenario::{InvalidScenario, Scenario, ScenarioError};
+pub use slo::{Slo, Verdict, judge};
+
+/// Runs a scenario from an idle fleet to its horizon.
+///
+/// # Errors
+/// When the scenario cannot be simulated; the error names the key and the remedy.
+pub fn simulate(scenario: &Scenario) -> Result<Outcome, InvalidScenario> {
+    scenario.validate()?;
+    model::run(scenario)
+}

@@ -1,0 +1,35 @@
+//! The fleet as a state machine, one module per component.
+//!
+//! ```text
+//! arrivals --> load balancer (sync) --> backlog of a task --+
+//!         \--> queue (queue mode) --------------------------+--> worker of a task --> done
+//!                   ^                                       |
+//!                   +-- front: scale-in, out of memory -----+--> lost, by cause (sync)
+//! autoscaler -- desired --> service -- starts and stops --> tasks
+//! ```
+//!
+//! Invariants: a generation is in exactly one place; submitted = completed + lost + in the system, at any moment;
+//! nothing here reads a clock, a file or the environment; no event allocates once the buffers have grown.
+
+mod arrivals;
+mod autoscaler;
+mod fleet;
+mod generation;
+mod load_balancer;
+mod meter;
+mod service;
+mod task;
+
+use crate::engine::Engine;
+use crate::outcome::Outcome;
+use crate::scenario::{InvalidScenario, Scenario};
+use crate::time::Instant;
+
+/// Runs a checked scenario to its horizon.
+pub(crate) fn run(scenario: &Scenario) -> Result<Outcome, InvalidScenario> {
+    let end = Instant::START.after(scenario.horizon);
+    let (fleet, queue) = fleet::Fleet::at_start(scenario);
+    let mut engine = Engine::new(fleet, queue);
+    engine.step_until(end);
+    engine.into_model().outcome(end)
+}

@@ -1,0 +1,150 @@
+//! When generations are submitted.
+
+use crate::rng::Stream;
+use crate::scenario::Arrivals;
+use crate::time::{Duration, Instant, nanos_from_f64};
+
+const NANOS_PER_HOUR: f64 = 3.6e12;
+
+/// Draws one submission after the other.
+#[derive(Debug)]
+pub(super) struct ArrivalProcess<'a> {
+    arrivals: &'a Arrivals,
+    stream: Stream,
+    drawn: u64,
+    last: Instant,
+}
+
+impl<'a> ArrivalProcess<'a> {
+    pub(super) fn new(arrivals: &'a Arrivals, seed: u64) -> ArrivalProcess<'a> {
+        ArrivalProcess {
+            arrivals,
+            stream: Stream::named(seed, "arrivals"),
+            drawn: 0,
+            last: Instant::START,
+        }
+    }
+
+    /// The next submission, or none when the trace is over.
+    pub(super) fn next(&mut self) -> Option<Instant> {
+        self.drawn += 1;
+        let next = match self.arrivals {
+            Arrivals::Poisson { per_hour } => self
+                .last
+                .after(exponential_gap(&mut self.stream, *per_hour)),
+            // From the start each time, so that rounding never adds up.
+            Arrivals::Deterministic { per_hour } => Instant::from_nanos(nanos_from_f64(
+                self.drawn as f64 * (NANOS_PER_HOUR / per_hour),
+            )),
+            Arrivals::Daily { per_hour, hourly } => {
+                thinned(&mut self.stream, self.last, *per_hour, hourly)
+            }
+            Arrivals::Trace { at } => {
+                let index = usize::try_from(self.drawn - 1).unwrap_or(usize::MAX);
+                Instant::START.after(*at.get(index)?)
+            }
+        };
+        self.last = next;
+        Some(next)
+    }
+}
+
+fn exponential_gap(stream: &mut Stream, per_hour: f64) -> Duration {
+    Duration::from_nanos(nanos_from_f64(
+        stream.exponential() * (NANOS_PER_HOUR / per_hour),
+    ))
+}
+
+/// Thinning by Lewis and Shedler (1979): candidates at the peak rate, each kept with the share that its hour has of
+/// the peak. Ends, because a checked profile has an hour above zero.
+fn thinned(stream: &mut Stream, last: Instant, per_hour: f64, hourly: &[f64]) -> Instant {
+    let peak = hourly.iter().copied().fold(0.0, f64::max);
+    let mut candidate = last;
+    loop {
+        candidate = candidate.after(exponential_gap(stream, per_hour * peak));
+        if candidate == Instant::NEVER {
+            return candidate;
+        }
+        let hour_of_day = candidate.as_nanos() / 3_600_000_000_000 % 24;
+        let multiplier = usize::try_from(hour_of_day)
+            .ok()
+            .and_then(|hour| hourly.get(hour));
+        if stream.unit() * peak < multiplier.copied().unwrap_or(0.0) {
+            return candidate;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn until(arrivals: &Arrivals, end: Duration) -> Vec<Instant> {
+        let mut process = ArrivalProcess::new(arrivals, 7);
+        std::iter::from_fn(|| process.next().filter(|at| *at <= Instant::START.after(end)))
+            .collect()
+    }
+
+    #[test]
+    fn equal_gaps_do_not_drift() {
+        let at = until(
+            &Arrivals::Deterministic { per_hour: 7.0 },
+            Duration::from_hours(1000),
+        );
+        assert_eq!(at.len(), 7000);
+        assert_eq!(
+            at.last(),
+            Some(&Instant::START.after(Duration::from_hours(1000)))
+        );
+    }
+
+    #[test]
+    fn poisson_arrivals_have_their_rate() {
+        let at = until(
+            &Arrivals::Poisson { per_hour: 100.0 },
+            Duration::from_hours(1000),
+        );
+        // Three standard deviations of a count of 100,000.
+        assert!((at.len() as f64 - 100_000.0).abs() < 949.0, "{}", at.len());
+    }
+
+    #[test]
+    fn a_daily_profile_is_empty_at_night_and_twice_as_busy_in_its_peak() {
+        let mut hourly = vec![1.0; 24];
+        hourly[..8].fill(0.0);
+        hourly[12] = 2.0;
+        let at = until(
+            &Arrivals::Daily {
+                per_hour: 50.0,
+                hourly,
+            },
+            Duration::from_hours(24 * 200),
+        );
+        let mut by_hour = [0_u32; 24];
+        for moment in at {
+            let hour = moment.as_nanos() / 3_600_000_000_000 % 24;
+            by_hour[usize::try_from(hour).expect("an hour is below 24")] += 1;
+        }
+        assert_eq!(by_hour[..8].iter().sum::<u32>(), 0);
+        // 200 days: 10,000 and 20,000, four standard deviations each.
+        assert!(by_hour[13].abs_diff(10_000) < 400, "{by_hour:?}");
+        assert!(by_hour[12].abs_diff(20_000) < 566, "{by_hour:?}");
+    }
+
+    #[test]
+    fn a_trace_ends() {
+        let at = vec![
+            Duration::from_secs(1),
+            Duration::from_secs(1),
+            Duration::from_secs(5),
+        ];
+        let arrivals = Arrivals::Trace { at };
+        let mut process = ArrivalProcess::new(&arrivals, 1);
+        let drawn: Vec<Instant> = std::iter::from_fn(|| process.next()).collect();
+        assert_eq!(drawn.len(), 3);
+        assert_eq!(
+            drawn.last(),
+            Some(&Instant::START.after(Duration::from_secs(5)))
+        );
+    }
+}

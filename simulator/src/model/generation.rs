@@ -1,0 +1,234 @@
+//! One generation: how long it is, how far it has come, and where it is kept.
+
+use crate::rng::Stream;
+use crate::scenario::{GenerationLength, lognormal_sigma};
+use crate::time::{Duration, Instant, nanos_from_f64};
+
+/// The CPU model divides by the length, so none is shorter than this; drawn lengths of a real workload never are.
+const SHORTEST_NS: u64 = 1_000;
+
+/// Draws lengths. One per submission, so that the same generation has the same length whatever the fleet is.
+#[derive(Debug)]
+pub(super) struct Lengths<'a> {
+    kind: &'a GenerationLength,
+    stream: Stream,
+    drawn: usize,
+}
+
+impl<'a> Lengths<'a> {
+    pub(super) fn new(kind: &'a GenerationLength, seed: u64) -> Lengths<'a> {
+        Lengths {
+            kind,
+            stream: Stream::named(seed, "generation lengths"),
+            drawn: 0,
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Duration {
+        let nanos = match self.kind {
+            GenerationLength::Deterministic { length } => length.as_nanos(),
+            GenerationLength::Exponential { mean } => {
+                nanos_from_f64(mean.as_nanos() as f64 * self.stream.exponential())
+            }
+            GenerationLength::Uniform { min, max } => {
+                let span = max.saturating_sub(*min).as_nanos() as f64;
+                min.as_nanos() + nanos_from_f64(span * self.stream.unit())
+            }
+            GenerationLength::Lognormal { median, p95 } => {
+                let sigma = lognormal_sigma(*median, *p95);
+                nanos_from_f64(median.as_nanos() as f64 * libm::exp(sigma * self.stream.normal()))
+            }
+            GenerationLength::Trace { lengths } => {
+                let length = lengths[self.drawn % lengths.len()];
+                self.drawn += 1;
+                length.as_nanos()
+            }
+        };
+        Duration::from_nanos(nanos.max(SHORTEST_NS)).min(Duration::LONGEST)
+    }
+}
+
+/// A generation in the system.
+#[derive(Clone, Debug)]
+pub(super) struct Generation {
+    pub(super) submitted: Instant,
+    /// Length when nothing slows it down.
+    pub(super) length: Duration,
+    /// Demand while it runs, in billionths of a thousandth of a vCPU (10^-12).
+    pub(super) demand_pico_vcpu: u128,
+    /// Work done so far, of `length`.
+    pub(super) done: Duration,
+    /// When a worker took it first.
+    pub(super) started: Option<Instant>,
+    /// When it lost its worker, while it has none again.
+    pub(super) released: Option<Instant>,
+    /// Workers it has lost to a crash.
+    pub(super) crashes: u32,
+    /// The task that has its open request, in sync mode.
+    pub(super) task: Option<usize>,
+    /// Whether a worker runs it now.
+    pub(super) running: bool,
+    /// Whether its client is gone and it runs on for nobody: lost already, but its worker does not know.
+    pub(super) cut: bool,
+}
+
+impl Generation {
+    /// Takes it up again `gap` after its worker was lost: the step that had begun at the AI provider went on
+    /// meanwhile, at most to its end.
+    pub(super) fn resume(&mut self, gap: Duration, steps: u32) {
+        let step_ns = (self.length.as_nanos() / u64::from(steps)).max(1);
+        let step = self.done.as_nanos() / step_ns;
+        let step_end = if step + 1 >= u64::from(steps) {
+            self.length.as_nanos()
+        } else {
+            (step + 1) * step_ns
+        };
+        let reached = self
+            .done
+            .as_nanos()
+            .saturating_add(gap.as_nanos())
+            .min(step_end);
+        self.done = Duration::from_nanos(reached.max(self.done.as_nanos()));
+    }
+}
+
+/// Names a generation for as long as it is in the system; afterwards it names nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct GenerationKey {
+    slot: u32,
+    serial: u32,
+}
+
+#[derive(Debug)]
+struct Slot {
+    serial: u32,
+    generation: Option<Generation>,
+}
+
+/// The generations in the system. Slots are used again, so that memory grows with what is in flight only.
+#[derive(Debug, Default)]
+pub(super) struct Generations {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+impl Generations {
+    pub(super) fn insert(&mut self, generation: Generation) -> GenerationKey {
+        if let Some(slot) = self.free.pop() {
+            let entry = &mut self.slots[slot as usize];
+            entry.generation = Some(generation);
+            return GenerationKey {
+                slot,
+                serial: entry.serial,
+            };
+        }
+        let slot = u32::try_from(self.slots.len())
+            .expect("checked scenarios submit less than 2^32 generations");
+        self.slots.push(Slot {
+            serial: 0,
+            generation: Some(generation),
+        });
+        GenerationKey { slot, serial: 0 }
+    }
+
+    pub(super) fn get(&mut self, key: GenerationKey) -> Option<&mut Generation> {
+        let slot = &mut self.slots[key.slot as usize];
+        if slot.serial == key.serial {
+            slot.generation.as_mut()
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: GenerationKey) -> Option<Generation> {
+        let slot = &mut self.slots[key.slot as usize];
+        if slot.serial != key.serial {
+            return None;
+        }
+        let generation = slot.generation.take()?;
+        slot.serial = slot.serial.wrapping_add(1);
+        self.free.push(key.slot);
+        Some(generation)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Generation> {
+        self.slots
+            .iter()
+            .filter_map(|slot| slot.generation.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generation(length: Duration, done: Duration) -> Generation {
+        Generation {
+            submitted: Instant::START,
+            length,
+            demand_pico_vcpu: 0,
+            done,
+            started: None,
+            released: None,
+            crashes: 0,
+            task: None,
+            running: false,
+            cut: false,
+        }
+    }
+
+    #[test]
+    fn the_current_step_goes_on_upstream_but_the_next_one_waits_for_a_worker() {
+        let minutes = Duration::from_minutes;
+        for (done, gap, reached) in [(3, 1, 4), (3, 10, 5), (11, 60, 15), (0, 0, 0), (14, 2, 15)] {
+            // 15 minutes in 3 steps of 5.
+            let mut resumed = generation(minutes(15), minutes(done));
+            resumed.resume(minutes(gap), 3);
+            assert_eq!(resumed.done, minutes(reached), "done {done}, gap {gap}");
+        }
+    }
+
+    #[test]
+    fn a_key_names_nothing_once_its_generation_is_gone() {
+        let mut generations = Generations::default();
+        let first = generations.insert(generation(Duration::from_secs(1), Duration::ZERO));
+        assert!(generations.remove(first).is_some());
+        let second = generations.insert(generation(Duration::from_secs(2), Duration::ZERO));
+        assert_ne!(first, second);
+        assert!(generations.get(first).is_none() && generations.remove(first).is_none());
+        assert_eq!(
+            generations.get(second).map(|g| g.length),
+            Some(Duration::from_secs(2))
+        );
+    }
+
+    #[test]
+    fn drawn_lengths_have_the_stated_mean() {
+        let minutes = Duration::from_minutes;
+        for kind in [
+            GenerationLength::Exponential { mean: minutes(12) },
+            GenerationLength::Uniform {
+                min: minutes(10),
+                max: minutes(15),
+            },
+            GenerationLength::Lognormal {
+                median: minutes(11),
+                p95: minutes(20),
+            },
+            GenerationLength::Trace {
+                lengths: vec![minutes(1), minutes(2), minutes(6)],
+            },
+        ] {
+            let mut lengths = Lengths::new(&kind, 3);
+            let mean = (0..200_000)
+                .map(|_| lengths.next().as_secs_f64())
+                .sum::<f64>()
+                / 200_000.0;
+            let stated = kind.mean().as_secs_f64();
+            assert!(
+                (mean / stated - 1.0).abs() < 0.01,
+                "{kind:?}: {mean} for {stated}"
+            );
+        }
+    }
+}

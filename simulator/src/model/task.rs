@@ -1,0 +1,189 @@
+//! One Fargate task: workers over a shared CPU.
+//!
+//! The CPU is shared by processor sharing. Each generation in flight asks for its CPU time over its length; while
+//! the sum is at most the vCPU, all run at full speed, and above it all slow down by the same factor. The task keeps
+//! a virtual clock that runs at that factor, so that a generation ends at a virtual time fixed when it starts, and
+//! an event costs O(log n) instead of O(n).
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use super::generation::GenerationKey;
+use crate::time::{Duration, Instant};
+
+/// What a task is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// The slot holds no task.
+    Free,
+    /// Paid for, but not serving yet.
+    Starting,
+    /// Taking work.
+    Running,
+    /// Finishing its open requests; takes no new ones.
+    Draining,
+}
+
+/// Time that tasks spent, summed over all of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Usage {
+    /// Nanoseconds of serving tasks.
+    pub(super) serving_ns: u128,
+    /// Nanoseconds of busy workers.
+    pub(super) busy_ns: u128,
+    /// Picoseconds-of-vCPU times a thousandth: 10^-12 vCPU times nanoseconds.
+    pub(super) cpu: u128,
+}
+
+impl Usage {
+    pub(super) fn since(self, earlier: Usage) -> Usage {
+        Usage {
+            serving_ns: self.serving_ns - earlier.serving_ns,
+            busy_ns: self.busy_ns - earlier.busy_ns,
+            cpu: self.cpu - earlier.cpu,
+        }
+    }
+}
+
+/// A slot for one task, used again after the task has stopped.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) state: State,
+    /// Marks the start or the drain deadline that is still to come; older ones are outdated.
+    pub(super) lifecycle_token: u32,
+    /// Marks the completion that is still to come; older ones are outdated.
+    pub(super) progress_token: u32,
+    /// When that completion is scheduled.
+    pub(super) scheduled: Instant,
+    /// Requests that wait in the task for a worker, in sync mode. Those given up stay until they reach the front.
+    pub(super) backlog: VecDeque<GenerationKey>,
+    /// Open requests, waiting and running, whose client is still there.
+    pub(super) outstanding: u32,
+    capacity_pico_vcpu: u128,
+    demand_pico_vcpu: u128,
+    virtual_ns: u64,
+    updated: Instant,
+    in_flight: BinaryHeap<Reverse<(u64, GenerationKey)>>,
+}
+
+impl Task {
+    pub(super) fn free_slot(capacity_pico_vcpu: u128) -> Task {
+        Task {
+            state: State::Free,
+            lifecycle_token: 0,
+            progress_token: 0,
+            scheduled: Instant::NEVER,
+            backlog: VecDeque::new(),
+            outstanding: 0,
+            capacity_pico_vcpu,
+            demand_pico_vcpu: 0,
+            virtual_ns: 0,
+            updated: Instant::START,
+            in_flight: BinaryHeap::new(),
+        }
+    }
+
+    /// Busy workers.
+    pub(super) fn busy(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    fn is_serving(&self) -> bool {
+        matches!(self.state, State::Running | State::Draining)
+    }
+
+    /// Makes the slot a task that serves from now on.
+    pub(super) fn serve(&mut self, now: Instant) {
+        self.state = State::Running;
+        self.virtual_ns = 0;
+        self.updated = now;
+        self.scheduled = Instant::NEVER;
+    }
+
+    /// Brings the virtual clock and the usage up to now. Must come before any change of the work in flight.
+    pub(super) fn advance(&mut self, now: Instant, usage: &mut Usage) {
+        if !self.is_serving() {
+            return;
+        }
+        let elapsed = u128::from(now.since(self.updated).as_nanos());
+        if elapsed == 0 {
+            return;
+        }
+        self.updated = now;
+        usage.serving_ns += elapsed;
+        usage.busy_ns += elapsed * self.in_flight.len() as u128;
+        let (used, progress) = if self.demand_pico_vcpu <= self.capacity_pico_vcpu {
+            (self.demand_pico_vcpu, elapsed)
+        } else {
+            (
+                self.capacity_pico_vcpu,
+                elapsed * self.capacity_pico_vcpu / self.demand_pico_vcpu,
+            )
+        };
+        usage.cpu += elapsed * used;
+        self.virtual_ns = self
+            .virtual_ns
+            .saturating_add(u64::try_from(progress).unwrap_or(u64::MAX));
+    }
+
+    /// A worker takes a generation with so much work left. The clock must be up to date.
+    pub(super) fn start(&mut self, key: GenerationKey, left: Duration, demand_pico_vcpu: u128) {
+        let finish = self.virtual_ns.saturating_add(left.as_nanos());
+        self.in_flight.push(Reverse((finish, key)));
+        self.demand_pico_vcpu += demand_pico_vcpu;
+    }
+
+    /// The next generation that has come to its end, if there is one. The clock must be up to date; the caller
+    /// gives its demand back with [`Task::release`].
+    pub(super) fn pop_finished(&mut self) -> Option<GenerationKey> {
+        let Reverse((finish, key)) = *self.in_flight.peek()?;
+        if finish > self.virtual_ns {
+            return None;
+        }
+        self.in_flight.pop();
+        Some(key)
+    }
+
+    pub(super) fn release(&mut self, demand_pico_vcpu: u128) {
+        self.demand_pico_vcpu -= demand_pico_vcpu;
+    }
+
+    /// When the next generation comes to its end if nothing changes until then.
+    pub(super) fn next_finish(&self, now: Instant) -> Instant {
+        let Some(Reverse((finish, _))) = self.in_flight.peek() else {
+            return Instant::NEVER;
+        };
+        let left = u128::from(finish.saturating_sub(self.virtual_ns));
+        let takes = if self.demand_pico_vcpu <= self.capacity_pico_vcpu {
+            left
+        } else {
+            // Rounded up, so that the work is really done by then.
+            left.saturating_mul(self.demand_pico_vcpu)
+                .div_ceil(self.capacity_pico_vcpu)
+        };
+        now.after(Duration::from_nanos(
+            u64::try_from(takes).unwrap_or(u64::MAX),
+        ))
+    }
+
+    /// Takes one generation out that has not come to its end, with the work it has left.
+    pub(super) fn pop_unfinished(&mut self) -> Option<(GenerationKey, Duration)> {
+        let Reverse((finish, key)) = self.in_flight.pop()?;
+        Some((
+            key,
+            Duration::from_nanos(finish.saturating_sub(self.virtual_ns)),
+        ))
+    }
+
+    /// Empties the slot. Its generations must have been taken out; outdated events find their token changed.
+    pub(super) fn stop(&mut self) {
+        self.state = State::Free;
+        self.lifecycle_token = self.lifecycle_token.wrapping_add(1);
+        self.progress_token = self.progress_token.wrapping_add(1);
+        self.scheduled = Instant::NEVER;
+        self.backlog.clear();
+        self.outstanding = 0;
+        self.demand_pico_vcpu = 0;
+        self.in_flight.clear();
+    }
+}

@@ -1,0 +1,145 @@
+//! What a run shows: plain data with a stable JSON form.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::capacity::Resource;
+use crate::cost::Cost;
+use crate::scenario::Mode;
+use crate::time::Duration;
+
+/// Changes when a key of [`Outcome`] changes its meaning.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The result of one run.
+///
+/// Counts (`submitted`, `completed`, `lost`, `in_flight_at_end`, `requeued`, the scaling counts) are of the whole
+/// run, so that submitted = completed + lost + in flight. Rates, utilizations and costs are of the window after
+/// the warm-up. Waits and sojourns are of the generations that arrive in that window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: u32,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Length of the run.
+    pub horizon: Duration,
+    /// The part of it that the statistics leave out.
+    pub warmup: Duration,
+    /// How clients waited.
+    pub mode: Mode,
+    /// Generations completed per hour of the window.
+    pub throughput_per_hour: f64,
+    /// Submitted until first started, in seconds. Who was lost in the queue counts with the time until then, who
+    /// still queued at the end with the time so far.
+    pub wait_s: Distribution,
+    /// Submitted until finished, in seconds, of the completed ones.
+    pub sojourn_s: Distribution,
+    /// Share of the waits above zero.
+    pub probability_of_wait: f64,
+    /// Generations submitted.
+    pub submitted: u64,
+    /// Generations completed.
+    pub completed: u64,
+    /// Generations lost, by cause.
+    pub lost: BTreeMap<LossCause, u64>,
+    /// Generations neither completed nor lost when the run ended, queued ones included.
+    pub in_flight_at_end: u64,
+    /// Waits in `wait_s` that the end of the run cut short.
+    pub censored_waits: u64,
+    /// How often a generation lost its worker and went back to the front of the queue.
+    pub requeued: u64,
+    /// Busy share of the workers of running tasks.
+    pub worker_utilization: f64,
+    /// Used share of the vCPU of running tasks.
+    pub cpu_utilization: f64,
+    /// Used share of the memory of running tasks.
+    pub memory_utilization: f64,
+    /// Generations in the system, queued or running, on average.
+    pub in_system_mean: f64,
+    /// Tasks that exist, and cost, on average.
+    pub tasks_mean: f64,
+    /// Most tasks running at once, in the whole run.
+    pub tasks_max: u32,
+    /// Tasks running at the end.
+    pub tasks_at_end: u32,
+    /// Scale-outs.
+    pub scale_out_count: u64,
+    /// Scale-ins.
+    pub scale_in_count: u64,
+    /// What limits the throughput first, by formula.
+    pub bottleneck: Resource,
+    /// Each limit in generations per hour, for the tasks that ran on average.
+    pub capacity_per_hour: BTreeMap<Resource, f64>,
+    /// The bill of a month of such a fleet.
+    pub cost_usd_month: Cost,
+    /// Events simulated.
+    pub events: u64,
+    /// Events simulated per second of real time: this crate has no clock, so the caller measures and fills it in.
+    pub events_per_second: Option<f64>,
+}
+
+impl Outcome {
+    /// Generations lost, whatever the cause.
+    pub fn lost_total(&self) -> u64 {
+        self.lost.values().sum()
+    }
+}
+
+/// A distribution in brief. All zeros when `count` is zero.
+///
+/// Mean and maximum are exact; quantiles are within 0.05 % of the exact order statistic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Distribution {
+    /// Values counted.
+    pub count: u64,
+    /// Arithmetic mean.
+    pub mean: f64,
+    /// Median.
+    pub p50: f64,
+    /// 95 % quantile.
+    pub p95: f64,
+    /// 99 % quantile.
+    pub p99: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+/// Why a generation was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossCause {
+    /// The load balancer cut the silent connection.
+    AlbIdleTimeout,
+    /// The task was deregistered and the delay ran out.
+    DeregisteredInFlight,
+    /// The task was killed after its stop time-out.
+    SigkillAfterStopTimeout,
+    /// The task ran out of memory.
+    Oom,
+    /// No task was registered to take the request.
+    NoTarget,
+}
+
+impl LossCause {
+    /// The name that JSON uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            LossCause::AlbIdleTimeout => "alb_idle_timeout",
+            LossCause::DeregisteredInFlight => "deregistered_in_flight",
+            LossCause::SigkillAfterStopTimeout => "sigkill_after_stop_timeout",
+            LossCause::Oom => "oom",
+            LossCause::NoTarget => "no_target",
+        }
+    }
+}
+
+impl fmt::Display for LossCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

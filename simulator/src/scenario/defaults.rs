@@ -1,0 +1,58 @@
+//! Every default of a scenario, in one place; the README's reference repeats them.
+
+use crate::time::Duration;
+
+pub(super) fn seed() -> u64 {
+    42
+}
+pub(super) fn horizon() -> Duration {
+    Duration::from_hours(24)
+}
+pub(super) fn warmup() -> Duration {
+    Duration::from_hours(1)
+}
+pub(super) fn poll_every() -> Duration {
+    Duration::from_millis(2_500)
+}
+pub(super) fn steps_per_generation() -> u32 {
+    5
+}
+pub(super) fn attempts_max() -> u32 {
+    5
+}
+pub(super) fn start_delay() -> Duration {
+    Duration::from_secs(55)
+}
+pub(super) fn alb_idle_timeout() -> Duration {
+    Duration::from_secs(60)
+}
+pub(super) fn deregistration_delay() -> Duration {
+    Duration::from_secs(300)
+}
+pub(super) fn stop_timeout() -> Duration {
+    Duration::from_secs(30)
+}
+pub(super) fn nat_gateways() -> u32 {
+    1
+}
+pub(super) fn db_instance_class() -> String {
+    "db.t4g.micro".to_owned()
+}
+pub(super) fn db_storage_gb() -> u32 {
+    20
+}
+pub(super) fn cpu_target_percent() -> f64 {
+    70.0
+}
+pub(super) fn memory_target_percent() -> f64 {
+    80.0
+}
+pub(super) fn queue_depth_per_task_target() -> f64 {
+    1.0
+}
+pub(super) fn scale_out_cooldown() -> Duration {
+    Duration::from_secs(60)
+}
+pub(super) fn scale_in_cooldown() -> Duration {
+    Duration::from_secs(300)
+}

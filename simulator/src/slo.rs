@@ -1,0 +1,174 @@
+//! What a fleet is held to, and whether an outcome holds it. A missed promise is data, not an error.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::Outcome;
+use crate::prices::MicroUsd;
+use crate::replications::Replications;
+use crate::time::Duration;
+
+/// A promise. What is not stated is not promised.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slo {
+    /// 95 % of the generations start within this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_p95: Option<Duration>,
+    /// At most so many generations are lost in one run, whatever the cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_max: Option<u64>,
+    /// The whole monthly bill, in dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_usd_month: Option<MicroUsd>,
+    /// At least so many generations finish per hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throughput_per_hour_min: Option<f64>,
+}
+
+/// Whether a promise is held, and by what it is missed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verdict {
+    /// Whether there is no failure.
+    pub pass: bool,
+    /// Every promise missed.
+    pub failures: Vec<Failure>,
+}
+
+/// One missed promise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// The promise's key, such as `wait_p95` (in seconds); `generations` when nothing was measured,
+    /// `capacity_per_hour` when a formula alone refused the fleet, `tasks_without_shared_cache` when its tasks would not
+    /// share sessions.
+    pub key: String,
+    /// What was promised.
+    pub limit: f64,
+    /// What came.
+    pub actual: f64,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure { key, limit, actual } = self;
+        match key.as_str() {
+            "wait_p95" => write!(f, "95 % start within {actual:.1} s, {limit:.1} s promised"),
+            "lost_max" => write!(
+                f,
+                "{actual:.0} generations lost, at most {limit:.0} promised"
+            ),
+            "budget_usd_month" => write!(f, "${actual:.2} a month, at most ${limit:.2} promised"),
+            "throughput_per_hour_min" => {
+                write!(
+                    f,
+                    "{actual:.1} generations per hour, at least {limit:.1} promised"
+                )
+            }
+            "generations" => f.write_str("no generation arrived after the warm-up"),
+            "capacity_per_hour" => {
+                write!(
+                    f,
+                    "carries at most {actual:.1} generations per hour of the {limit:.1} that come"
+                )
+            }
+            "tasks_without_shared_cache" => {
+                write!(
+                    f,
+                    "up to {actual:.0} tasks, but sessions in a cache that only one task sees"
+                )
+            }
+            other => write!(f, "{other} is {actual}, the limit {limit}"),
+        }
+    }
+}
+
+/// The four figures that a promise is about.
+struct Figures {
+    arrivals_measured: f64,
+    wait_p95_s: f64,
+    lost: f64,
+    cost_usd_month: f64,
+    throughput_per_hour: f64,
+}
+
+/// Holds one run against a promise.
+pub fn judge(outcome: &Outcome, slo: &Slo) -> Verdict {
+    verdict(
+        &Figures {
+            arrivals_measured: outcome.wait_s.count as f64,
+            wait_p95_s: outcome.wait_s.p95,
+            lost: outcome.lost_total() as f64,
+            cost_usd_month: outcome.cost_usd_month.total().as_usd(),
+            throughput_per_hour: outcome.throughput_per_hour,
+        },
+        slo,
+    )
+}
+
+/// Holds several runs against a promise: the mean of each figure, but the worst run's losses.
+pub fn judge_replications(replications: &Replications, slo: &Slo) -> Verdict {
+    let runs = &replications.outcomes;
+    verdict(
+        &Figures {
+            arrivals_measured: runs.iter().map(|run| run.wait_s.count as f64).sum(),
+            wait_p95_s: replications.wait_p95_s.mean,
+            lost: runs
+                .iter()
+                .map(|run| run.lost_total() as f64)
+                .fold(0.0, f64::max),
+            cost_usd_month: replications.cost_usd_month.mean,
+            throughput_per_hour: replications.throughput_per_hour.mean,
+        },
+        slo,
+    )
+}
+
+fn verdict(figures: &Figures, slo: &Slo) -> Verdict {
+    let mut failures = Vec::new();
+    let mut hold = |key: &str, held: bool, limit: f64, actual: f64| {
+        if !held {
+            failures.push(Failure {
+                key: key.to_owned(),
+                limit,
+                actual,
+            });
+        }
+    };
+    // A promise about generations is not held by a run that saw none.
+    hold(
+        "generations",
+        figures.arrivals_measured >= 1.0,
+        1.0,
+        figures.arrivals_measured,
+    );
+    if let Some(limit) = slo.wait_p95.map(Duration::as_secs_f64) {
+        hold(
+            "wait_p95",
+            figures.wait_p95_s <= limit,
+            limit,
+            figures.wait_p95_s,
+        );
+    }
+    if let Some(limit) = slo.lost_max.map(|lost| lost as f64) {
+        hold("lost_max", figures.lost <= limit, limit, figures.lost);
+    }
+    if let Some(limit) = slo.budget_usd_month.map(MicroUsd::as_usd) {
+        hold(
+            "budget_usd_month",
+            figures.cost_usd_month <= limit,
+            limit,
+            figures.cost_usd_month,
+        );
+    }
+    if let Some(limit) = slo.throughput_per_hour_min {
+        let actual = figures.throughput_per_hour;
+        hold("throughput_per_hour_min", actual >= limit, limit, actual);
+    }
+    Verdict {
+        pass: failures.is_empty(),
+        failures,
+    }
+}
