@@ -12,6 +12,8 @@ mod load_front;
 mod random;
 mod rate_limit;
 mod script;
+#[cfg(test)]
+mod tests;
 mod text;
 mod wire;
 mod wiremock_front;

@@ -18,8 +18,14 @@ pub(super) struct Clocked {
 impl Clocked {
     pub(super) fn new(script: Script) -> Result<Self, ScriptError> {
         let state = Mutex::new(OpenAiState::new(script)?);
-        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(Self { state, epoch, started: Instant::now() })
+        let epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Ok(Self {
+            state,
+            epoch,
+            started: Instant::now(),
+        })
     }
 
     pub(super) fn handle(&self, request: &Request<'_>) -> Reply {

@@ -160,7 +160,9 @@ impl OpenAiState {
             .answer(request)
             .unwrap_or_else(|error| Reply::new(error.status, error.body()));
         let total = self.stats.creates + self.stats.polls + self.stats.cancels;
-        reply.headers.push(("x-request-id", format!("req_{total:032x}")));
+        reply
+            .headers
+            .push(("x-request-id", format!("req_{total:032x}")));
         reply
     }
 
@@ -182,7 +184,10 @@ impl OpenAiState {
 
     fn refill_limits(&mut self) {
         let minute = self.script.compressed(60_000.0);
-        self.limiter = self.script.rate_limits.map(|limits| Limiter::new(limits, minute, self.now));
+        self.limiter = self
+            .script
+            .rate_limits
+            .map(|limits| Limiter::new(limits, minute, self.now));
     }
 
     /// Ends what has ended by `now` and forgets what nobody can ask for any more.
@@ -196,11 +201,16 @@ impl OpenAiState {
                 self.store.ended(key, ended_at, told);
             }
         }
-        self.store.forget_older_than(self.now.saturating_sub(self.script.compressed(self.script.retention_ms)));
+        self.store.forget_older_than(
+            self.now
+                .saturating_sub(self.script.compressed(self.script.retention_ms)),
+        );
     }
 
     fn answer(&mut self, request: &Request<'_>) -> Result<Reply, ApiError> {
-        let bearer = request.authorization.and_then(|value| value.strip_prefix("Bearer "));
+        let bearer = request
+            .authorization
+            .and_then(|value| value.strip_prefix("Bearer "));
         if bearer.is_none_or(|key| key.trim().is_empty()) {
             return Err(ApiError::unauthorized());
         }
@@ -212,13 +222,22 @@ impl OpenAiState {
                 let retry_after = self.script.compressed(retry_after_ms);
                 let limits = self.script.rate_limits;
                 let limit = limits.map_or(REQUESTS_PER_MINUTE_NAMED, |l| l.requests_per_minute);
-                let refusal = Refusal { kind: "requests", limit, retry_after };
+                let refusal = Refusal {
+                    kind: "requests",
+                    limit,
+                    retry_after,
+                };
                 return Ok(rate_limited(&refusal, self.limiter.as_ref()));
             }
             Some(Action::ServerError { status }) => {
                 let message = "The server had an error while processing your request. Sorry about \
                                that!";
-                return Err(ApiError::new(status, message.to_owned(), "server_error", None));
+                return Err(ApiError::new(
+                    status,
+                    message.to_owned(),
+                    "server_error",
+                    None,
+                ));
             }
             _ => {}
         }
@@ -262,7 +281,9 @@ impl OpenAiState {
         let request = CreateRequest::read(body)?;
         let text_seed = stream_seed(self.script.seed, Purpose::Text, self.next_ordinal);
         let exception = self.exception_for(&request).cloned();
-        let prescribed = exception.as_ref().and_then(|exception| exception.text.as_deref());
+        let prescribed = exception
+            .as_ref()
+            .and_then(|exception| exception.text.as_deref());
         let plan = self.plan(&request, prescribed);
         let text = plan.write(text_seed);
         let (input_tokens, output_tokens) = count_tokens(self.script.tokens, &request, &text);
@@ -276,12 +297,21 @@ impl OpenAiState {
         }
         if !self.store.make_room() {
             let message = format!("{RESPONSES_MAX} responses are in progress, which is the limit.");
-            return Err(ApiError::new(429, message, "requests", Some("rate_limit_exceeded")));
+            return Err(ApiError::new(
+                429,
+                message,
+                "requests",
+                Some("rate_limit_exceeded"),
+            ));
         }
 
-        let latency = exception.as_ref().and_then(|exception| exception.latency.as_ref());
+        let latency = exception
+            .as_ref()
+            .and_then(|exception| exception.latency.as_ref());
         let latency = latency.unwrap_or(&self.script.latency);
-        let latency = self.script.compressed(latency.draw_ms(self.script.seed, self.next_ordinal));
+        let latency = self
+            .script
+            .compressed(latency.draw_ms(self.script.seed, self.next_ordinal));
         let key = stream_seed(self.id_seed, Purpose::Id, self.next_ordinal);
         self.next_ordinal += 1;
         self.billing.responses_created += 1;
@@ -338,10 +368,13 @@ impl OpenAiState {
 
     fn exception_for(&self, request: &CreateRequest) -> Option<&Override> {
         let step = request.metadata_value("step");
-        self.script.overrides.iter().find(|exception| match &exception.which {
-            Which::Nth(nth) => self.numbers[0] == *nth,
-            Which::Step(name) => step == Some(name),
-        })
+        self.script
+            .overrides
+            .iter()
+            .find(|exception| match &exception.which {
+                Which::Nth(nth) => self.numbers[0] == *nth,
+                Which::Step(name) => step == Some(name),
+            })
     }
 
     fn plan(&mut self, request: &CreateRequest, prescribed: Option<&str>) -> Plan {
@@ -375,7 +408,10 @@ impl OpenAiState {
             }
             _ => {}
         }
-        let record = self.store.get_mut(key).ok_or_else(|| ApiError::no_such_response(id))?;
+        let record = self
+            .store
+            .get_mut(key)
+            .ok_or_else(|| ApiError::no_such_response(id))?;
         let mut reply = Reply::new(200, record.body(now));
         reply.delay = stall;
         let shown = !matches!(fault, Some(Action::Garbage));
@@ -383,7 +419,11 @@ impl OpenAiState {
             record.told = true;
             let record = record.clone();
             let latency = ended_at.saturating_sub(record.created_at);
-            self.count_seen(&record, now.saturating_add(stall).saturating_sub(ended_at), latency);
+            self.count_seen(
+                &record,
+                now.saturating_add(stall).saturating_sub(ended_at),
+                latency,
+            );
             self.store.told(key, ended_at);
         }
         Ok(reply)
@@ -396,7 +436,10 @@ impl OpenAiState {
             self.store.hide(key);
             return Err(ApiError::no_such_response(id));
         }
-        let record = self.store.get_mut(key).ok_or_else(|| ApiError::no_such_response(id))?;
+        let record = self
+            .store
+            .get_mut(key)
+            .ok_or_else(|| ApiError::no_such_response(id))?;
         if !record.echo.background {
             return Err(ApiError::not_cancellable());
         }
@@ -405,7 +448,10 @@ impl OpenAiState {
             record.told = true;
             self.end_early(key, Ending::Cancelled);
         }
-        let record = self.store.get_mut(key).ok_or_else(|| ApiError::no_such_response(id))?;
+        let record = self
+            .store
+            .get_mut(key)
+            .ok_or_else(|| ApiError::no_such_response(id))?;
         let mut reply = Reply::new(200, record.body(self.now));
         reply.delay = self.stall(fault);
         Ok(reply)
@@ -436,14 +482,21 @@ impl OpenAiState {
 
 impl Reply {
     fn new(status: u16, body: Vec<u8>) -> Self {
-        Self { status, headers: Vec::new(), body, delay: Duration::ZERO }
+        Self {
+            status,
+            headers: Vec::new(),
+            body,
+            delay: Duration::ZERO,
+        }
     }
 }
 
 /// The kind of a call, and the id it names.
 fn route<'a>(method: &str, path: &'a str) -> Option<(Call, &'a str)> {
     let rest = path.strip_prefix("/v1/responses")?;
-    let segments: Vec<&str> = rest.strip_prefix('/').map_or(Vec::new(), |rest| rest.split('/').collect());
+    let segments: Vec<&str> = rest
+        .strip_prefix('/')
+        .map_or(Vec::new(), |rest| rest.split('/').collect());
     match (method, segments.as_slice()) {
         ("POST", []) if rest.is_empty() => Some((Call::Create, "")),
         ("GET", [id]) if !id.is_empty() => Some((Call::Poll, id)),
@@ -476,17 +529,31 @@ fn count_tokens(tokens: Tokens, request: &CreateRequest, text: &str) -> (u64, u6
     match tokens {
         Tokens::Fixed { input, output } => (input, output),
         Tokens::Counted => {
-            let mut input_chars = request.instructions.as_deref().map_or(0, |text| text.chars().count());
+            let mut input_chars = request
+                .instructions
+                .as_deref()
+                .map_or(0, |text| text.chars().count());
             request.for_each_input_text(&mut |text| input_chars += text.chars().count());
-            (record::tokens_of(input_chars), record::tokens_of(text.chars().count()))
+            (
+                record::tokens_of(input_chars),
+                record::tokens_of(text.chars().count()),
+            )
         }
     }
 }
 
 /// The 429 of a rate limit, with the headers by which clients know when to come back.
 fn rate_limited(refusal: &Refusal, limiter: Option<&Limiter>) -> Reply {
-    let Refusal { kind, limit, retry_after } = *refusal;
-    let unit = if kind == "tokens" { "tokens per min (TPM)" } else { "requests per min (RPM)" };
+    let Refusal {
+        kind,
+        limit,
+        retry_after,
+    } = *refusal;
+    let unit = if kind == "tokens" {
+        "tokens per min (TPM)"
+    } else {
+        "requests per min (RPM)"
+    };
     let reset = reset_text(retry_after);
     let message = format!(
         "Rate limit reached for the scripted organization on {unit}: Limit {limit}. Please try \

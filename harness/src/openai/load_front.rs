@@ -34,11 +34,16 @@ impl LoadOpenAi {
     ///
     /// # Errors
     /// When the script cannot be played, or no port or thread can be had.
-    #[expect(clippy::unused_async, reason = "starting is asynchronous by contract, like the other front's")]
+    #[expect(
+        clippy::unused_async,
+        reason = "starting is asynchronous by contract, like the other front's"
+    )]
     pub async fn start(script: Script) -> Result<Self, OpenAiError> {
         let clocked = Arc::new(Clocked::new(script)?);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(OpenAiError::Listen)?;
-        listener.set_nonblocking(true).map_err(OpenAiError::Listen)?;
+        listener
+            .set_nonblocking(true)
+            .map_err(OpenAiError::Listen)?;
         let address = listener.local_addr().map_err(OpenAiError::Listen)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -75,7 +80,12 @@ impl LoadOpenAi {
             })
             .map_err(OpenAiError::Listen)?;
         let base_url = format!("http://{address}/v1");
-        Ok(Self { base_url, clocked, stop: Some(stop), stopped })
+        Ok(Self {
+            base_url,
+            clocked,
+            stop: Some(stop),
+            stopped,
+        })
     }
 
     /// What `OPENAI_BASE_URL` is to be; ends in `/v1`.
@@ -116,8 +126,15 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
-    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let request = Request { method: method.as_str(), path: uri.path(), authorization, body: &body };
+    let authorization = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let request = Request {
+        method: method.as_str(),
+        path: uri.path(),
+        authorization,
+        body: &body,
+    };
     let reply = clocked.handle(&request);
     // A prompt may be large and an answer far away.
     drop((headers, body));
@@ -128,7 +145,10 @@ async fn answer(
     // Scripts are checked: every status lies between 200 and 599.
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or_default();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     for (name, value) in reply.headers {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(HeaderName::from_static(name), value);

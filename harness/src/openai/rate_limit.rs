@@ -30,11 +30,19 @@ struct Bucket {
 impl Bucket {
     fn full(capacity: u64, minute: Duration, now: Duration) -> Self {
         let minute_ns = minute.as_nanos().max(1);
-        Self { capacity, minute_ns, content: u128::from(capacity) * minute_ns, filled_at: now }
+        Self {
+            capacity,
+            minute_ns,
+            content: u128::from(capacity) * minute_ns,
+            filled_at: now,
+        }
     }
 
     fn refill(&mut self, now: Duration) {
-        let elapsed_ns = now.saturating_sub(self.filled_at).as_nanos().min(self.minute_ns);
+        let elapsed_ns = now
+            .saturating_sub(self.filled_at)
+            .as_nanos()
+            .min(self.minute_ns);
         let full = u128::from(self.capacity) * self.minute_ns;
         self.content = (self.content + u128::from(self.capacity) * elapsed_ns).min(full);
         self.filled_at = self.filled_at.max(now);
@@ -48,7 +56,9 @@ impl Bucket {
     }
 
     fn take(&mut self, units: u64) {
-        self.content = self.content.saturating_sub(u128::from(units) * self.minute_ns);
+        self.content = self
+            .content
+            .saturating_sub(u128::from(units) * self.minute_ns);
     }
 
     fn remaining(&self) -> u64 {
@@ -91,15 +101,19 @@ impl Limiter {
     pub(super) fn admit(&mut self, now: Duration, tokens: u64) -> Result<(), Refusal> {
         self.requests.refill(now);
         self.tokens.refill(now);
-        let refusals = [("requests", &self.requests, 1), ("tokens", &self.tokens, tokens)].map(
-            |(kind, bucket, units)| Refusal {
-                kind,
-                limit: bucket.capacity,
-                retry_after: bucket.wait_for(units),
-            },
-        );
+        let refusals = [
+            ("requests", &self.requests, 1),
+            ("tokens", &self.tokens, tokens),
+        ]
+        .map(|(kind, bucket, units)| Refusal {
+            kind,
+            limit: bucket.capacity,
+            retry_after: bucket.wait_for(units),
+        });
         // The bucket that takes longest decides, so that a client that waits as told is let through.
-        let last = refusals.into_iter().max_by_key(|refusal| refusal.retry_after);
+        let last = refusals
+            .into_iter()
+            .max_by_key(|refusal| refusal.retry_after);
         if let Some(refusal) = last.filter(|refusal| !refusal.retry_after.is_zero()) {
             return Err(refusal);
         }
@@ -113,11 +127,23 @@ impl Limiter {
         let (requests, tokens) = (&self.requests, &self.tokens);
         [
             ("x-ratelimit-limit-requests", requests.capacity.to_string()),
-            ("x-ratelimit-remaining-requests", requests.remaining().to_string()),
-            ("x-ratelimit-reset-requests", reset_text(requests.wait_for(requests.capacity))),
+            (
+                "x-ratelimit-remaining-requests",
+                requests.remaining().to_string(),
+            ),
+            (
+                "x-ratelimit-reset-requests",
+                reset_text(requests.wait_for(requests.capacity)),
+            ),
             ("x-ratelimit-limit-tokens", tokens.capacity.to_string()),
-            ("x-ratelimit-remaining-tokens", tokens.remaining().to_string()),
-            ("x-ratelimit-reset-tokens", reset_text(tokens.wait_for(tokens.capacity))),
+            (
+                "x-ratelimit-remaining-tokens",
+                tokens.remaining().to_string(),
+            ),
+            (
+                "x-ratelimit-reset-tokens",
+                reset_text(tokens.wait_for(tokens.capacity)),
+            ),
         ]
     }
 }
@@ -129,7 +155,11 @@ pub(super) fn reset_text(duration: Duration) -> String {
         return format!("{ms}ms");
     }
     let (minutes, ms) = (ms / 60_000, ms % 60_000);
-    let minutes = if minutes == 0 { String::new() } else { format!("{minutes}m") };
+    let minutes = if minutes == 0 {
+        String::new()
+    } else {
+        format!("{minutes}m")
+    };
     let (seconds, fraction) = (ms / 1000, format!("{:03}", ms % 1000));
     let fraction = fraction.trim_end_matches('0');
     let point = if fraction.is_empty() { "" } else { "." };
@@ -160,23 +190,38 @@ mod tests {
 
     #[test]
     fn the_request_beyond_the_limit_is_refused_until_the_bucket_refilled() {
-        let limits = RateLimits { requests_per_minute: 2, tokens_per_minute: 1000 };
+        let limits = RateLimits {
+            requests_per_minute: 2,
+            tokens_per_minute: 1000,
+        };
         let mut limiter = Limiter::new(limits, MINUTE, Duration::ZERO);
         assert_eq!(limiter.admit(Duration::ZERO, 10), Ok(()));
         assert_eq!(limiter.admit(Duration::ZERO, 10), Ok(()));
         let retry_after = Duration::from_secs(30);
-        let refusal = Refusal { kind: "requests", limit: 2, retry_after };
+        let refusal = Refusal {
+            kind: "requests",
+            limit: 2,
+            retry_after,
+        };
         assert_eq!(limiter.admit(Duration::ZERO, 10), Err(refusal));
         assert_eq!(limiter.admit(retry_after, 10), Ok(()));
     }
 
     #[test]
     fn a_refused_request_takes_nothing() {
-        let limits = RateLimits { requests_per_minute: 100, tokens_per_minute: 100 };
+        let limits = RateLimits {
+            requests_per_minute: 100,
+            tokens_per_minute: 100,
+        };
         let mut limiter = Limiter::new(limits, MINUTE, Duration::ZERO);
         assert_eq!(limiter.admit(Duration::ZERO, 60), Ok(()));
-        let refusal = limiter.admit(Duration::ZERO, 60).expect_err("60 of 40 tokens");
-        assert_eq!((refusal.kind, refusal.retry_after), ("tokens", Duration::from_secs(12)));
+        let refusal = limiter
+            .admit(Duration::ZERO, 60)
+            .expect_err("60 of 40 tokens");
+        assert_eq!(
+            (refusal.kind, refusal.retry_after),
+            ("tokens", Duration::from_secs(12))
+        );
         let headers = limiter.headers();
         assert_eq!(headers[1].1, "99");
         assert_eq!(headers[4].1, "40");

@@ -117,7 +117,12 @@ pub struct Outputs {
 impl Default for Outputs {
     /// Four sections of about one and a half pages each.
     fn default() -> Self {
-        Self { outline: None, section: None, sections: 4, section_words: 700 }
+        Self {
+            outline: None,
+            section: None,
+            sections: 4,
+            section_words: 700,
+        }
     }
 }
 
@@ -340,7 +345,11 @@ impl Script {
         }
         check_ms("retention_ms", self.retention_ms)?;
         self.latency.validate()?;
-        for latency in self.overrides.iter().filter_map(|exception| exception.latency.as_ref()) {
+        for latency in self
+            .overrides
+            .iter()
+            .filter_map(|exception| exception.latency.as_ref())
+        {
             latency.validate()?;
         }
         if let Some(limits) = self.rate_limits
@@ -362,7 +371,11 @@ impl Script {
 }
 
 fn check_ms(name: &'static str, ms: f64) -> Result<(), ScriptError> {
-    if ms.is_finite() && ms >= 0.0 { Ok(()) } else { Err(ScriptError::Duration { name, ms }) }
+    if ms.is_finite() && ms >= 0.0 {
+        Ok(())
+    } else {
+        Err(ScriptError::Duration { name, ms })
+    }
 }
 
 impl Latency {
@@ -372,14 +385,20 @@ impl Latency {
             Self::Uniform { min_ms, max_ms } => {
                 check_ms("latency.min_ms", *min_ms)?;
                 check_ms("latency.max_ms", *max_ms)?;
-                if min_ms > max_ms { Err(ScriptError::Latency("uniform")) } else { Ok(()) }
+                if min_ms > max_ms {
+                    Err(ScriptError::Latency("uniform"))
+                } else {
+                    Ok(())
+                }
             }
             Self::LogNormal { median_ms, sigma } => {
                 check_ms("latency.median_ms", *median_ms)?;
                 check_ms("latency.sigma", *sigma)
             }
             Self::Trace(trace) if trace.is_empty() => Err(ScriptError::Latency("trace")),
-            Self::Trace(trace) => trace.iter().try_for_each(|ms| check_ms("latency.trace", *ms)),
+            Self::Trace(trace) => trace
+                .iter()
+                .try_for_each(|ms| check_ms("latency.trace", *ms)),
         }
     }
 
@@ -392,7 +411,11 @@ impl Latency {
             Self::LogNormal { median_ms, sigma } => median_ms * (sigma * stream.normal()).exp(),
             Self::Trace(trace) => {
                 let place = ordinal % u64::try_from(trace.len().max(1)).unwrap_or(1);
-                usize::try_from(place).ok().and_then(|place| trace.get(place)).copied().unwrap_or(0.0)
+                usize::try_from(place)
+                    .ok()
+                    .and_then(|place| trace.get(place))
+                    .copied()
+                    .unwrap_or(0.0)
             }
         }
     }
@@ -454,7 +477,11 @@ mod tests {
             (1.0, 1000.0, 1),
         ] {
             let script = Script::default().speedup(speedup);
-            assert_eq!(script.compressed(ms), Duration::from_micros(compressed_us), "{ms}/{speedup}");
+            assert_eq!(
+                script.compressed(ms),
+                Duration::from_micros(compressed_us),
+                "{ms}/{speedup}"
+            );
         }
     }
 
@@ -470,22 +497,42 @@ mod tests {
         for (script, sentence) in [
             (Script::default().speedup(0.0), "use 0 as speed-up"),
             (Script::default().speedup(f64::NAN), "use NaN as speed-up"),
-            (Script::default().latency(Latency::Fixed { ms: -1.0 }), "use latency.ms = -1"),
-            (Script::default().latency(Latency::Trace(vec![])), "use the latency trace"),
             (
-                Script::default().latency(Latency::Uniform { min_ms: 2.0, max_ms: 1.0 }),
+                Script::default().latency(Latency::Fixed { ms: -1.0 }),
+                "use latency.ms = -1",
+            ),
+            (
+                Script::default().latency(Latency::Trace(vec![])),
+                "use the latency trace",
+            ),
+            (
+                Script::default().latency(Latency::Uniform {
+                    min_ms: 2.0,
+                    max_ms: 1.0,
+                }),
                 "use the latency uniform",
             ),
-            (fault(When::Nth(0), Action::Garbage), "use fault rule 1: calls are counted from 1"),
-            (fault(When::Probability(1.1), Action::Garbage), "use fault rule 1: a probability"),
-            (fault(When::Always, Action::NeverEnds), "use fault rule 1: how a response ends"),
+            (
+                fault(When::Nth(0), Action::Garbage),
+                "use fault rule 1: calls are counted from 1",
+            ),
+            (
+                fault(When::Probability(1.1), Action::Garbage),
+                "use fault rule 1: a probability",
+            ),
+            (
+                fault(When::Always, Action::NeverEnds),
+                "use fault rule 1: how a response ends",
+            ),
             (
                 fault(When::Always, Action::ServerError { status: 404 }),
                 "use fault rule 1: the status",
             ),
             (
-                Script::default()
-                    .rate_limits(RateLimits { requests_per_minute: 0, tokens_per_minute: 1 }),
+                Script::default().rate_limits(RateLimits {
+                    requests_per_minute: 0,
+                    tokens_per_minute: 1,
+                }),
                 "use a rate limit of 0",
             ),
         ] {
@@ -498,23 +545,39 @@ mod tests {
     #[test]
     fn a_script_survives_json_and_refuses_unknown_keys() -> anyhow::Result<()> {
         let script = Script::default()
-            .latency(Latency::LogNormal { median_ms: 90_000.0, sigma: 0.4 })
+            .latency(Latency::LogNormal {
+                median_ms: 90_000.0,
+                sigma: 0.4,
+            })
             .speedup(60.0)
-            .tokens(Tokens::Fixed { input: 20_000, output: 6000 })
+            .tokens(Tokens::Fixed {
+                input: 20_000,
+                output: 6000,
+            })
             .outline("[\"Scope\"]")
             .with_override(Override {
                 which: Which::Step("write_section_2".to_owned()),
                 latency: Some(Latency::Trace(vec![1.0, 2.0])),
                 text: None,
             })
-            .fault(Call::Create, When::First(2), Action::RateLimited { retry_after_ms: 1500.0 })
+            .fault(
+                Call::Create,
+                When::First(2),
+                Action::RateLimited {
+                    retry_after_ms: 1500.0,
+                },
+            )
             .fault(Call::Poll, When::Probability(0.25), Action::Garbage);
         let json = serde_json::to_string(&script)?;
         assert_eq!(serde_json::from_str::<Script>(&json)?, script);
 
         let sparse: Script = serde_json::from_str(r#"{"latency": {"fixed": {"ms": 5}}}"#)?;
-        assert_eq!(sparse, Script::default().latency(Latency::Fixed { ms: 5.0 }));
-        let unknown = serde_json::from_str::<Script>(r#"{"latncy": 1}"#).expect_err("a typing error");
+        assert_eq!(
+            sparse,
+            Script::default().latency(Latency::Fixed { ms: 5.0 })
+        );
+        let unknown =
+            serde_json::from_str::<Script>(r#"{"latncy": 1}"#).expect_err("a typing error");
         assert!(unknown.to_string().contains("latncy"), "{unknown}");
         Ok(())
     }
@@ -528,8 +591,13 @@ mod tests {
 
     #[test]
     fn half_of_lognormal_latencies_lie_below_the_median() {
-        let latency = Latency::LogNormal { median_ms: 1000.0, sigma: 0.5 };
-        let draws: Vec<f64> = (0..10_000).map(|ordinal| latency.draw_ms(5, ordinal)).collect();
+        let latency = Latency::LogNormal {
+            median_ms: 1000.0,
+            sigma: 0.5,
+        };
+        let draws: Vec<f64> = (0..10_000)
+            .map(|ordinal| latency.draw_ms(5, ordinal))
+            .collect();
         let below = draws.iter().filter(|ms| **ms < 1000.0).count();
         // Five standard deviations of a fair coin tossed 10,000 times.
         assert!((4750..=5250).contains(&below), "{below}");
@@ -542,7 +610,9 @@ mod tests {
     fn a_rule_strikes_the_calls_it_names() {
         let struck = |when: When| -> Vec<u64> {
             let fault = Fault::new(Call::Poll, when, Action::Garbage);
-            (1..=6).filter(|number| fault.strikes(1, 0, *number)).collect()
+            (1..=6)
+                .filter(|number| fault.strikes(1, 0, *number))
+                .collect()
         };
         assert_eq!(struck(When::Always), [1, 2, 3, 4, 5, 6]);
         assert_eq!(struck(When::Nth(3)), [3]);

@@ -107,9 +107,13 @@ impl Plan {
     /// Reads from a request what is to be written.
     pub(super) fn of(request: &CreateRequest, default_sections: u32, section_words: u32) -> Self {
         let prompt = Prompt::of(request);
-        let step = request.metadata_value("step").unwrap_or_default().to_lowercase();
+        let step = request
+            .metadata_value("step")
+            .unwrap_or_default()
+            .to_lowercase();
         let outline = if step.is_empty() {
-            prompt.mentions("json") && (prompt.mentions("outline") || prompt.mentions("section titles"))
+            prompt.mentions("json")
+                && (prompt.mentions("outline") || prompt.mentions("section titles"))
         } else {
             step.contains("outline")
         };
@@ -125,7 +129,10 @@ impl Plan {
                 || prompt.mentions("{sections");
             Self::Outline { sections, wrapped }
         } else {
-            Self::Section { title: prompt.section_title(), words: section_words }
+            Self::Section {
+                title: prompt.section_title(),
+                words: section_words,
+            }
         }
     }
 
@@ -142,21 +149,28 @@ impl Plan {
     /// Bytes on the heap that no other response shares.
     pub(super) fn size_bytes(&self) -> usize {
         match self {
-            Self::Section { title: Some(title), .. } => title.len(),
+            Self::Section {
+                title: Some(title), ..
+            } => title.len(),
             _ => 0,
         }
     }
 }
 
 fn pick<'a>(stream: &mut Stream, from: &[&'a str]) -> &'a str {
-    from.get(stream.below(from.len())).copied().unwrap_or_default()
+    from.get(stream.below(from.len()))
+        .copied()
+        .unwrap_or_default()
 }
 
 fn outline(stream: &mut Stream, sections: u32, wrapped: bool) -> String {
     let start = stream.below(TITLES.len());
     let titles: Vec<Value> = (0..sections as usize)
         .map(|place| {
-            let (round, index) = ((start + place) / TITLES.len(), (start + place) % TITLES.len());
+            let (round, index) = (
+                (start + place) / TITLES.len(),
+                (start + place) % TITLES.len(),
+            );
             let title = TITLES.get(index).copied().unwrap_or_default();
             // A second round through the titles is numbered, so that no two sections share one.
             if place < TITLES.len() {
@@ -167,7 +181,11 @@ fn outline(stream: &mut Stream, sections: u32, wrapped: bool) -> String {
         })
         .collect();
     let list = Value::from(titles);
-    if wrapped { serde_json::json!({ "sections": list }).to_string() } else { list.to_string() }
+    if wrapped {
+        serde_json::json!({ "sections": list }).to_string()
+    } else {
+        list.to_string()
+    }
 }
 
 fn section(stream: &mut Stream, title: Option<&str>, words: u32) -> String {
@@ -175,10 +193,16 @@ fn section(stream: &mut Stream, title: Option<&str>, words: u32) -> String {
     let mut text = format!("## {title}\n\n");
     let words = words as usize;
     let mut written = paragraphs(stream, &mut text, words / 2);
-    text.push_str("### Design values\n\n| Parameter | Unit | Influent | Effluent |\n|---|---|---|---|\n");
-    for (parameter, unit) in
-        [("COD", "mg/L"), ("BOD5", "mg/L"), ("TSS", "mg/L"), ("Oil and grease", "mg/L"), ("Flow", "m3/d")]
-    {
+    text.push_str(
+        "### Design values\n\n| Parameter | Unit | Influent | Effluent |\n|---|---|---|---|\n",
+    );
+    for (parameter, unit) in [
+        ("COD", "mg/L"),
+        ("BOD5", "mg/L"),
+        ("TSS", "mg/L"),
+        ("Oil and grease", "mg/L"),
+        ("Flow", "m3/d"),
+    ] {
         let influent = 200 + stream.below(1800);
         let effluent = 5 + stream.below(60);
         // Writing to a string cannot fail.
@@ -186,11 +210,19 @@ fn section(stream: &mut Stream, title: Option<&str>, words: u32) -> String {
     }
     text.push_str("\n### Scope of supply\n\n");
     for _ in 0..4 {
-        let _ = writeln!(text, "- {} {}", pick(stream, &SUBJECTS), pick(stream, &ENDINGS));
+        let _ = writeln!(
+            text,
+            "- {} {}",
+            pick(stream, &SUBJECTS),
+            pick(stream, &ENDINGS)
+        );
     }
     text.push('\n');
     written += paragraphs(stream, &mut text, words.saturating_sub(written));
-    debug_assert!(written >= words, "prose is written until there is enough of it");
+    debug_assert!(
+        written >= words,
+        "prose is written until there is enough of it"
+    );
     text
 }
 
@@ -227,10 +259,17 @@ impl Prompt {
         let mut text = request.instructions.clone().unwrap_or_default();
         request.for_each_input_text(&mut |part| {
             text.push('\n');
-            let cut = part.char_indices().nth(PROMPT_END_CHARS).map_or(part.len(), |(at, _)| at);
+            let cut = part
+                .char_indices()
+                .nth(PROMPT_END_CHARS)
+                .map_or(part.len(), |(at, _)| at);
             let (head, tail) = part.split_at(cut);
             text.push_str(head);
-            let cut = tail.char_indices().rev().nth(PROMPT_END_CHARS).map_or(0, |(at, _)| at);
+            let cut = tail
+                .char_indices()
+                .rev()
+                .nth(PROMPT_END_CHARS)
+                .map_or(0, |(at, _)| at);
             text.push('\n');
             text.push_str(tail.split_at(cut).1);
         });
@@ -250,11 +289,15 @@ impl Prompt {
             .split(|letter: char| !letter.is_alphanumeric())
             .filter(|word| !word.is_empty())
             .collect();
-        words.iter().enumerate().filter(|(_, word)| word.starts_with("section")).find_map(|(at, _)| {
-            let before = words.iter().take(at).rev().take(2);
-            let after = words.iter().skip(at + 1).take(2);
-            before.chain(after).find_map(|word| number(word))
-        })
+        words
+            .iter()
+            .enumerate()
+            .filter(|(_, word)| word.starts_with("section"))
+            .find_map(|(at, _)| {
+                let before = words.iter().take(at).rev().take(2);
+                let after = words.iter().skip(at + 1).take(2);
+                before.chain(after).find_map(|word| number(word))
+            })
     }
 
     /// What follows "Section:" or "Section title:" on a line, else the first quoted words after
@@ -267,10 +310,15 @@ impl Prompt {
             (label.starts_with("section") && label.len() <= 24).then_some(title)
         });
         let quoted = || {
-            let at = self.text.find("section").or_else(|| self.text.find("Section"))?;
+            let at = self
+                .text
+                .find("section")
+                .or_else(|| self.text.find("Section"))?;
             self.text.get(at..)?.split('"').nth(1)
         };
-        let title = labelled.filter(|title| !title.trim().is_empty()).or_else(quoted)?;
+        let title = labelled
+            .filter(|title| !title.trim().is_empty())
+            .or_else(quoted)?;
         let title = title.trim_matches(|letter: char| {
             letter.is_whitespace() || matches!(letter, '"' | '*' | '`' | '.')
         });
@@ -281,13 +329,17 @@ impl Prompt {
 
 fn number(word: &str) -> Option<u32> {
     const WORDS: [&str; 12] = [
-        "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+        "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+        "twelve",
     ];
     let spelled = || {
         let place = WORDS.iter().position(|spelled| *spelled == word)?;
         u32::try_from(place + 1).ok()
     };
-    word.parse().ok().or_else(spelled).filter(|count| (1..=SECTIONS_MAX).contains(count))
+    word.parse()
+        .ok()
+        .or_else(spelled)
+        .filter(|count| (1..=SECTIONS_MAX).contains(count))
 }
 
 #[cfg(test)]
@@ -306,28 +358,56 @@ mod tests {
     #[test]
     fn as_many_sections_are_planned_as_the_prompt_asks_for() {
         for (json, sections) in [
-            (serde_json::json!({"input": "Write a JSON outline with exactly 6 sections."}), 6),
-            (serde_json::json!({"input": "Outline, as JSON: five section titles"}), 5),
-            (serde_json::json!({"input": "An outline in JSON. Sections: 3. Use 2 languages."}), 3),
+            (
+                serde_json::json!({"input": "Write a JSON outline with exactly 6 sections."}),
+                6,
+            ),
+            (
+                serde_json::json!({"input": "Outline, as JSON: five section titles"}),
+                5,
+            ),
+            (
+                serde_json::json!({"input": "An outline in JSON. Sections: 3. Use 2 languages."}),
+                3,
+            ),
             (serde_json::json!({"input": "A JSON outline, please"}), 4),
-            (serde_json::json!({"input": "Write.", "metadata": {"step": "write_outline", "sections": "7"}}), 7),
+            (
+                serde_json::json!({"input": "Write.", "metadata": {"step": "write_outline", "sections": "7"}}),
+                7,
+            ),
             (
                 serde_json::json!({"input": "Go.", "metadata": {"step": "outline"}, "text": {"format":
                     {"type": "json_schema", "schema": {"properties": {"sections": {"minItems": 8}}}}}}),
                 8,
             ),
         ] {
-            let Plan::Outline { sections: planned, .. } = plan(&json) else { panic!("{json}") };
+            let Plan::Outline {
+                sections: planned, ..
+            } = plan(&json)
+            else {
+                panic!("{json}")
+            };
             assert_eq!(planned, sections, "{json}");
         }
     }
 
     #[test]
     fn numbers_in_a_quoted_document_are_no_section_count() {
-        let document = format!("{}see 9 sections{}", "lorem ".repeat(3000), " ipsum".repeat(3000));
-        let input = format!("Write a JSON outline of this document.\n{document}\nAsked for: 2 sections.");
+        let document = format!(
+            "{}see 9 sections{}",
+            "lorem ".repeat(3000),
+            " ipsum".repeat(3000)
+        );
+        let input =
+            format!("Write a JSON outline of this document.\n{document}\nAsked for: 2 sections.");
         let json = serde_json::json!({ "input": [{"role": "user", "content": [{"type": "input_text", "text": input}]}] });
-        assert_eq!(plan(&json), Plan::Outline { sections: 2, wrapped: false });
+        assert_eq!(
+            plan(&json),
+            Plan::Outline {
+                sections: 2,
+                wrapped: false
+            }
+        );
     }
 
     #[test]
@@ -337,24 +417,37 @@ mod tests {
             "Proposal: X\nSection 2: Water balance\nOutline: a, b",
             "**Section title:** Water balance",
         ] {
-            let plan = plan(&serde_json::json!({"input": input, "metadata": {"step": "write_section_2"}}));
-            assert!(plan.write(3).starts_with("## Water balance\n\n"), "{input}: {plan:?}");
+            let plan =
+                plan(&serde_json::json!({"input": input, "metadata": {"step": "write_section_2"}}));
+            assert!(
+                plan.write(3).starts_with("## Water balance\n\n"),
+                "{input}: {plan:?}"
+            );
         }
     }
 
     #[test]
     fn an_outline_is_json_in_the_shape_asked_for() {
-        let wrapped = plan(&serde_json::json!({"input": "JSON outline {\"sections\": [\"...\"]}, 3 sections"}));
+        let wrapped = plan(
+            &serde_json::json!({"input": "JSON outline {\"sections\": [\"...\"]}, 3 sections"}),
+        );
         let value: Value = serde_json::from_str(&wrapped.write(1)).expect("JSON");
         assert_eq!(value["sections"].as_array().map(Vec::len), Some(3));
     }
 
     #[test]
     fn a_section_has_a_heading_a_table_a_list_and_its_words() {
-        let text = Plan::Section { title: None, words: 400 }.write(11);
+        let text = Plan::Section {
+            title: None,
+            words: 400,
+        }
+        .write(11);
         assert!(text.starts_with("## "));
         assert!(text.contains("\n|---|---|---|---|\n"));
-        assert_eq!(text.lines().filter(|line| line.starts_with("- ")).count(), 4);
+        assert_eq!(
+            text.lines().filter(|line| line.starts_with("- ")).count(),
+            4
+        );
         let prose: usize = text
             .lines()
             .filter(|line| !line.starts_with(['#', '|', '-']))

@@ -34,15 +34,20 @@ impl CreateRequest {
     pub(super) fn read(body: &[u8]) -> Result<Self, ApiError> {
         let request: Self = serde_json::from_slice(body).map_err(|error| {
             if error.is_data() {
-                ApiError::invalid(format!("Invalid type: {error}."), None, Some("invalid_type"))
+                ApiError::invalid(
+                    format!("Invalid type: {error}."),
+                    None,
+                    Some("invalid_type"),
+                )
             } else {
                 let message = "We could not parse the JSON body of your request.".to_owned();
                 ApiError::invalid(message, None, None)
             }
         })?;
-        for (name, missing) in
-            [("model", request.model.is_none()), ("input", request.input.is_none())]
-        {
+        for (name, missing) in [
+            ("model", request.model.is_none()),
+            ("input", request.input.is_none()),
+        ] {
             if missing {
                 return Err(ApiError::invalid(
                     format!("Missing required parameter: '{name}'."),
@@ -80,13 +85,22 @@ impl CreateRequest {
 
     /// Whether the answer is asked for as a JSON object.
     pub(super) fn has_schema(&self) -> bool {
-        self.text.as_ref().and_then(|text| text.pointer("/format/type")).is_some_and(|kind| kind != "text")
+        self.text
+            .as_ref()
+            .and_then(|text| text.pointer("/format/type"))
+            .is_some_and(|kind| kind != "text")
     }
 
     /// The number of sections that a JSON schema asks for.
     pub(super) fn schema_items(&self) -> Option<u32> {
-        let sections = self.text.as_ref()?.pointer("/format/schema/properties/sections")?;
-        let count = sections.get("minItems").or_else(|| sections.get("maxItems"))?.as_u64()?;
+        let sections = self
+            .text
+            .as_ref()?
+            .pointer("/format/schema/properties/sections")?;
+        let count = sections
+            .get("minItems")
+            .or_else(|| sections.get("maxItems"))?
+            .as_u64()?;
         u32::try_from(count).ok()
     }
 
@@ -176,9 +190,19 @@ struct OutputText<'a> {
 impl<'a> Message<'a> {
     pub(super) fn new(response_id: &str, status: &'static str, text: &'a str) -> Self {
         let suffix = response_id.strip_prefix("resp_").unwrap_or(response_id);
-        let content =
-            [OutputText { r#type: "output_text", annotations: [], logprobs: [], text }];
-        Self { id: format!("msg_{suffix}"), r#type: "message", status, role: "assistant", content }
+        let content = [OutputText {
+            r#type: "output_text",
+            annotations: [],
+            logprobs: [],
+            text,
+        }];
+        Self {
+            id: format!("msg_{suffix}"),
+            r#type: "message",
+            status,
+            role: "assistant",
+            content,
+        }
     }
 }
 
@@ -206,9 +230,14 @@ impl Usage {
     pub(super) fn new(input_tokens: u64, output_tokens: u64) -> Self {
         Self {
             input_tokens,
-            input_tokens_details: InputDetails { cached_tokens: 0, cache_write_tokens: 0 },
+            input_tokens_details: InputDetails {
+                cached_tokens: 0,
+                cache_write_tokens: 0,
+            },
             output_tokens,
-            output_tokens_details: OutputDetails { reasoning_tokens: 0 },
+            output_tokens_details: OutputDetails {
+                reasoning_tokens: 0,
+            },
             total_tokens: input_tokens.saturating_add(output_tokens),
         }
     }
@@ -231,11 +260,23 @@ impl ApiError {
         kind: &'static str,
         code: Option<&'static str>,
     ) -> Self {
-        Self { status, message, kind, param: None, code }
+        Self {
+            status,
+            message,
+            kind,
+            param: None,
+            code,
+        }
     }
 
     fn invalid(message: String, param: Option<&'static str>, code: Option<&'static str>) -> Self {
-        Self { status: 400, message, kind: "invalid_request_error", param, code }
+        Self {
+            status: 400,
+            message,
+            kind: "invalid_request_error",
+            param,
+            code,
+        }
     }
 
     pub(super) fn not_cancellable() -> Self {
@@ -264,7 +305,13 @@ impl ApiError {
     }
 
     pub(super) fn body(&self) -> Vec<u8> {
-        let Self { message, kind, param, code, .. } = self;
+        let Self {
+            message,
+            kind,
+            param,
+            code,
+            ..
+        } = self;
         json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
             .to_string()
             .into_bytes()

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use wiremock::matchers::{any, method, path, path_regex};
 use wiremock::{Mock, MockServer, Respond, ResponseTemplate, Times};
 
+use super::OpenAiError;
 use super::clocked::Clocked;
 use super::engine::{Billing, CallStats, Request, call_of};
 use super::script::{Call, Script};
-use super::OpenAiError;
 
 /// A scripted OpenAI behind a wiremock server; it ends when dropped, and then expectations that were
 /// not met fail the test.
@@ -22,7 +22,10 @@ pub struct WiremockOpenAi {
 
 impl std::fmt::Debug for WiremockOpenAi {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("WiremockOpenAi").field("uri", &self.server.uri()).finish_non_exhaustive()
+        formatter
+            .debug_struct("WiremockOpenAi")
+            .field("uri", &self.server.uri())
+            .finish_non_exhaustive()
     }
 }
 
@@ -56,11 +59,16 @@ impl WiremockOpenAi {
     /// When the script cannot be played or no port can be had.
     pub async fn start(script: Script) -> Result<Self, OpenAiError> {
         let clocked = Arc::new(Clocked::new(script)?);
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).map_err(OpenAiError::Listen)?;
+        let listener =
+            std::net::TcpListener::bind(("127.0.0.1", 0)).map_err(OpenAiError::Listen)?;
         let server = MockServer::builder().listener(listener).start().await;
         let everything = Mock::given(any()).respond_with(Front(clocked.clone()));
         // The least of priorities: expectations and a test's own mocks are asked first.
-        everything.with_priority(u8::MAX).named("the scripted OpenAI").mount(&server).await;
+        everything
+            .with_priority(u8::MAX)
+            .named("the scripted OpenAI")
+            .mount(&server)
+            .await;
         Ok(Self { server, clocked })
     }
 
@@ -75,7 +83,9 @@ impl WiremockOpenAi {
         let calls = match call {
             Call::Create => Mock::given(method("POST")).and(path("/v1/responses")),
             Call::Poll => Mock::given(method("GET")).and(path_regex("^/v1/responses/[^/]+$")),
-            Call::Cancel => Mock::given(method("POST")).and(path_regex("^/v1/responses/[^/]+/cancel$")),
+            Call::Cancel => {
+                Mock::given(method("POST")).and(path_regex("^/v1/responses/[^/]+/cancel$"))
+            }
         };
         calls
             .respond_with(Front(self.clocked.clone()))
@@ -102,7 +112,8 @@ impl WiremockOpenAi {
     /// The requests of one kind so far.
     pub async fn received(&self, call: Call) -> Vec<wiremock::Request> {
         let mut requests = self.received_requests().await;
-        requests.retain(|request| call_of(request.method.as_str(), request.url.path()) == Some(call));
+        requests
+            .retain(|request| call_of(request.method.as_str(), request.url.path()) == Some(call));
         requests
     }
 

@@ -15,7 +15,9 @@ const CHARS_PER_TOKEN: u64 = 4;
 
 /// The tokens of a text of so many characters.
 pub(super) fn tokens_of(chars: usize) -> u64 {
-    u64::try_from(chars).unwrap_or(u64::MAX).div_ceil(CHARS_PER_TOKEN)
+    u64::try_from(chars)
+        .unwrap_or(u64::MAX)
+        .div_ceil(CHARS_PER_TOKEN)
 }
 
 /// How a response ends, or will.
@@ -100,10 +102,13 @@ impl Record {
         }
         if matches!(ending, Ending::Cancelled) {
             let done = at.saturating_sub(self.created_at).as_nanos();
-            let whole =
-                self.ends_at.map_or(u128::MAX, |ends_at| ends_at.saturating_sub(self.created_at).as_nanos());
+            let whole = self.ends_at.map_or(u128::MAX, |ends_at| {
+                ends_at.saturating_sub(self.created_at).as_nanos()
+            });
             let part = u128::from(self.output_tokens).saturating_mul(done) / whole.max(1);
-            self.output_tokens = u64::try_from(part).unwrap_or(u64::MAX).min(self.output_tokens);
+            self.output_tokens = u64::try_from(part)
+                .unwrap_or(u64::MAX)
+                .min(self.output_tokens);
         }
         self.ending = ending;
         self.end(at);
@@ -157,7 +162,10 @@ impl Record {
         if written {
             text = self.plan.write(self.text_seed);
             if let Some(max) = self.text_chars_max {
-                let cut = text.char_indices().nth(max).map_or(text.len(), |(at, _)| at);
+                let cut = text
+                    .char_indices()
+                    .nth(max)
+                    .map_or(text.len(), |(at, _)| at);
                 text.truncate(cut);
             }
             let complete = matches!(ended, Some(Ending::Completed));

@@ -62,7 +62,9 @@ impl Store {
     pub(super) fn make_room(&mut self) -> bool {
         while self.records.len() >= RESPONSES_MAX {
             if !self.forget_told() {
-                let Some((_, key)) = self.untold.pop_first() else { return false };
+                let Some((_, key)) = self.untold.pop_first() else {
+                    return false;
+                };
                 self.records.remove(&key);
             }
         }
@@ -148,7 +150,9 @@ impl Store {
     }
 
     fn forget_told(&mut self) -> bool {
-        let Some((_, key)) = self.told.pop_front() else { return false };
+        let Some((_, key)) = self.told.pop_front() else {
+            return false;
+        };
         self.remove(key);
         true
     }
@@ -163,10 +167,18 @@ impl Store {
 
     /// Forgets what ended before `instant`.
     pub(super) fn forget_older_than(&mut self, instant: Duration) {
-        while self.told.front().is_some_and(|(ended_at, _)| *ended_at < instant) {
+        while self
+            .told
+            .front()
+            .is_some_and(|(ended_at, _)| *ended_at < instant)
+        {
             self.forget_told();
         }
-        while self.untold.first().is_some_and(|(ended_at, _)| *ended_at < instant) {
+        while self
+            .untold
+            .first()
+            .is_some_and(|(ended_at, _)| *ended_at < instant)
+        {
             if let Some((_, key)) = self.untold.pop_first() {
                 self.records.remove(&key);
             }
@@ -199,9 +211,16 @@ impl Store {
         let metadata = request.metadata.unwrap_or_default();
         // A node of the map holds up to eleven pairs, whatever their number.
         let nodes = metadata.len().div_ceil(6) * 11 * 2 * size_of::<String>();
-        size_bytes += nodes + metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        size_bytes += nodes
+            + metadata
+                .iter()
+                .map(|(key, value)| key.len() + value.len())
+                .sum::<usize>();
         // A tree of JSON takes several times its text; eight is on the safe side.
-        size_bytes += request.text.as_ref().map_or(0, |text| text.to_string().len() * 8);
+        size_bytes += request
+            .text
+            .as_ref()
+            .map_or(0, |text| text.to_string().len() * 8);
         Echo {
             model,
             instructions,
