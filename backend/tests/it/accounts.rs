@@ -1,0 +1,187 @@
+//! Registration, login, sessions.
+
+use backend::Role;
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::app::{World, script_ms};
+use crate::client::{expect, problem};
+
+#[tokio::test]
+async fn a_user_registers_logs_in_and_out() -> anyhow::Result<()> {
+    let world = World::new(script_ms(1.0)).await?;
+    let service = world.serve(Role::Api).await?;
+    let guest = service.client();
+    let credentials = json!({"email": "Ana@Example.com", "password": "correct horse battery"});
+
+    let registered = guest
+        .post("/api/v1/auth/register", credentials.clone())
+        .await?;
+    let registered = expect(registered, StatusCode::CREATED).await?;
+    assert_eq!(registered["user"]["email"], "ana@example.com");
+
+    let session = expect(
+        guest.post("/api/v1/auth/login", credentials).await?,
+        StatusCode::OK,
+    )
+    .await?;
+    assert_eq!(session["expires_in_s"], 86_400);
+    assert_ne!(session["token"], registered["token"]);
+    let user = guest.with_token(session["token"].as_str().unwrap_or_default());
+    let me = expect(user.get("/api/v1/auth/me").await?, StatusCode::OK).await?;
+    assert_eq!(me, registered["user"]);
+
+    let out = user
+        .request(Method::POST, "/api/v1/auth/logout")
+        .send()
+        .await?;
+    expect(out, StatusCode::NO_CONTENT).await?;
+    problem(user.get("/api/v1/auth/me").await?, StatusCode::UNAUTHORIZED).await?;
+    // The other session lives on.
+    let other = guest.with_token(registered["token"].as_str().unwrap_or_default());
+    expect(other.get("/api/v1/auth/me").await?, StatusCode::OK).await?;
+    service.stop().await
+}
+
+#[tokio::test]
+async fn an_address_is_registered_once() -> anyhow::Result<()> {
+    let world = World::new(script_ms(1.0)).await?;
+    let service = world.serve(Role::Api).await?;
+    let guest = service.client();
+    for (email, status) in [
+        ("a@example.com", StatusCode::CREATED),
+        ("A@EXAMPLE.com ", StatusCode::CONFLICT),
+    ] {
+        let body = json!({"email": email, "password": "correct horse battery"});
+        expect(guest.post("/api/v1/auth/register", body).await?, status).await?;
+    }
+    service.stop().await
+}
+
+#[tokio::test]
+async fn unknown_user_and_wrong_password_get_the_same_answer() -> anyhow::Result<()> {
+    let world = World::new(script_ms(1.0)).await?;
+    let service = world.serve(Role::Api).await?;
+    let guest = service.client();
+    let body = json!({"email": "a@example.com", "password": "correct horse battery"});
+    expect(
+        guest.post("/api/v1/auth/register", body).await?,
+        StatusCode::CREATED,
+    )
+    .await?;
+    let mut answers = Vec::new();
+    for (email, password) in [
+        ("a@example.com", "wrong horse battery"),
+        ("b@example.com", "correct horse battery"),
+        ("a@example.com", "short"),
+    ] {
+        let response = guest
+            .post(
+                "/api/v1/auth/login",
+                json!({"email": email, "password": password}),
+            )
+            .await?;
+        let mut answer = problem(response, StatusCode::UNAUTHORIZED).await?;
+        answer["request_id"] = json!("redacted");
+        answers.push(answer);
+    }
+    assert!(
+        answers.windows(2).all(|pair| pair[0] == pair[1]),
+        "{answers:?}"
+    );
+    service.stop().await
+}
+
+#[tokio::test]
+async fn credentials_that_break_a_rule_are_refused() -> anyhow::Result<()> {
+    let world = World::new(script_ms(1.0)).await?;
+    let service = world.serve(Role::Api).await?;
+    let guest = service.client();
+    for body in [
+        json!({"email": "nobody", "password": "correct horse battery"}),
+        json!({"email": "a@example.com", "password": "short"}),
+        json!({"email": "a@example.com"}),
+        json!({"email": "a@example.com", "password": "correct horse battery", "admin": true}),
+    ] {
+        problem(
+            guest.post("/api/v1/auth/register", body).await?,
+            StatusCode::UNPROCESSABLE_ENTITY,
+        )
+        .await?;
+    }
+    service.stop().await
+}
+
+#[tokio::test]
+async fn only_a_valid_token_opens_the_api() -> anyhow::Result<()> {
+    let world = World::new(script_ms(1.0)).await?;
+    let service = world.serve(Role::Api).await?;
+    let guest = service.client();
+    for client in [
+        guest.clone(),
+        guest.with_token("x"),
+        guest.with_token("session:*"),
+    ] {
+        for path in [
+            "/api/v1/auth/me",
+            "/api/v1/documents",
+            "/api/v1/generations",
+        ] {
+            problem(client.get(path).await?, StatusCode::UNAUTHORIZED).await?;
+        }
+    }
+    service.stop().await
+}
+
+#[tokio::test]
+async fn a_session_ends_after_its_time_without_use() -> anyhow::Result<()> {
+    let world = World::new(script_ms(1.0)).await?.set("SESSION_TTL_MS", 150);
+    let service = world.serve(Role::Api).await?;
+    let user = service.client().registered().await?;
+    expect(user.get("/api/v1/auth/me").await?, StatusCode::OK).await?;
+    // Asking prolongs the session, so Redis is watched and the question asked once, afterwards.
+    let redis = redis::Client::open(world.sandbox.redis_url())?;
+    let connection = redis.get_multiplexed_async_connection().await?;
+    harness::poll::until("the session's key to be gone", crate::app::PATIENCE, || {
+        let mut connection = connection.clone();
+        async move {
+            match redis::cmd("DBSIZE")
+                .query_async::<u64>(&mut connection)
+                .await
+            {
+                Ok(0) => harness::poll::Progress::Ready(()),
+                Ok(keys) => harness::poll::Progress::NotYet(format!("{keys} keys")),
+                Err(error) => harness::poll::Progress::Failed(error.to_string()),
+            }
+        }
+    })
+    .await?;
+    problem(user.get("/api/v1/auth/me").await?, StatusCode::UNAUTHORIZED).await?;
+    service.stop().await
+}
+
+#[tokio::test]
+async fn redis_never_sees_a_token() -> anyhow::Result<()> {
+    let world = World::new(script_ms(1.0)).await?;
+    let service = world.serve(Role::Api).await?;
+    let body = json!({"email": "a@example.com", "password": "correct horse battery"});
+    let session = expect(
+        service.client().post("/api/v1/auth/register", body).await?,
+        StatusCode::CREATED,
+    )
+    .await?;
+    let token = session["token"].as_str().unwrap_or_default().to_owned();
+    let redis = redis::Client::open(world.sandbox.redis_url())?;
+    let mut connection = redis.get_multiplexed_async_connection().await?;
+    let keys: Vec<String> = redis::cmd("KEYS")
+        .arg("*")
+        .query_async(&mut connection)
+        .await?;
+    assert_eq!(keys.len(), 1);
+    let value: String = redis::cmd("GET")
+        .arg(&keys[0])
+        .query_async(&mut connection)
+        .await?;
+    assert!(!token.is_empty() && !keys[0].contains(&token) && !value.contains(&token));
+    service.stop().await
+}

@@ -1,0 +1,293 @@
+//! The lease itself, query by query: who may claim, and that the fence holds.
+
+use std::time::Duration;
+
+use backend::Role;
+use backend::db::leases::{self, AfterFailure, Claim, Failure};
+use backend::db::steps::{self, StoredPdf};
+use backend::domain::generation::Step;
+use backend::domain::ids::WorkerId;
+use backend::openai::Usage;
+use serde_json::Value;
+use sqlx::PgPool;
+
+use crate::app::{Service, World, script_ms};
+use crate::client::Client;
+
+const LEASE: Duration = Duration::from_secs(60);
+const ATTEMPTS_MAX: i32 = 3;
+
+struct Queue {
+    pool: PgPool,
+    user: Client,
+    id: String,
+    service: Service,
+    _world: World,
+}
+
+/// One generation in the queue and no worker.
+async fn one_queued() -> anyhow::Result<Queue> {
+    let world = World::new(script_ms(1.0)).await?;
+    let service = world.serve(Role::Api).await?;
+    let user = service.client().registered().await?;
+    let id = user.generate().await?;
+    Ok(Queue {
+        pool: world.database().await?,
+        user,
+        id,
+        service,
+        _world: world,
+    })
+}
+
+impl Queue {
+    async fn claim(&self, worker: WorkerId, lease: Duration) -> anyhow::Result<Option<Claim>> {
+        Ok(leases::claim(&self.pool, worker, 10, lease)
+            .await?
+            .into_iter()
+            .next())
+    }
+
+    async fn everything(&self) -> anyhow::Result<Value> {
+        let sql = "SELECT jsonb_build_object('generations', (SELECT jsonb_agg(g) FROM generations g),
+                                             'steps', (SELECT jsonb_agg(s) FROM generation_steps s))";
+        Ok(sqlx::query_scalar(sql).fetch_one(&self.pool).await?)
+    }
+}
+
+#[tokio::test]
+async fn a_claimed_generation_is_nobody_elses() -> anyhow::Result<()> {
+    let queue = one_queued().await?;
+    let (first, second) = (WorkerId::new(), WorkerId::new());
+    let claim = queue.claim(first, LEASE).await?.expect("it is queued");
+    assert_eq!((claim.attempt, claim.resumed), (1, false));
+    assert!(queue.claim(second, LEASE).await?.is_none());
+    assert_eq!(
+        leases::rescue_expired(&queue.pool, ATTEMPTS_MAX).await?,
+        (0, 0)
+    );
+    assert_eq!(
+        leases::renew(&queue.pool, first, LEASE).await?,
+        [(claim.id, 1)]
+    );
+    assert!(leases::renew(&queue.pool, second, LEASE).await?.is_empty());
+    queue.service.stop().await
+}
+
+#[tokio::test]
+async fn expired_lease_is_claimed_again() -> anyhow::Result<()> {
+    let queue = one_queued().await?;
+    queue
+        .claim(WorkerId::new(), Duration::ZERO)
+        .await?
+        .expect("it is queued");
+    assert_eq!(
+        leases::rescue_expired(&queue.pool, ATTEMPTS_MAX).await?,
+        (1, 0)
+    );
+    let second = queue
+        .claim(WorkerId::new(), LEASE)
+        .await?
+        .expect("it is queued again");
+    assert_eq!((second.attempt, second.resumed), (2, true));
+    queue.service.stop().await
+}
+
+#[tokio::test]
+async fn a_fenced_out_worker_writes_nothing() -> anyhow::Result<()> {
+    let queue = one_queued().await?;
+    let old = queue
+        .claim(WorkerId::new(), Duration::ZERO)
+        .await?
+        .expect("it is queued");
+    assert_eq!(
+        steps::intend(&queue.pool, &old, Step::WriteOutline, 5).await?,
+        Some(1)
+    );
+    assert!(steps::remember_response(&queue.pool, &old, Step::WriteOutline, "resp_1").await?);
+    leases::rescue_expired(&queue.pool, ATTEMPTS_MAX).await?;
+    // Fenced out while it waits in the queue, and while another one runs it.
+    for round in 0..2 {
+        let before = queue.everything().await?;
+        let (pool, step) = (&queue.pool, Step::WriteOutline);
+        let usage = Usage {
+            input_tokens: 1,
+            output_tokens: 1,
+        };
+        let pdf = StoredPdf {
+            key: "k",
+            size_bytes: 1,
+            page_count: 1,
+        };
+        let failure = Failure {
+            code: "c",
+            detail: "d",
+            retry_in: None,
+        };
+        assert!(!steps::announce(pool, &old, step, 50).await?);
+        assert_eq!(steps::intend(pool, &old, step, 50).await?, None);
+        assert!(!steps::remember_response(pool, &old, step, "resp_2").await?);
+        assert!(!steps::discard_response(pool, &old, step, "resp_1", usage).await?);
+        assert!(!steps::finish(pool, &old, step, "output", usage).await?);
+        assert!(!steps::succeed(pool, &old, &pdf).await?);
+        assert_eq!(
+            leases::fail_attempt(pool, &old, &failure, ATTEMPTS_MAX).await?,
+            AfterFailure::Fenced
+        );
+        assert_eq!(queue.everything().await?, before, "round {round}");
+        if round == 0 {
+            queue
+                .claim(WorkerId::new(), LEASE)
+                .await?
+                .expect("it is queued again");
+        }
+    }
+    queue.service.stop().await
+}
+
+#[tokio::test]
+async fn the_response_of_a_lost_worker_is_known_to_the_next() -> anyhow::Result<()> {
+    let queue = one_queued().await?;
+    let old = queue
+        .claim(WorkerId::new(), Duration::ZERO)
+        .await?
+        .expect("it is queued");
+    steps::intend(&queue.pool, &old, Step::WriteOutline, 5).await?;
+    steps::remember_response(&queue.pool, &old, Step::WriteOutline, "resp_1").await?;
+    leases::rescue_expired(&queue.pool, ATTEMPTS_MAX).await?;
+    let new = queue
+        .claim(WorkerId::new(), LEASE)
+        .await?
+        .expect("it is queued again");
+    let row = steps::find(&queue.pool, new.id, Step::WriteOutline)
+        .await?
+        .expect("the step is stored");
+    assert_eq!(row.response_id.as_deref(), Some("resp_1"));
+    queue.service.stop().await
+}
+
+#[tokio::test]
+async fn a_generation_that_kills_its_workers_fails_at_the_cap() -> anyhow::Result<()> {
+    let queue = one_queued().await?;
+    for attempt in 1..=ATTEMPTS_MAX {
+        let claim = queue
+            .claim(WorkerId::new(), Duration::ZERO)
+            .await?
+            .expect("attempts are left");
+        assert_eq!(claim.attempt, attempt);
+        let expected = if attempt < ATTEMPTS_MAX {
+            (1, 0)
+        } else {
+            (0, 1)
+        };
+        assert_eq!(
+            leases::rescue_expired(&queue.pool, ATTEMPTS_MAX).await?,
+            expected
+        );
+    }
+    assert!(queue.claim(WorkerId::new(), LEASE).await?.is_none());
+    let row = queue.user.generation(&queue.id).await?;
+    assert_eq!(
+        (&row["status"], &row["error"]["code"]),
+        (&"failed".into(), &"attempts_exhausted".into())
+    );
+    queue.service.stop().await
+}
+
+#[tokio::test]
+async fn released_attempts_do_not_count_against_the_cap() -> anyhow::Result<()> {
+    let queue = one_queued().await?;
+    for attempt in 1..=2 * ATTEMPTS_MAX {
+        let worker = WorkerId::new();
+        assert_eq!(
+            queue
+                .claim(worker, LEASE)
+                .await?
+                .expect("it is queued")
+                .attempt,
+            attempt
+        );
+        assert_eq!(leases::release_all(&queue.pool, worker).await?, 1);
+    }
+    let claim = queue
+        .claim(WorkerId::new(), LEASE)
+        .await?
+        .expect("it is queued");
+    let failure = Failure {
+        code: "c",
+        detail: "d",
+        retry_in: Some(Duration::ZERO),
+    };
+    let after = leases::fail_attempt(&queue.pool, &claim, &failure, ATTEMPTS_MAX).await?;
+    assert_eq!(
+        after,
+        AfterFailure::Queued,
+        "it is the first attempt that failed"
+    );
+    queue.service.stop().await
+}
+
+#[tokio::test]
+async fn a_retry_waits_for_its_time() -> anyhow::Result<()> {
+    let queue = one_queued().await?;
+    let claim = queue
+        .claim(WorkerId::new(), LEASE)
+        .await?
+        .expect("it is queued");
+    let failure = Failure {
+        code: "c",
+        detail: "d",
+        retry_in: Some(Duration::from_secs(3600)),
+    };
+    let after = leases::fail_attempt(&queue.pool, &claim, &failure, ATTEMPTS_MAX).await?;
+    assert_eq!(after, AfterFailure::Queued);
+    assert!(queue.claim(WorkerId::new(), LEASE).await?.is_none());
+    queue.service.stop().await
+}
+
+#[tokio::test]
+async fn a_repeated_write_books_tokens_once() -> anyhow::Result<()> {
+    let queue = one_queued().await?;
+    let claim = queue
+        .claim(WorkerId::new(), LEASE)
+        .await?
+        .expect("it is queued");
+    let usage = Usage {
+        input_tokens: 10,
+        output_tokens: 20,
+    };
+    steps::intend(&queue.pool, &claim, Step::WriteOutline, 5).await?;
+    steps::remember_response(&queue.pool, &claim, Step::WriteOutline, "resp_1").await?;
+    // The answer to the first statement may be lost with the connection; then it is sent again.
+    for _ in 0..2 {
+        assert!(
+            steps::discard_response(&queue.pool, &claim, Step::WriteOutline, "resp_1", usage)
+                .await?
+        );
+    }
+    for _ in 0..2 {
+        assert!(steps::finish(&queue.pool, &claim, Step::WriteOutline, "[\"A\"]", usage).await?);
+    }
+    let row = queue.user.generation(&queue.id).await?;
+    assert_eq!(
+        (&row["tokens"]["input"], &row["tokens"]["output"]),
+        (&20.into(), &40.into())
+    );
+    queue.service.stop().await
+}
+
+#[tokio::test]
+async fn workers_that_claim_at_once_share_the_queue_without_overlap() -> anyhow::Result<()> {
+    let queue = one_queued().await?;
+    for _ in 0..11 {
+        queue.user.generate().await?;
+    }
+    let claims = (0..6).map(|_| leases::claim(&queue.pool, WorkerId::new(), 5, LEASE));
+    let mut ids = Vec::new();
+    for claimed in futures::future::join_all(claims).await {
+        ids.extend(claimed?.into_iter().map(|claim| claim.id));
+    }
+    let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+    assert_eq!((ids.len(), distinct.len()), (12, 12));
+    queue.service.stop().await
+}

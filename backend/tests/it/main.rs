@@ -1,0 +1,13 @@
+//! The service end to end, on real Postgres, Redis and S3 and a scripted OpenAI; each test in its own sandbox.
+
+mod accounts;
+mod app;
+mod binary;
+mod client;
+mod documents;
+mod durability;
+mod generations;
+mod leases;
+mod operations;
+mod outages;
+mod upstream;

@@ -1,0 +1,117 @@
+//! Dependencies go and come back.
+
+use backend::Role;
+use reqwest::StatusCode;
+
+use crate::app::{CALLS, World, script_ms, until};
+use crate::client::{expect, problem};
+
+/// A port of this machine on which nobody listens, for as long as the guard lives.
+fn dead_port() -> anyhow::Result<(std::net::UdpSocket, u16)> {
+    // A UDP socket keeps the number, so no other test's server is given it meanwhile by chance only.
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    let port = socket.local_addr()?.port();
+    Ok((socket, port))
+}
+
+#[tokio::test]
+async fn without_redis_the_service_keeps_sessions_itself() -> anyhow::Result<()> {
+    let world = World::new(script_ms(1.0)).await?.set("REDIS_URL", "");
+    let service = world.serve(Role::All).await?;
+    let user = service.client().registered().await?;
+    let id = user.generate().await?;
+    user.wait_for(&id, "succeeded").await?;
+    expect(service.client().get("/ready").await?, StatusCode::OK).await?;
+    service.stop().await
+}
+
+#[tokio::test]
+async fn sessions_fail_closed_when_redis_is_gone() -> anyhow::Result<()> {
+    let (_guard, port) = dead_port()?;
+    let world = World::new(script_ms(1.0))
+        .await?
+        .set("REDIS_URL", format!("redis://127.0.0.1:{port}/0"));
+    let service = world.serve(Role::Api).await?;
+    let client = service.client().with_token("some-token");
+    let refused = client.get("/api/v1/auth/me").await?;
+    assert!(refused.headers().contains_key("retry-after"));
+    problem(refused, StatusCode::SERVICE_UNAVAILABLE).await?;
+    let ready = expect(client.get("/ready").await?, StatusCode::SERVICE_UNAVAILABLE).await?;
+    assert_eq!(
+        (&ready["database"], &ready["sessions"]),
+        (&true.into(), &false.into())
+    );
+    expect(client.get("/health").await?, StatusCode::OK).await?;
+    service.stop().await
+}
+
+#[tokio::test]
+async fn requests_are_told_to_come_again_when_postgres_is_gone() -> anyhow::Result<()> {
+    let (_guard, port) = dead_port()?;
+    let world = World::new(script_ms(1.0)).await?;
+    let url = format!("postgres://nobody:nothing@127.0.0.1:{port}/none");
+    let world = world
+        .set("DATABASE_URL", url)
+        .set("DATABASE_ACQUIRE_TIMEOUT_MS", 300);
+    let service = world.serve(Role::All).await?;
+    let body = serde_json::json!({"email": "a@example.com", "password": "correct horse battery"});
+    let refused = service.client().post("/api/v1/auth/login", body).await?;
+    assert!(refused.headers().contains_key("retry-after"));
+    let refused = problem(refused, StatusCode::SERVICE_UNAVAILABLE).await?;
+    assert!(!refused.to_string().contains("127.0.0.1"), "{refused}");
+    expect(
+        service.client().get("/ready").await?,
+        StatusCode::SERVICE_UNAVAILABLE,
+    )
+    .await?;
+    expect(service.client().get("/health").await?, StatusCode::OK).await?;
+    expect_text(&service.client(), "/metrics", "allegiant_worker_slots 6").await?;
+    service.stop().await
+}
+
+async fn expect_text(client: &crate::client::Client, path: &str, text: &str) -> anyhow::Result<()> {
+    let found = client.get(path).await?.text().await?;
+    anyhow::ensure!(found.contains(text), "{text} in {found}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_generation_survives_the_loss_of_every_database_connection() -> anyhow::Result<()> {
+    let world = World::new(script_ms(300.0)).await?;
+    let service = world.serve(Role::All).await?;
+    let user = service.client().registered().await?;
+    let id = user.generate().await?;
+    let pool = world.database().await?;
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    for creates in 1..=CALLS {
+        until("the next response", || async {
+            world.openai.stats().creates >= creates
+        })
+        .await?;
+        sqlx::query(cut).execute(&pool).await?;
+    }
+    user.wait_for(&id, "succeeded").await?;
+    // A cut that hit the storing of an id was repeated; no response was asked for twice.
+    assert_eq!(world.openai.billing().responses_created, CALLS);
+    // Notifications are heard again as well.
+    let next = user.generate().await?;
+    user.wait_for(&next, "succeeded").await?;
+    service.stop().await
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_gone_fails_the_generation_with_a_reason() -> anyhow::Result<()> {
+    let world = World::new(script_ms(1.0)).await?;
+    let api = world.serve(Role::Api).await?;
+    let user = api.client().registered().await?;
+    let id = user.generate().await?;
+    let world = world
+        .set("S3_BUCKET", "no-such-bucket")
+        .set("GENERATION_ATTEMPTS_MAX", 1);
+    let worker = world.serve(Role::Worker).await?;
+    let row = user.wait_for(&id, "failed").await?;
+    assert_eq!(row["error"]["code"], "document_unavailable");
+    worker.stop().await?;
+    api.stop().await
+}
