@@ -211,7 +211,7 @@ fn postgres_candidates() -> Vec<PathBuf> {
             }
         }
     }
-    versioned.sort_by(|a, b| b.0.cmp(&a.0));
+    versioned.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
     // A link in PATH points into the folder that holds initdb.
     let in_path = on_path("postgres").and_then(|link| link.canonicalize().ok());
     in_path

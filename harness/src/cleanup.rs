@@ -3,6 +3,7 @@
 //! Both run the same script, `cleanup.sh`. The guardian waits until the pipe from its owner ends,
 //! which the kernel does on every kind of death; the sweep gives it an empty input.
 
+use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,8 @@ pub struct Removed {
 pub struct Swept {
     /// Runs with all they had started.
     pub runs: Vec<Removed>,
+    /// Servers whose run had gone before.
+    pub servers: Vec<u32>,
     /// Ids of containers whose run had gone before.
     pub containers: Vec<String>,
 }
@@ -60,15 +63,15 @@ pub struct Swept {
 /// When something cannot be removed. An engine that does not answer has nothing to remove.
 pub async fn sweep_all() -> Result<Swept, CleanupError> {
     in_background(async {
-        let runs = blocking(sweep).await?;
-        let containers = match Engine::connect().await {
+        let mut swept = blocking(sweep).await?;
+        swept.containers = match Engine::connect().await {
             Ok(engine) => engine
                 .remove_orphans()
                 .await
                 .map_err(|error| CleanupError::Containers(Box::new(error)))?,
             Err(_) => Vec::new(),
         };
-        Ok(Swept { runs, containers })
+        Ok(swept)
     })
     .await
 }
@@ -80,8 +83,8 @@ pub async fn sweep_all() -> Result<Swept, CleanupError> {
 ///
 /// # Errors
 /// When the folder of the runs cannot be read, `sh` is missing, or something cannot be removed.
-pub(crate) fn sweep() -> Result<Vec<Removed>, CleanupError> {
-    let mut removed = Vec::new();
+pub(crate) fn sweep() -> Result<Swept, CleanupError> {
+    let mut runs = Vec::new();
     let mut remains = None;
     for dead in run_directory::dead_runs().map_err(CleanupError::RunFolder)? {
         let status = script(&dead.path, &dead.id)
@@ -89,7 +92,7 @@ pub(crate) fn sweep() -> Result<Vec<Removed>, CleanupError> {
             .status()
             .map_err(CleanupError::Shell)?;
         if status.success() {
-            removed.push(Removed {
+            runs.push(Removed {
                 id: dead.id.clone(),
                 path: dead.path.clone(),
             });
@@ -100,7 +103,40 @@ pub(crate) fn sweep() -> Result<Vec<Removed>, CleanupError> {
             });
         }
     }
-    remains.map_or(Ok(removed), Err)
+    let mut servers = Vec::new();
+    let root = run_directory::root().map_err(CleanupError::RunFolder)?;
+    for (pid, run) in orphaned_servers(&root) {
+        tracing::info!(pid, run = %run.display(), "ending a server whose run is gone");
+        let mut kill = Command::new("kill");
+        kill.args(["-s", "KILL", &pid.to_string()]);
+        kill.status().map_err(CleanupError::Shell)?;
+        servers.push(pid);
+    }
+    let swept = Swept {
+        runs,
+        servers,
+        containers: Vec::new(),
+    };
+    remains.map_or(Ok(swept), Err)
+}
+
+/// Servers that work in the removed folder of a run: started at the very moment their owner died.
+/// Needs `/proc`; finds nothing elsewhere.
+fn orphaned_servers(root: &Path) -> Vec<(u32, PathBuf)> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|process| {
+            let pid = process.file_name().to_str()?.parse().ok()?;
+            let program = fs::read_link(process.path().join("exe")).ok()?;
+            if !matches!(program.file_name()?.to_str()?, "postgres" | "redis-server") {
+                return None;
+            }
+            // The kernel appends " (deleted)" to the name of a folder that is gone.
+            let folder = fs::read_link(process.path().join("cwd")).ok()?;
+            let run = root.join(folder.strip_prefix(root).ok()?.components().next()?);
+            (!run.exists()).then_some((pid, run))
+        })
+        .collect()
 }
 
 /// The child process that cleans up when this process ends.

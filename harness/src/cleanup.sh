@@ -74,7 +74,15 @@ signal_all first
 remove_containers
 wait_for_end 50 || { signal_all kill; wait_for_end 20; }
 
-# What was started but never registered carries the run's id in its environment.
+# What was started but not registered before the owner died: servers work in the run's folder
+# (Redis overwrites its environment with its title), everything else carries the run's id.
+for pid in $(ls -l /proc/[0-9]*/cwd 2>/dev/null | grep -F " -> $run/" |
+    sed -n 's|.* /proc/\([0-9]*\)/cwd -> .*|\1|p'); do
+    # A person may stand in the folder too: only servers are ended.
+    case $(readlink "/proc/$pid/exe") in
+    */postgres | */redis-server) kill -s KILL "$pid" 2>/dev/null ;;
+    esac
+done
 for pid in $(grep -lsaF "HARNESS_RUN_ID=$id" /proc/[0-9]*/environ 2>/dev/null | cut -d / -f 3); do
     kill -s KILL "$pid" 2>/dev/null
 done

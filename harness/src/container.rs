@@ -57,7 +57,7 @@ pub enum ContainerError {
         source: io::Error,
     },
     /// A limit makes no sense.
-    #[error("limit the container to {0} CPUs: it must be more than 0.01 and finite")]
+    #[error("limit the container to {0} CPUs: it must be between 0.01 and 4096")]
     Cpus(f64),
     /// The engine or the image.
     #[error("{step}")]
@@ -266,7 +266,7 @@ fn request(
 
 /// Billionths of a CPU, as the engine counts.
 fn nano_cpus(cpus: f64) -> Result<i64, ContainerError> {
-    if !cpus.is_finite() || cpus < 0.01 || cpus > 4096.0 {
+    if !(0.01..=4096.0).contains(&cpus) {
         return Err(ContainerError::Cpus(cpus));
     }
     #[expect(

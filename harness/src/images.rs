@@ -133,6 +133,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn compose_starts_the_same_images() {
+        let compose = include_str!("../../compose.yaml");
+        for image in [POSTGRES, REDIS, LOCALSTACK] {
+            let pin = format!("image: ${{{}:-{}}}", image.variable, image.official);
+            assert!(compose.contains(&pin), "{pin}");
+            let local = format!("{}={}", image.variable, image.local);
+            assert!(compose.contains(&local), "{local}");
+        }
+    }
+
+    #[test]
     fn a_port_is_not_a_tag() {
         assert_eq!(name_and_tag("postgres:14"), ("postgres", "14"));
         assert_eq!(name_and_tag("postgres"), ("postgres", "latest"));

@@ -5,11 +5,12 @@
     reason = "this is the command line's surface"
 )]
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use harness::{ImageResult, ProviderChoice, Stack, Template};
+use harness::{ImageResult, ProviderChoice, Sandbox, Stack, Template};
 use tracing_subscriber::EnvFilter;
 
 /// Postgres, Redis and S3 for tests and for development.
@@ -82,22 +83,32 @@ async fn up(provider: Option<ProviderChoice>) -> Result<ExitCode> {
         started = start => started?,
         () = &mut ended => return Ok(ExitCode::SUCCESS),
     };
-    for (name, value) in sandbox.environment() {
-        println!("export {name}={value}");
-    }
-    println!("# {}", stack.provider_reason());
-    println!(
-        "# Postgres {}, Redis {}",
-        stack.postgres_version(),
-        stack.redis_version()
-    );
-    println!("# S3 {}", stack.s3_name());
-    println!("# run {} in {}", stack.id(), stack.run_dir().display());
-    println!("# Ctrl-C ends it and removes everything");
+    // Whoever reads our output may have gone: that does not end the stack.
+    std::io::stdout()
+        .write_all(describe(&stack, &sandbox).as_bytes())
+        .ok();
     ended.await;
-    drop(sandbox);
     stack.stop().await?;
+    drop(sandbox);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The sandbox's environment as shell lines, and the stack in comments.
+fn describe(stack: &Stack, sandbox: &Sandbox) -> String {
+    let mut lines: Vec<String> = sandbox
+        .environment()
+        .into_iter()
+        .map(|(name, value)| format!("export {name}={value}"))
+        .collect();
+    lines.extend([
+        format!("# {}", stack.provider_reason()),
+        format!("# Postgres {}", stack.postgres_version()),
+        format!("# Redis {}", stack.redis_version()),
+        format!("# S3 {}", stack.s3_name()),
+        "# Ctrl-C ends it and removes everything".to_owned(),
+        format!("# run {} in {}", stack.id(), stack.run_dir().display()),
+    ]);
+    lines.join("\n") + "\n"
 }
 
 /// Ends with the first INT or TERM.
@@ -123,10 +134,13 @@ async fn down() -> Result<ExitCode> {
     for run in &swept.runs {
         println!("removed run {} in {}", run.id, run.path.display());
     }
+    for server in &swept.servers {
+        println!("ended server process {server}");
+    }
     for container in &swept.containers {
         println!("removed container {container}");
     }
-    if swept.runs.is_empty() && swept.containers.is_empty() {
+    if swept.runs.is_empty() && swept.servers.is_empty() && swept.containers.is_empty() {
         println!("nothing was left by a dead run");
     }
     Ok(ExitCode::SUCCESS)

@@ -78,6 +78,11 @@ impl PostgresServer {
         })
     }
 
+    /// Ends the harness's own connections.
+    pub(crate) async fn disconnect(&self) {
+        self.admin.close().await;
+    }
+
     pub(crate) fn version(&self) -> &str {
         &self.version
     }

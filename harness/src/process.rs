@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, OnceLock};
 
-use crate::run_directory::{self, FirstSignal, ProcessGuard, RunDirectory};
+use crate::run_directory::{self, FirstSignal, RunDirectory};
 
 /// Marks everything a run starts, so that the clean-up finds what could not be registered.
 pub(crate) const RUN_VARIABLE: &str = "HARNESS_RUN_ID";
@@ -95,7 +95,6 @@ pub(crate) struct ServerProcess {
     pid: u32,
     exit: Arc<OnceLock<ExitStatus>>,
     log: PathBuf,
-    _guard: ProcessGuard,
 }
 
 impl ServerProcess {
@@ -115,7 +114,8 @@ impl ServerProcess {
         tracing::debug!(program = %command.program.display(), arguments = ?command.arguments, "starting");
         let mut child = process.spawn()?;
         let pid = child.id();
-        let guard = run.guard_process(pid, command.first_signal);
+        // For good: a server ends with its run, not with whoever holds this value.
+        run.guard_process(pid, command.first_signal).keep();
         let exit = Arc::new(OnceLock::new());
         let seen = Arc::clone(&exit);
         // Somebody has to wait for a child, or it stays a zombie until we end.
@@ -126,12 +126,7 @@ impl ServerProcess {
                     seen.get_or_init(|| status);
                 }
             })?;
-        Ok(ServerProcess {
-            pid,
-            exit,
-            log,
-            _guard: guard,
-        })
+        Ok(ServerProcess { pid, exit, log })
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -104,6 +104,14 @@ pub struct ProcessGuard {
     _entry: Entry,
 }
 
+impl ProcessGuard {
+    /// Leaves the process on the list for the rest of the run. Should it end earlier, its start
+    /// time tells it from a later process with its number.
+    pub fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
 /// Keeps a folder on the list of what is removed with `rmdir`; dropping it takes the folder off.
 #[derive(Debug)]
 #[must_use = "the folder is forgotten when the guard is dropped"]

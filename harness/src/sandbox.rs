@@ -1,6 +1,7 @@
 //! What one test gets: a database, a Redis database and a bucket of its own.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::redis::RedisNumberError;
 use crate::s3::{BucketError, REGION};
@@ -19,9 +20,6 @@ pub enum SandboxError {
     /// The bucket.
     #[error("make the sandbox's bucket")]
     Bucket(#[from] BucketError),
-    /// The stack was stopped meanwhile.
-    #[error("make a sandbox: the stack has stopped")]
-    Stopped,
 }
 
 /// An isolated place in the stack. Dropping it clears it away in the background.
@@ -141,6 +139,9 @@ impl Sandbox {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if self.services.stopped.load(Ordering::Acquire) {
+            return;
+        }
         let services = Arc::clone(&self.services);
         let (database, number, bucket) = (
             self.database.take(),

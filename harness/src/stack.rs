@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub(crate) struct Services {
     pub(crate) postgres: PostgresServer,
     pub(crate) redis: RedisServer,
     pub(crate) s3: S3Server,
+    /// Set when the stack stops: from then on sandboxes have nothing to clear away.
+    pub(crate) stopped: AtomicBool,
     _backing: Backing,
 }
 
@@ -134,8 +137,8 @@ impl Stack {
         in_background(async move {
             // What a dead run left is worth a line, not a failure of this run.
             match blocking(cleanup::sweep).await {
-                Ok(removed) => {
-                    for run in removed {
+                Ok(swept) => {
+                    for run in swept.runs {
                         tracing::info!(run = run.id, "removed what a dead run had left");
                     }
                 }
@@ -271,6 +274,8 @@ impl Stack {
             guardian,
             decision,
         } = self;
+        services.stopped.store(true, Ordering::Release);
+        services.postgres.disconnect().await;
         drop(services);
         in_background(async move { end(guardian, &run, &decision.means).await }).await
     }
@@ -345,6 +350,7 @@ async fn start_services(
         postgres,
         redis,
         s3: S3Server::new(s3, s3_name),
+        stopped: AtomicBool::new(false),
         _backing: backing,
     })
 }
