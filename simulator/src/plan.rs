@@ -43,8 +43,9 @@ pub struct PlanRequest {
 }
 
 impl PlanRequest {
-    /// The default grid: every Fargate size up to 4 vCPU, 1 to 128 workers, 1 to 4 tasks fixed or scaled, and the base
-    /// itself. NAT gateways, cache and instruction set stay the base's.
+    /// The default grid: the Fargate sizes up to 4 vCPU, 1 to 128 workers, 1 to 4 tasks fixed or scaled, and the base
+    /// itself. Of the memories of a size it takes the smallest and its doublings: memory that does not limit changes
+    /// the bill alone. NAT gateways, cache and instruction set stay the base's.
     pub fn around(base: Scenario) -> PlanRequest {
         let mut workers = vec![1, 2, 4, 6, 8, 12, 16, 24, 32, 64, 128, base.fleet.workers];
         workers.sort_unstable();
@@ -73,10 +74,13 @@ impl PlanRequest {
         if !autoscaling.contains(&base.fleet.autoscaling) {
             autoscaling.push(base.fleet.autoscaling.clone());
         }
-        let mut pairs: Vec<(f64, f64)> = fargate_pairs()
-            .into_iter()
-            .filter(|(vcpu, _)| *vcpu <= 4.0)
-            .collect();
+        let mut pairs: Vec<(f64, f64)> = Vec::new();
+        for (vcpu, memory_gib) in fargate_pairs().into_iter().filter(|(vcpu, _)| *vcpu <= 4.0) {
+            let doubles = |&(size, memory): &(f64, f64)| size < vcpu || memory_gib >= 2.0 * memory;
+            if pairs.last().is_none_or(doubles) {
+                pairs.push((vcpu, memory_gib));
+            }
+        }
         let own = (base.fleet.vcpu, base.fleet.memory_gib);
         if !pairs.contains(&own) {
             pairs.push(own);

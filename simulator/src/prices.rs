@@ -84,7 +84,7 @@ pub struct Price {
     pub date: String,
 }
 
-/// The hourly price of one RDS instance class, single-AZ PostgreSQL.
+/// The hourly price of one RDS instance class, single-AZ `PostgreSQL`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RdsInstancePrice {

@@ -227,8 +227,18 @@ fn in_text(text: &str, error: &toml::de::Error) -> ScenarioError {
         let table = DeTable::parse(text).ok()?;
         key_at(table.get_ref(), start)
     });
-    // The reader's own message may have several lines; the first ones say what, the last what was expected.
-    let problem = error.message().lines().collect::<Vec<_>>().join(", ");
+    // The reader's message names its own types, and may have several lines.
+    let problem = error
+        .message()
+        .lines()
+        .collect::<Vec<_>>()
+        .join(", ")
+        .replace(
+            "expected u32",
+            "expected a whole number from 0 to 4294967295",
+        )
+        .replace("expected u64", "expected a whole number, not negative")
+        .replace("expected f64", "expected a number");
     ScenarioError {
         line,
         column,

@@ -1,0 +1,189 @@
+//! Laws that hold for every scenario, whatever it describes. Little's law is asserted by the model itself, exactly, in
+//! every run of a debug build.
+
+use proptest::prelude::*;
+use simulator::scenario::{
+    Arrivals, Autoscaling, Fleet, GenerationLength, LoadBalancing, Metric, Mode, Profile, Scenario,
+    StopOrder, Tasks, Workload,
+};
+use simulator::simulate;
+use simulator::time::Duration;
+
+fn lengths() -> impl Strategy<Value = GenerationLength> {
+    let minutes = Duration::from_minutes;
+    prop_oneof![
+        (1_u64..20).prop_map(move |length| GenerationLength::Deterministic {
+            length: minutes(length)
+        }),
+        (1_u64..20).prop_map(move |mean| GenerationLength::Exponential {
+            mean: minutes(mean)
+        }),
+        (1_u64..10, 0_u64..10).prop_map(move |(min, more)| GenerationLength::Uniform {
+            min: minutes(min),
+            max: minutes(min + more)
+        }),
+        (1_u64..10, 0_u64..10).prop_map(move |(median, more)| GenerationLength::Lognormal {
+            median: minutes(median),
+            p95: minutes(median + more)
+        }),
+    ]
+}
+
+fn arrivals() -> impl Strategy<Value = Arrivals> {
+    prop_oneof![
+        (1.0..200.0).prop_map(|per_hour| Arrivals::Poisson { per_hour }),
+        (1.0..200.0).prop_map(|per_hour| Arrivals::Deterministic { per_hour }),
+        (1.0..100.0, prop::collection::vec(0.1..3.0, 24))
+            .prop_map(|(per_hour, hourly)| Arrivals::Daily { per_hour, hourly }),
+        prop::collection::vec(0_u64..36_000, 0..200).prop_map(|mut at| {
+            at.sort_unstable();
+            Arrivals::Trace {
+                at: at.into_iter().map(Duration::from_secs).collect(),
+            }
+        }),
+    ]
+}
+
+fn fleets() -> impl Strategy<Value = Fleet> {
+    let metric = prop_oneof![
+        Just(Metric::Cpu),
+        Just(Metric::Memory),
+        Just(Metric::QueueDepth)
+    ];
+    (
+        prop_oneof![Just((0.25, 0.5)), Just((1.0, 2.0)), Just((2.0, 4.0))],
+        1_u32..40,
+        (1_u32..4, 0_u32..3, 0_u32..3),
+        prop::collection::vec(metric, 0..3),
+        any::<(bool, bool, bool)>(),
+        (1_u64..1000, 0_u64..600),
+    )
+        .prop_map(
+            |(
+                (vcpu, memory_gib),
+                workers,
+                (min, more, most),
+                metrics,
+                flags,
+                (idle_s, delay_s),
+            )| {
+                let tasks = Tasks {
+                    min,
+                    desired: min + more,
+                    max: min + more + most,
+                };
+                let mut fleet = Fleet::new(vcpu, memory_gib, workers, tasks);
+                fleet.autoscaling = Autoscaling::on(metrics);
+                fleet.mode = if flags.0 { Mode::Queue } else { Mode::Sync };
+                fleet.load_balancing = if flags.1 {
+                    LoadBalancing::RoundRobin
+                } else {
+                    LoadBalancing::LeastOutstandingRequests
+                };
+                fleet.stop_order = if flags.2 {
+                    StopOrder::DrainThenSigterm
+                } else {
+                    StopOrder::SigtermAtDeregistration
+                };
+                fleet.alb_idle_timeout = Duration::from_secs(idle_s);
+                fleet.deregistration_delay = Duration::from_secs(delay_s);
+                fleet
+            },
+        )
+}
+
+prop_compose! {
+    fn scenarios()(
+        seed in any::<u32>(),
+        arrivals in arrivals(),
+        generation in lengths(),
+        cpu_s in prop_oneof![Just(0.05), 0.0..200.0],
+        memory_per_generation_kib in prop_oneof![Just(200.0), 0.0..400_000.0],
+        fleet in fleets(),
+    ) -> Scenario {
+        let profile = Profile {
+            cpu_s_per_generation: cpu_s,
+            memory_base_mib: 40.0,
+            memory_per_generation_kib,
+            cpu_s_per_poll: 0.0005,
+        };
+        let mut scenario = Scenario::new(Workload::new(arrivals, generation), profile, fleet);
+        scenario.seed = u64::from(seed);
+        scenario.horizon = Duration::from_hours(12);
+        scenario
+    }
+}
+
+fn text(scenario: &Scenario) -> String {
+    scenario
+        .to_toml()
+        .expect("a seed of 32 bits has a TOML form")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn generations_are_conserved_and_shares_are_shares(scenario in scenarios()) {
+        let run = simulate(&scenario).expect("the strategy makes valid scenarios");
+        let accounted = run.completed + run.lost_total() + run.in_flight_at_end;
+        prop_assert_eq!(run.submitted, accounted, "{}", text(&scenario));
+        for share in [run.probability_of_wait, run.worker_utilization, run.cpu_utilization, run.memory_utilization] {
+            prop_assert!((0.0..=1.0 + 1e-9).contains(&share), "{} in\n{}", share, text(&scenario));
+        }
+        let tasks = scenario.fleet.tasks;
+        prop_assert!(run.tasks_mean >= f64::from(tasks.min) - 1e-9, "{}", text(&scenario));
+        for waits in [run.wait_s, run.sojourn_s] {
+            prop_assert!(waits.p50 <= waits.p95 && waits.p95 <= waits.p99 && waits.p99 <= waits.max);
+        }
+    }
+
+    #[test]
+    fn same_scenario_gives_the_same_bytes_also_after_a_round_trip_through_toml(scenario in scenarios()) {
+        let json = |scenario: &Scenario| {
+            let run = simulate(scenario).expect("the strategy makes valid scenarios");
+            serde_json::to_string(&run).expect("an outcome is plain data")
+        };
+        let replayed = Scenario::from_toml(&text(&scenario)).expect("it was just written");
+        prop_assert_eq!(&replayed, &scenario);
+        prop_assert_eq!(json(&replayed), json(&scenario));
+    }
+
+    #[test]
+    fn outcomes_read_back_from_their_json(scenario in scenarios()) {
+        let run = simulate(&scenario).expect("the strategy makes valid scenarios");
+        let json = serde_json::to_string(&run).expect("an outcome is plain data");
+        let read: simulator::Outcome = serde_json::from_str(&json).expect("it was just written");
+        prop_assert_eq!(&read.lost, &run.lost);
+        prop_assert_eq!(&read.cost_usd_month, &run.cost_usd_month);
+        prop_assert_eq!((read.submitted, read.bottleneck, read.horizon), (run.submitted, run.bottleneck, run.horizon));
+        // The JSON reader is exact to the last digit but one.
+        for (one, other) in [(read.wait_s.mean, run.wait_s.mean), (read.in_system_mean, run.in_system_mean)] {
+            prop_assert!((one - other).abs() <= 1e-12 * other.abs());
+        }
+    }
+
+    #[test]
+    fn more_workers_or_tasks_never_raise_a_wait_under_common_random_numbers(
+        scenario in scenarios(), more_workers in 0_u32..10, more_tasks in 0_u32..3
+    ) {
+        // Where the worker is the only resource; a shared CPU slows down by being shared more.
+        let mut few = scenario;
+        few.fleet.mode = Mode::Queue;
+        few.fleet.autoscaling = Autoscaling::none();
+        few.profile.cpu_s_per_generation = 0.0;
+        few.profile.cpu_s_per_poll = 0.0;
+        few.profile.memory_per_generation_kib = 0.0;
+        let mut many = few.clone();
+        many.fleet.workers += more_workers;
+        many.fleet.tasks = Tasks::fixed(few.fleet.tasks.desired + more_tasks);
+        let (before, after) = (simulate(&few).expect("valid"), simulate(&many).expect("valid"));
+        prop_assert!(after.wait_s.mean <= before.wait_s.mean, "{}", text(&few));
+        prop_assert!(after.wait_s.p95 <= before.wait_s.p95, "{}", text(&few));
+        prop_assert!(after.wait_s.max <= before.wait_s.max, "{}", text(&few));
+        prop_assert!(after.completed >= before.completed, "{}", text(&few));
+        if more_tasks > 0 {
+            prop_assert!(after.cost_usd_month.total() > before.cost_usd_month.total());
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The crate from outside: against theory, against its own laws, against bad input.
+
+mod architecture;
+mod fleet;
+mod laws;
+mod plan;
+mod scenario_text;
+mod theory;
+
+use simulator::scenario::{Arrivals, Fleet, GenerationLength, Profile, Scenario, Tasks, Workload};
+use simulator::time::Duration;
+
+/// What calibration finds for a generation that waits for the AI provider most of the time.
+fn light_profile() -> Profile {
+    Profile {
+        cpu_s_per_generation: 0.05,
+        memory_base_mib: 40.0,
+        memory_per_generation_kib: 200.0,
+        cpu_s_per_poll: 0.0,
+    }
+}
+
+/// A queue before so many workers that nothing but their number limits.
+fn pure_queue(per_hour: f64, generation: GenerationLength, workers: u32, hours: u64) -> Scenario {
+    let workload = Workload::new(Arrivals::Poisson { per_hour }, generation);
+    let profile = Profile {
+        cpu_s_per_generation: 0.0,
+        memory_base_mib: 0.0,
+        memory_per_generation_kib: 0.0,
+        cpu_s_per_poll: 0.0,
+    };
+    let mut scenario = Scenario::new(
+        workload,
+        profile,
+        Fleet::new(1.0, 2.0, workers, Tasks::fixed(1)),
+    );
+    scenario.horizon = Duration::from_hours(hours);
+    scenario.warmup = Duration::from_hours(hours / 20);
+    scenario
+}

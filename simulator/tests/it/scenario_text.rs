@@ -1,0 +1,178 @@
+//! Scenario files: defaults, and errors that name line, key and remedy.
+
+use simulator::scenario::{Metric, Mode, Profile, Scenario};
+use simulator::slo::Slo;
+use simulator::time::Duration;
+
+const MINIMAL: &str = r#"
+[workload]
+arrivals = { kind = "poisson", per_hour = 60 }
+generation = { kind = "uniform", min = "10m", max = "15m" }
+[profile]
+cpu_s_per_generation = 0.05
+memory_base_mib = 40
+memory_per_generation_kib = 200
+[fleet]
+vcpu = 2.0
+memory_gib = 4
+workers = 6
+tasks = { min = 2, desired = 2, max = 2 }
+"#;
+
+#[test]
+fn a_minimal_scenario_takes_the_documented_defaults() {
+    let scenario = Scenario::from_toml(MINIMAL).expect("it is valid");
+    assert_eq!(scenario.seed, 42);
+    assert_eq!(
+        (scenario.horizon, scenario.warmup),
+        (Duration::from_hours(24), Duration::from_hours(1))
+    );
+    assert_eq!(scenario.fleet.mode, Mode::Queue);
+    assert_eq!(scenario.fleet.alb_idle_timeout, Duration::from_secs(60));
+    assert!(scenario.fleet.autoscaling.metrics.is_empty());
+    assert_eq!(scenario.slo, Slo::default());
+}
+
+#[test]
+fn metrics_are_one_name_or_several() {
+    let with = |metric: &str| {
+        Scenario::from_toml(&format!(
+            "{MINIMAL}\n[fleet.autoscaling]\nmetric = {metric}\n"
+        ))
+        .map(|scenario| scenario.fleet.autoscaling.metrics)
+    };
+    assert_eq!(with("\"none\""), Ok(vec![]));
+    assert_eq!(with("\"queue_depth\""), Ok(vec![Metric::QueueDepth]));
+    assert_eq!(
+        with("[\"cpu\", \"memory\"]"),
+        Ok(vec![Metric::Cpu, Metric::Memory])
+    );
+    assert!(
+        with("\"disk\"")
+            .expect_err("no such metric")
+            .to_string()
+            .contains("queue_depth")
+    );
+}
+
+#[test]
+fn the_profile_may_be_in_another_file() {
+    let profile = Profile {
+        cpu_s_per_generation: 0.2,
+        memory_base_mib: 30.5,
+        memory_per_generation_kib: 128.0,
+        cpu_s_per_poll: 0.001,
+    };
+    let written = profile.to_toml().expect("a profile has a TOML form");
+    let start = MINIMAL.find("[profile]").expect("it is there");
+    let end = MINIMAL.find("[fleet]").expect("it is there");
+    let text = format!(
+        "{}[profile]\nfile = \"p.toml\"\n{}",
+        &MINIMAL[..start],
+        &MINIMAL[end..]
+    );
+    let mut asked = Vec::new();
+    let scenario = Scenario::from_toml_with(&text, &mut |file| {
+        asked.push(file.to_owned());
+        Ok(written.clone())
+    })
+    .expect("it is valid");
+    assert_eq!(asked, ["p.toml"]);
+    assert_eq!(scenario.profile, profile);
+    let error = Scenario::from_toml(&text)
+        .expect_err("nobody reads files here")
+        .to_string();
+    assert!(
+        error.starts_with("line 6, column 8, key `profile.file`: \"p.toml\" cannot be read"),
+        "{error}"
+    );
+}
+
+/// The minimal scenario with one line replaced or added at the end, and what is said about it.
+fn complaint(from: &str, to: &str) -> String {
+    let text = if from.is_empty() {
+        format!("{MINIMAL}{to}\n")
+    } else {
+        MINIMAL.replacen(from, to, 1)
+    };
+    assert_ne!(text, MINIMAL, "nothing replaced");
+    match Scenario::from_toml(&text) {
+        Ok(_) => "accepted".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn every_error_names_line_key_and_remedy() {
+    let cases = [
+        ("memory_gib = 4", "memory_gib = 3"),
+        ("vcpu = 2.0", "vcpu = 3"),
+        ("vcpu = 2.0", "vcpu = nan"),
+        ("workers = 6", "workers = 0"),
+        ("workers = 6", "workers = -1"),
+        ("workers = 6", "worker = 6"),
+        ("workers = 6\n", ""),
+        ("desired = 2", "desired = 5"),
+        ("per_hour = 60", "per_hour = -1"),
+        ("per_hour = 60", "per_hour = inf"),
+        ("per_hour = 60", "per_hour = 1e11"),
+        ("per_hour = 60", "per_day = 60"),
+        ("min = \"10m\"", "min = \"-10m\""),
+        ("min = \"10m\"", "min = \"20m\""),
+        ("min = \"10m\"", "min = \"0s\""),
+        ("min = \"10m\"", "min = 600"),
+        ("cpu_s_per_generation = 0.05\n", ""),
+        ("memory_base_mib = 40", "memory_base_mib = 5000"),
+        ("[workload]", "horizon = \"1h\"\n[workload]"),
+        ("[workload]", "horizon = \"0s\"\n[workload]"),
+        ("[workload]", "horizon = \"999999999999h\"\n[workload]"),
+        ("", "db_instance_class = \"db.x1.mega\""),
+        ("", "stop_timeout = \"5m\""),
+        ("", "[slo]\nwait_p95 = \"soon\""),
+        ("", "[slo]\nbudget_usd_month = -5"),
+        ("[fleet]", "[fleet"),
+    ];
+    let complaints: Vec<String> = cases.iter().map(|(from, to)| complaint(from, to)).collect();
+    insta::assert_snapshot!(complaints.join("\n"), @r#"
+    line 11, column 14, key `fleet.memory_gib`: Fargate has no task of 2 vCPU with 3 GiB; with 2 vCPU take one of 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 GiB
+    line 10, column 8, key `fleet.vcpu`: Fargate has no task of 3 vCPU; take one of 0.25, 0.5, 1, 2, 4, 8, 16
+    line 10, column 8, key `fleet.vcpu`: Fargate has no task of NaN vCPU; take one of 0.25, 0.5, 1, 2, 4, 8, 16
+    line 12, column 11, key `fleet.workers`: 0 is out of range; write a whole number from 1 to 100000
+    line 12, column 11, key `fleet.workers`: invalid value: integer `-1`, expected a whole number from 0 to 4294967295
+    line 12, column 1, key `fleet.worker`: unknown field `worker`, expected one of `mode`, `vcpu`, `memory_gib`, `workers`, `tasks`, `start_delay`, `autoscaling`, `load_balancing`, `alb_idle_timeout`, `deregistration_delay`, `stop_timeout`, `stop_order`, `nat_gateways`, `db_instance_class`, `db_multi_az`, `db_storage_gb`, `cache_mode`, `architecture`
+    line 9, column 1, key `fleet`: missing field `workers`
+    line 13, column 30, key `fleet.tasks.desired`: 5 is not between the min of 2 and the max of 2; write min <= desired <= max
+    line 3, column 43, key `workload.arrivals.per_hour`: -1 is out of range; write a number above 0, at most 1000000000000
+    line 3, column 43, key `workload.arrivals.per_hour`: inf is out of range; write a number above 0, at most 1000000000000
+    line 3, column 12, key `workload.arrivals`: about 2400000000000 submissions in one run; stay below 1000000000: lower the rate or shorten the horizon
+    line 3, column 12, key `workload.arrivals`: unknown field `per_day`, expected `per_hour`
+    line 4, column 14, key `workload.generation`: duration "-10m" is negative; write a number with a unit, such as "250ms", "2.5s", "10m", "1h30m" or "24h"
+    line 4, column 40, key `workload.generation.min`: 20m is longer than the max of 15m; swap them
+    line 4, column 40, key `workload.generation.min`: a generation of 0s; write a duration from "1ms" to "720h"
+    line 4, column 14, key `workload.generation`: invalid type: integer `600`, expected a duration as text, such as "250ms", "2.5s", "10m" or "24h"
+    line 5, column 1, key `profile.cpu_s_per_generation`: missing; write it, or name a profile with `file`
+    line 11, column 14, key `fleet.memory_gib`: an idle task alone takes 5000 MiB of the 4096 MiB; give the task more memory
+    line 2, column 11, key `horizon`: 1h ends before the warm-up of 1h does; make the horizon longer or the warmup shorter
+    line 2, column 11, key `horizon`: a run of no time shows nothing; write a duration such as "24h"
+    line 2, column 11, key `horizon`: duration "999999999999h" is longer than 100 years; write a number with a unit, such as "250ms", "2.5s", "10m", "1h30m" or "24h"
+    line 14, column 21, key `fleet.db_instance_class`: the price book has no price for "db.x1.mega"; take one of db.t4g.micro, db.t4g.small
+    line 14, column 16, key `fleet.stop_timeout`: 5m is out of range; write a duration from "1s" to "2m"
+    line 15, column 12, key `slo.wait_p95`: duration "soon" has no number before "soon"; write a number with a unit, such as "250ms", "2.5s", "10m", "1h30m" or "24h"
+    line 15, column 20, key `slo.budget_usd_month`: -5 is not an amount of dollars; write a number from 0 to 1000000000000
+    line 9, column 7, unclosed table, expected `]`
+    "#);
+}
+
+#[test]
+fn a_promise_may_be_a_file_of_its_own() {
+    let slo = Slo::from_toml("wait_p95 = \"60s\"\nlost_max = 0\nbudget_usd_month = 200\n")
+        .expect("valid");
+    assert_eq!(slo.wait_p95, Some(Duration::from_secs(60)));
+    let error = Slo::from_toml("wait_p99 = \"60s\"")
+        .expect_err("no such promise")
+        .to_string();
+    assert!(
+        error.contains("line 1") && error.contains("wait_p99") && error.contains("wait_p95"),
+        "{error}"
+    );
+}

@@ -1,0 +1,169 @@
+//! Where theory is exact, the simulation agrees within its own 99 % confidence interval, and that interval is narrow.
+//! Seeds 1 to 12 throughout.
+
+use simulator::erlang::{
+    erlang_c, md1_mean_wait_s, mmc_mean_wait_s, mmc_wait_quantile_s,
+    pollaczek_khinchine_mean_wait_s,
+};
+use simulator::replications::{Interval, replicate};
+use simulator::scenario::{GenerationLength, Scenario};
+use simulator::time::Duration;
+
+use crate::pure_queue;
+
+const RUNS: u32 = 12;
+/// Student's t of 11 degrees of freedom at 99 % over that at 95 % (NIST/SEMATECH e-Handbook, table 1.3.6.7.2).
+const FROM_95_TO_99: f64 = 3.106 / 2.201;
+const MEAN: Duration = Duration::from_secs(10);
+
+#[track_caller]
+fn agrees(what: &str, scenario: &Scenario, interval: Interval, exact: f64, relative: f64) {
+    let half_width = interval.half_width * FROM_95_TO_99;
+    let report = || {
+        format!(
+            "{what}: {} +- {half_width}, exact {exact}\n{}",
+            interval.mean,
+            scenario.to_toml().unwrap_or_default()
+        )
+    };
+    assert!((interval.mean - exact).abs() <= half_width, "{}", report());
+    assert!(half_width <= relative * exact, "too wide: {}", report());
+}
+
+/// Arrivals per second of a scenario at this load on so many servers of mean service 10 s.
+fn rate(load: f64, servers: u32) -> f64 {
+    load * f64::from(servers) / MEAN.as_secs_f64()
+}
+
+#[test]
+fn mm1_waits_as_long_as_theory_says() {
+    let per_s = rate(0.8, 1);
+    let mut scenario = pure_queue(
+        per_s * 3600.0,
+        GenerationLength::Exponential { mean: MEAN },
+        1,
+        150,
+    );
+    scenario.seed = 1;
+    let runs = replicate(&scenario, RUNS).expect("the scenario is valid");
+    let exact = mmc_mean_wait_s(1, per_s, 10.0).expect("stable");
+    agrees("mean wait", &scenario, runs.wait_mean_s, exact, 0.1);
+    agrees(
+        "mean sojourn",
+        &scenario,
+        runs.sojourn_mean_s,
+        exact + 10.0,
+        0.05,
+    );
+    let p95 = mmc_wait_quantile_s(1, per_s, 10.0, 0.95).expect("stable");
+    agrees("p95 wait", &scenario, runs.wait_p95_s, p95, 0.12);
+    agrees(
+        "throughput",
+        &scenario,
+        runs.throughput_per_hour,
+        per_s * 3600.0,
+        0.01,
+    );
+}
+
+#[test]
+fn mmc_waits_as_erlang_c_says() {
+    for (servers, load) in [(6, 0.85), (64, 0.85)] {
+        let per_s = rate(load, servers);
+        let hours = 1_600 / u64::from(servers);
+        let mut scenario = pure_queue(
+            per_s * 3600.0,
+            GenerationLength::Exponential { mean: MEAN },
+            servers,
+            hours,
+        );
+        scenario.seed = 1;
+        let runs = replicate(&scenario, RUNS).expect("the scenario is valid");
+        let exact = mmc_mean_wait_s(servers, per_s, 10.0).expect("stable");
+        agrees("mean wait", &scenario, runs.wait_mean_s, exact, 0.2);
+        let waited: Vec<f64> = runs
+            .outcomes
+            .iter()
+            .map(|run| run.probability_of_wait)
+            .collect();
+        let exact = erlang_c(servers, per_s * 10.0);
+        agrees(
+            "probability of wait",
+            &scenario,
+            Interval::of(&waited),
+            exact,
+            0.06,
+        );
+        let utilization: Vec<f64> = runs
+            .outcomes
+            .iter()
+            .map(|run| run.worker_utilization)
+            .collect();
+        agrees(
+            "utilization",
+            &scenario,
+            Interval::of(&utilization),
+            load,
+            0.01,
+        );
+    }
+}
+
+#[test]
+fn md1_waits_half_as_long_as_mm1() {
+    let per_s = rate(0.8, 1);
+    let mut scenario = pure_queue(
+        per_s * 3600.0,
+        GenerationLength::Deterministic { length: MEAN },
+        1,
+        150,
+    );
+    scenario.seed = 1;
+    let runs = replicate(&scenario, RUNS).expect("the scenario is valid");
+    let exact = md1_mean_wait_s(per_s, 10.0).expect("stable");
+    agrees("mean wait", &scenario, runs.wait_mean_s, exact, 0.1);
+}
+
+#[test]
+fn mg1_waits_as_pollaczek_and_khinchine_say() {
+    let per_s = rate(0.7, 1);
+    let generation = GenerationLength::Uniform {
+        min: Duration::from_secs(4),
+        max: Duration::from_secs(16),
+    };
+    let mut scenario = pure_queue(per_s * 3600.0, generation, 1, 150);
+    scenario.seed = 1;
+    let runs = replicate(&scenario, RUNS).expect("the scenario is valid");
+    // Variance of a uniform distribution of width 12: 12, over the squared mean of 100.
+    let exact = pollaczek_khinchine_mean_wait_s(per_s, 10.0, 0.12).expect("stable");
+    agrees("mean wait", &scenario, runs.wait_mean_s, exact, 0.1);
+}
+
+#[test]
+fn a_shared_cpu_is_processor_sharing() {
+    // M/G/1-PS: mean sojourn = mean service / (1 - load), whatever the distribution (Kleinrock, Queueing Systems II, 4.4).
+    // Every generation wants one whole vCPU, and there is one; workers never run out.
+    let per_s = rate(0.6, 1);
+    let mut scenario = pure_queue(
+        per_s * 3600.0,
+        GenerationLength::Deterministic { length: MEAN },
+        10_000,
+        150,
+    );
+    scenario.profile.cpu_s_per_generation = 10.0;
+    scenario.seed = 1;
+    let runs = replicate(&scenario, RUNS).expect("the scenario is valid");
+    agrees("mean sojourn", &scenario, runs.sojourn_mean_s, 25.0, 0.1);
+    let utilization: Vec<f64> = runs
+        .outcomes
+        .iter()
+        .map(|run| run.cpu_utilization)
+        .collect();
+    agrees(
+        "CPU utilization",
+        &scenario,
+        Interval::of(&utilization),
+        0.6,
+        0.02,
+    );
+}
