@@ -25,7 +25,7 @@ struct Arguments {
 enum Command {
     /// Starts the stack, prints its environment, and removes it at Ctrl-C
     Up {
-        /// Who runs the services: auto, docker or native [default: $HARNESS_PROVIDER, else auto]
+        /// Who runs the services: auto, docker or native; when unset, `HARNESS_PROVIDER` decides
         #[arg(long)]
         provider: Option<ProviderChoice>,
     },

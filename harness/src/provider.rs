@@ -128,7 +128,7 @@ pub(crate) async fn decide(choice: ProviderChoice) -> Result<Decision, ProviderE
     let (engine, images) = match docker_means(pull).await {
         Ok(means) => means,
         Err(error) if choice == ProviderChoice::Auto => {
-            let why = chain(&error);
+            let why = chain(error.source().unwrap_or(&error));
             tracing::info!("the native provider is taken: {why}");
             return Ok(native(format!("Docker cannot serve: {why}")));
         }

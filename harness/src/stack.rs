@@ -160,7 +160,9 @@ impl Stack {
                 tracing::warn!(error, "a container of a dead run may still be there");
             }
             let run = RunDirectory::create().map_err(CleanupError::RunFolder)?;
-            let guardian = Guardian::start(&run)?;
+            let guardian = Guardian::start(&run).inspect_err(|_| {
+                std::fs::remove_dir_all(run.path()).ok();
+            })?;
             let run = Arc::new(run);
             match start_services(&run, &decision).await {
                 Ok(services) => Ok(Stack {

@@ -111,6 +111,8 @@ pub struct OpenAiState {
     id_seed: u64,
     next_ordinal: u64,
     store: Store,
+    /// Requests of any kind, for their ids.
+    requests: u64,
     /// Creates, polls and cancels since the script was set: what fault rules count.
     numbers: [u64; 3],
     stats: CallStats,
@@ -131,6 +133,7 @@ impl OpenAiState {
             now: Duration::ZERO,
             next_ordinal: 0,
             store: Store::default(),
+            requests: 0,
             numbers: [0; 3],
             stats: CallStats::default(),
             billing: Billing::default(),
@@ -159,10 +162,10 @@ impl OpenAiState {
         let mut reply = self
             .answer(request)
             .unwrap_or_else(|error| Reply::new(error.status, error.body()));
-        let total = self.stats.creates + self.stats.polls + self.stats.cancels;
+        self.requests += 1;
         reply
             .headers
-            .push(("x-request-id", format!("req_{total:032x}")));
+            .push(("x-request-id", format!("req_{:032x}", self.requests)));
         reply
     }
 
@@ -399,6 +402,8 @@ impl OpenAiState {
                 self.store.hide(key);
                 return Err(ApiError::no_such_response(id));
             }
+            // A blocking create has told its client the end in advance: that stands.
+            _ if self.store.get_mut(key).is_some_and(|record| record.told) => {}
             Some(Action::NeverEnds) => self.store.never_ends(key),
             Some(Action::Incomplete { reason }) => {
                 self.end_early(key, Ending::Incomplete(reason.as_str().into()));
