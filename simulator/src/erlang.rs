@@ -76,6 +76,17 @@ pub fn mgc_mean_wait_s(
     mmc_mean_wait_s(servers, arrivals_per_s, mean_service_s).map(|wait| wait * (1.0 + cv2) / 2.0)
 }
 
+/// Approximate mean wait in M/D/c: half of that of M/M/c with the correction of Cosmetatos (Operational Research
+/// Quarterly, 1976). Lee and Longton's half alone is some percent short at middling loads.
+pub fn mdc_mean_wait_s(servers: u32, arrivals_per_s: f64, mean_service_s: f64) -> Option<f64> {
+    let c = f64::from(servers);
+    let utilization = arrivals_per_s * mean_service_s / c;
+    let correction = (1.0 - utilization) * (c - 1.0) * (libm::sqrt(4.0 + 5.0 * c) - 2.0)
+        / (16.0 * utilization * c);
+    mmc_mean_wait_s(servers, arrivals_per_s, mean_service_s)
+        .map(|wait| wait * 0.5 * (1.0 + correction))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +118,7 @@ mod tests {
             mgc_mean_wait_s(1, 0.8, 1.0, 0.0).expect("stable"),
             mm1 / 2.0,
         );
+        close(mdc_mean_wait_s(1, 0.8, 1.0).expect("stable"), mm1 / 2.0);
         assert_eq!(mmc_mean_wait_s(2, 2.0, 1.0), None);
         // P(wait > t) = 0.8 exp(-0.2 t) in M/M/1.
         close(

@@ -2,7 +2,7 @@
 //! Seeds 1 to 12 throughout.
 
 use simulator::erlang::{
-    erlang_c, md1_mean_wait_s, mmc_mean_wait_s, mmc_wait_quantile_s,
+    erlang_c, md1_mean_wait_s, mdc_mean_wait_s, mmc_mean_wait_s, mmc_wait_quantile_s,
     pollaczek_khinchine_mean_wait_s,
 };
 use simulator::replications::{Interval, replicate};
@@ -122,6 +122,22 @@ fn md1_waits_half_as_long_as_mm1() {
     let runs = replicate(&scenario, RUNS).expect("the scenario is valid");
     let exact = md1_mean_wait_s(per_s, 10.0).expect("stable");
     agrees("mean wait", &scenario, runs.wait_mean_s, exact, 0.1);
+}
+
+#[test]
+fn mdc_waits_as_its_best_known_approximation_says() {
+    let per_s = rate(0.7, 6);
+    let generation = GenerationLength::Deterministic { length: MEAN };
+    let mut scenario = pure_queue(per_s * 3600.0, generation, 6, 150);
+    scenario.seed = 1;
+    let runs = replicate(&scenario, RUNS).expect("the scenario is valid");
+    let approximate = mdc_mean_wait_s(6, per_s, 10.0).expect("stable");
+    let ratio = runs.wait_mean_s.mean / approximate;
+    assert!(
+        (ratio - 1.0).abs() < 0.05,
+        "{:?} for {approximate}",
+        runs.wait_mean_s
+    );
 }
 
 #[test]
