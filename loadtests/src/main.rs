@@ -34,10 +34,12 @@ fn main() -> ExitCode {
     let arguments = CommandLine::parse();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()
-                // goose reports what it stops as errors; the campaign judges its users itself.
-                .unwrap_or_else(|_| "warn,goose=off".into()),
+                // goose reports what it stops as errors; the campaign judges its users itself. sqlx
+                // warns of connections that end with the server at the end of a run.
+                .unwrap_or_else(|_| "warn,goose=off,sqlx_core=error".into()),
         )
         .init();
     let outcome = run(arguments).unwrap_or_else(|error| {

@@ -240,7 +240,6 @@ impl<'a> Runner<'a> {
         configuration.no_transaction_metrics = true;
         configuration.no_scenario_metrics = true;
         configuration.no_telnet = true;
-        configuration.no_websocket = true;
         configuration.co_mitigation = Some(GooseCoordinatedOmissionMitigation::Disabled);
         // For one request, never for a generation; a CPU-bound cell answers late.
         configuration.timeout = Some("120".to_owned());

@@ -101,17 +101,23 @@ async fn a_generation_survives_the_loss_of_every_database_connection() -> anyhow
 }
 
 #[tokio::test]
-async fn a_bucket_that_is_gone_fails_the_generation_with_a_reason() -> anyhow::Result<()> {
+async fn a_file_store_that_is_gone_fails_the_generation_with_a_reason() -> anyhow::Result<()> {
+    let (_guard, port) = dead_port()?;
     let world = World::new(script_ms(1.0)).await?;
     let api = world.serve(Role::Api).await?;
     let user = api.client().registered().await?;
     let id = user.generate().await?;
     let world = world
-        .set("S3_BUCKET", "no-such-bucket")
+        .set("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
         .set("GENERATION_ATTEMPTS_MAX", 1);
-    let worker = world.serve(Role::Worker).await?;
+    let worker = world.serve(Role::All).await?;
     let row = user.wait_for(&id, "failed").await?;
     assert_eq!(row["error"]["code"], "document_unavailable");
+    let refused = user
+        .at(&worker.base_url)
+        .upload_bytes("a.pdf", crate::client::pdf(1))
+        .await?;
+    problem(refused, StatusCode::SERVICE_UNAVAILABLE).await?;
     worker.stop().await?;
     api.stop().await
 }
