@@ -41,7 +41,9 @@ pub enum BackendError {
         detail: String,
     },
     /// It started, but never said where it listens.
-    #[error("get the backend to listen within {START_TIMEOUT:?}; the end of its log {log}:\n{tail}")]
+    #[error(
+        "get the backend to listen within {START_TIMEOUT:?}; the end of its log {log}:\n{tail}"
+    )]
     NotListening {
         /// Its log file.
         log: PathBuf,
@@ -67,7 +69,11 @@ pub struct BackendSpec<'a> {
 
 enum Running {
     Container(ContainerProcess),
-    Native { child: tokio::process::Child, _guard: ProcessGuard, cgroup: Option<OwnCgroup> },
+    Native {
+        child: tokio::process::Child,
+        _guard: ProcessGuard,
+        cgroup: Option<OwnCgroup>,
+    },
 }
 
 struct OwnCgroup {
@@ -77,7 +83,10 @@ struct OwnCgroup {
 }
 
 /// A running backend.
-#[expect(missing_debug_implementations, reason = "child processes say nothing worth printing")]
+#[expect(
+    missing_debug_implementations,
+    reason = "child processes say nothing worth printing"
+)]
 pub struct BackendProcess {
     running: Running,
     pid: u32,
@@ -92,7 +101,10 @@ impl BackendProcess {
     /// When the process cannot be started or never listens.
     pub async fn start(stack: &Stack, spec: &BackendSpec<'_>) -> Result<Self, BackendError> {
         let log = stack.run_dir().join(format!("{}.log", spec.name));
-        let spawn_error = |detail: String| BackendError::Spawn { path: spec.binary.to_owned(), detail };
+        let spawn_error = |detail: String| BackendError::Spawn {
+            path: spec.binary.to_owned(),
+            detail,
+        };
         let (running, pid, limit) = match stack.provider() {
             Provider::Docker => {
                 let container = stack
@@ -109,9 +121,16 @@ impl BackendProcess {
                 let pid = container.host_pid();
                 (Running::Container(container), pid, VcpuLimit::Container)
             }
-            Provider::Native => start_native(stack, spec, &log).map_err(|error| spawn_error(error.to_string()))?,
+            Provider::Native => {
+                start_native(stack, spec, &log).map_err(|error| spawn_error(error.to_string()))?
+            }
         };
-        let mut backend = Self { running, pid, base_url: String::new(), limit };
+        let mut backend = Self {
+            running,
+            pid,
+            base_url: String::new(),
+            limit,
+        };
         backend.base_url = backend.wait_until_listening(&log).await?;
         Ok(backend)
     }
@@ -145,10 +164,17 @@ impl BackendProcess {
                     tracing::debug!(error = chain(&error), "container not stopped");
                 }
             }
-            Running::Native { mut child, cgroup, _guard } => {
+            Running::Native {
+                mut child,
+                cgroup,
+                _guard,
+            } => {
                 // The group's directories go after its last process, so it is dropped last.
                 terminate(self.pid).await;
-                if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
+                if tokio::time::timeout(STOP_TIMEOUT, child.wait())
+                    .await
+                    .is_err()
+                {
                     let _ = child.kill().await;
                 }
                 drop(cgroup);
@@ -167,16 +193,22 @@ impl BackendProcess {
             std::future::ready(progress)
         })
         .await;
-        listening.map(|address| format!("http://{address}")).map_err(|_| {
-            let text = std::fs::read_to_string(log).unwrap_or_default();
-            let lines: Vec<_> = text.lines().rev().take(8).collect();
-            let tail = lines.into_iter().rev().collect::<Vec<_>>().join("\n");
-            BackendError::NotListening { log: log.to_owned(), tail }
-        })
+        listening
+            .map(|address| format!("http://{address}"))
+            .map_err(|_| {
+                let text = std::fs::read_to_string(log).unwrap_or_default();
+                let lines: Vec<_> = text.lines().rev().take(8).collect();
+                let tail = lines.into_iter().rev().collect::<Vec<_>>().join("\n");
+                BackendError::NotListening {
+                    log: log.to_owned(),
+                    tail,
+                }
+            })
     }
 
     fn has_ended(&mut self) -> bool {
         match &mut self.running {
+            // The engine was asked once, at the start; a log that says nothing ends the wait.
             Running::Container(_) => false,
             Running::Native { child, .. } => matches!(child.try_wait(), Ok(Some(_))),
         }
@@ -200,11 +232,25 @@ fn start_native(
         .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
-    let pid = child.id().ok_or_else(|| std::io::Error::other("the process ended at once"))?;
+    let pid = child
+        .id()
+        .ok_or_else(|| std::io::Error::other("the process ended at once"))?;
     let guard = stack.guard_process(pid);
     let cgroup = limit(stack, spec, pid);
-    let limit = if cgroup.is_some() { VcpuLimit::Cgroup } else { VcpuLimit::Modelled };
-    Ok((Running::Native { child, _guard: guard, cgroup }, pid, limit))
+    let limit = if cgroup.is_some() {
+        VcpuLimit::Cgroup
+    } else {
+        VcpuLimit::Modelled
+    };
+    Ok((
+        Running::Native {
+            child,
+            _guard: guard,
+            cgroup,
+        },
+        pid,
+        limit,
+    ))
 }
 
 /// A group with the cell's quota around `pid`; `None` where this user may not make one.
@@ -213,23 +259,31 @@ fn limit(stack: &Stack, spec: &BackendSpec<'_>, pid: u32) -> Option<OwnCgroup> {
     let group = Cgroup::create(&name, spec.vcpu, spec.memory_mib)
         .inspect_err(|error| tracing::debug!(%error, "no control group"))
         .ok()?;
-    let guards =
-        group.directories().iter().map(|directory| stack.guard_directory(directory.clone())).collect();
+    let guards = group
+        .directories()
+        .iter()
+        .map(|directory| stack.guard_directory(directory.clone()))
+        .collect();
     group
         .add(pid)
         .inspect_err(|error| tracing::debug!(%error, "control group refused the process"))
         .ok()?;
-    Some(OwnCgroup { _group: group, _guards: guards })
+    Some(OwnCgroup {
+        _group: group,
+        _guards: guards,
+    })
 }
 
 /// The address in the backend's line `{"message":"listening","address":"127.0.0.1:PORT"}`.
 fn listening_address(log: &str) -> Option<String> {
-    log.lines().filter(|line| line.contains("\"listening\"")).find_map(|line| {
-        let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        let fields = line.get("fields").unwrap_or(&line);
-        (fields.get("message")?.as_str()? == "listening")
-            .then(|| fields.get("address")?.as_str().map(str::to_owned))?
-    })
+    log.lines()
+        .filter(|line| line.contains("\"listening\""))
+        .find_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            let fields = line.get("fields").unwrap_or(&line);
+            (fields.get("message")?.as_str()? == "listening")
+                .then(|| fields.get("address")?.as_str().map(str::to_owned))?
+        })
 }
 
 /// Sends SIGTERM through the `kill` command: the standard library can only kill.
@@ -265,14 +319,29 @@ pub async fn build(workspace: &Path) -> Result<PathBuf, BackendError> {
     let output = tokio::process::Command::new(&cargo)
         // This package too: the same selection resolves to the same features, so nothing that this
         // program was built from is built again.
-        .args(["build", "--release", "--package", "backend", "--package", "loadtests"])
-        .args(["--bin", "allegiant-backend", "--message-format", "json-render-diagnostics"])
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "backend",
+            "--package",
+            "loadtests",
+        ])
+        .args([
+            "--bin",
+            "allegiant-backend",
+            "--message-format",
+            "json-render-diagnostics",
+        ])
         .current_dir(workspace)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
         .await
-        .map_err(|error| BackendError::Build { command: command.clone(), detail: error.to_string() })?;
+        .map_err(|error| BackendError::Build {
+            command: command.clone(),
+            detail: error.to_string(),
+        })?;
     if !output.status.success() {
         let detail = format!("cargo ended with {}; its messages are above", output.status);
         return Err(BackendError::Build { command, detail });

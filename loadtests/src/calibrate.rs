@@ -19,6 +19,9 @@ pub struct Calibration {
     pub speedup: f64,
     /// CPU seconds of the backend, its child processes included.
     pub cpu_s_per_generation: Mean,
+    /// CPU that the backend uses whatever its load, in cores of real time: its ticks are compressed
+    /// like every wait, so the measured share is divided by the speed-up.
+    pub cpu_background_cores: Mean,
     /// Resident memory of a backend without generations, in MiB.
     pub memory_base_mib: Mean,
     /// Resident memory that each generation in flight adds, in KiB.
@@ -38,7 +41,9 @@ pub enum CalibrateError {
     #[error("calibrate from a run that ended early: run the grid to its end")]
     Partial,
     /// No cell is usable.
-    #[error("calibrate: {cells} cells, but in none did the backend alone set the pace; measure with a lower --speedup or on an idle machine")]
+    #[error(
+        "calibrate: {cells} cells, but in none did the backend alone set the pace; measure with a lower --speedup or on an idle machine"
+    )]
     NoUsableCell {
         /// Cells of the run.
         cells: usize,
@@ -47,9 +52,9 @@ pub enum CalibrateError {
 
 /// Computes the cost of one generation.
 ///
-/// CPU and database time come from every cell whose machine and generations were sound, weighed by
-/// their generations: CPU time at saturation is CPU time all the same. Memory comes from a line
-/// over the worker counts.
+/// Only cells whose machine and generations were sound count; CPU time at saturation is CPU time all
+/// the same. CPU and memory come from lines, over the throughput and over the workers: what a backend
+/// takes without any generation is no cost of a generation. Database time is weighed by generations.
 ///
 /// # Errors
 /// When the run is partial or no cell is usable.
@@ -57,7 +62,11 @@ pub fn calibrate(measurement: &Measurement) -> Result<Calibration, CalibrateErro
     if !measurement.complete {
         return Err(CalibrateError::Partial);
     }
-    let usable: Vec<&Cell> = measurement.cells.iter().filter(|cell| is_usable(cell)).collect();
+    let usable: Vec<&Cell> = measurement
+        .cells
+        .iter()
+        .filter(|cell| is_usable(cell))
+        .collect();
     let per_generation = |value: fn(&Cell) -> f64| {
         let pairs: Vec<_> = usable
             .iter()
@@ -66,15 +75,23 @@ pub fn calibrate(measurement: &Measurement) -> Result<Calibration, CalibrateErro
                 (generations, value(cell) * generations)
             })
             .collect();
-        ratio(&pairs).ok_or(CalibrateError::NoUsableCell { cells: measurement.cells.len() })
+        ratio(&pairs).ok_or(CalibrateError::NoUsableCell {
+            cells: measurement.cells.len(),
+        })
     };
     let (memory_base_mib, memory_per_generation_kib) = memory(&usable);
+    let (cpu_s_per_generation, cpu_background_cores) = cpu(
+        &usable,
+        measurement.load.speedup,
+        per_generation(|cell| cell.cpu_s_per_generation)?,
+    );
     Ok(Calibration {
         commit: measurement.hardware.commit.clone(),
         cpu_model: measurement.hardware.cpu_model.clone(),
         generation_s: measurement.load.generation_s,
         speedup: measurement.load.speedup,
-        cpu_s_per_generation: per_generation(|cell| cell.cpu_s_per_generation)?,
+        cpu_s_per_generation,
+        cpu_background_cores,
         memory_base_mib,
         memory_per_generation_kib,
         db_ms_per_generation: per_generation(|cell| cell.db_ms_per_generation)?,
@@ -84,7 +101,40 @@ pub fn calibrate(measurement: &Measurement) -> Result<Calibration, CalibrateErro
 }
 
 fn is_usable(cell: &Cell) -> bool {
-    !cell.marks.iter().any(|mark| matches!(mark, Mark::HostSaturated | Mark::Failures))
+    !cell
+        .marks
+        .iter()
+        .any(|mark| matches!(mark, Mark::HostSaturated | Mark::Failures))
+}
+
+/// CPU of one generation, and that of the process itself, by the line of CPU use over throughput.
+/// Without three cells there is no line, and all CPU counts as the generations'.
+fn cpu(cells: &[&Cell], speedup: f64, all: Mean) -> (Mean, Mean) {
+    let points: Vec<_> = cells
+        .iter()
+        .map(|cell| {
+            let per_s = cell.throughput_per_hour / 3600.0;
+            (per_s, cell.cpu_s_per_generation * per_s)
+        })
+        .collect();
+    match fit_line(&points) {
+        Some(line) if line.slope.value > 0.0 => {
+            let background = Mean {
+                value: (line.intercept.value / speedup).max(0.0),
+                std_err: line.intercept.std_err / speedup,
+                n: line.intercept.n,
+            };
+            (line.slope, background)
+        }
+        _ => (
+            all,
+            Mean {
+                value: 0.0,
+                std_err: 0.0,
+                n: all.n,
+            },
+        ),
+    }
 }
 
 /// Memory of the idle process and of each generation in flight, from the greatest memory of each
@@ -97,7 +147,11 @@ fn memory(cells: &[&Cell]) -> (Mean, Mean) {
     let Some(line) = fit_line(&points) else {
         // Without two worker counts there is no slope: all memory counts as base.
         let all: Vec<_> = points.iter().map(|(_, kib)| kib / 1024.0).collect();
-        let none = Mean { value: 0.0, std_err: 0.0, n: all.len() };
+        let none = Mean {
+            value: 0.0,
+            std_err: 0.0,
+            n: all.len(),
+        };
         return (mean(&all).unwrap_or(none), none);
     };
     let base = Mean {
@@ -106,7 +160,10 @@ fn memory(cells: &[&Cell]) -> (Mean, Mean) {
         n: line.intercept.n,
     };
     // More generations never take less memory: a slope below zero is noise around zero.
-    let slope = Mean { value: line.slope.value.max(0.0), ..line.slope };
+    let slope = Mean {
+        value: line.slope.value.max(0.0),
+        ..line.slope
+    };
     (base, slope)
 }
 
@@ -180,11 +237,26 @@ mod tests {
 
     #[test]
     fn known_costs_are_found_again() {
-        let cells = [1, 6, 24].map(|workers| cell(workers, 0.05, 40 * 1024 + 200 * u64::from(workers)));
+        let cells =
+            [1, 6, 24].map(|workers| cell(workers, 0.05, 40 * 1024 + 200 * u64::from(workers)));
         let got = calibrate(&measurement(cells.to_vec())).expect("three sound cells");
         assert!((got.cpu_s_per_generation.value - 0.05).abs() < 1e-9);
         assert!((got.memory_base_mib.value - 40.0).abs() < 1e-6);
         assert!((got.memory_per_generation_kib.value - 200.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_the_idle_backend_uses_is_no_cost_of_a_generation() {
+        let cells = [1, 6, 24].map(|workers| {
+            let mut cell = cell(workers, 0.0, 40_000);
+            let per_s = cell.throughput_per_hour / 3600.0;
+            // 0.05 s per generation and 0.036 cores of compressed ticks.
+            cell.cpu_s_per_generation = 0.05 + 0.036 / per_s;
+            cell
+        });
+        let got = calibrate(&measurement(cells.to_vec())).expect("three sound cells");
+        assert!((got.cpu_s_per_generation.value - 0.05).abs() < 1e-9);
+        assert!((got.cpu_background_cores.value - 0.036 / 180.0).abs() < 1e-9);
     }
 
     #[test]

@@ -38,8 +38,13 @@ impl Cgroup {
 
     fn create_unified(directory: &Path, vcpu: f64, memory_mib: u64) -> io::Result<Self> {
         fs::create_dir(directory)?;
-        let group = Self { directories: vec![directory.to_owned()] };
-        fs::write(directory.join("cpu.max"), format!("{} {PERIOD_US}", quota_us(vcpu)))?;
+        let group = Self {
+            directories: vec![directory.to_owned()],
+        };
+        fs::write(
+            directory.join("cpu.max"),
+            format!("{} {PERIOD_US}", quota_us(vcpu)),
+        )?;
         // The memory controller may not be enabled for the root's children; the CPU limit is what matters.
         if directory.join("memory.max").exists() {
             fs::write(directory.join("memory.max"), (memory_mib << 20).to_string())?;
@@ -50,7 +55,9 @@ impl Cgroup {
     fn create_legacy(root: &Path, name: &str, vcpu: f64, memory_mib: u64) -> io::Result<Self> {
         let cpu = root.join("cpu").join(name);
         fs::create_dir(&cpu)?;
-        let mut group = Self { directories: vec![cpu.clone()] };
+        let mut group = Self {
+            directories: vec![cpu.clone()],
+        };
         fs::write(cpu.join("cpu.cfs_period_us"), PERIOD_US.to_string())?;
         fs::write(cpu.join("cpu.cfs_quota_us"), quota_us(vcpu).to_string())?;
         // Accounting and memory may be hierarchies of their own, the same one, or missing.
@@ -60,7 +67,10 @@ impl Cgroup {
         }
         let memory = root.join("memory").join(name);
         if fs::create_dir(&memory).is_ok() {
-            fs::write(memory.join("memory.limit_in_bytes"), (memory_mib << 20).to_string())?;
+            fs::write(
+                memory.join("memory.limit_in_bytes"),
+                (memory_mib << 20).to_string(),
+            )?;
             group.directories.push(memory);
         }
         Ok(group)
@@ -109,7 +119,10 @@ impl CpuMeter {
     /// The meter of process `pid`, which must be alone in its group (with its children) when
     /// `alone_in_group` is set.
     pub fn new(pid: u32, alone_in_group: bool) -> Self {
-        alone_in_group.then(|| Self::of_group(pid)).flatten().unwrap_or(Self::Process(pid))
+        alone_in_group
+            .then(|| Self::of_group(pid))
+            .flatten()
+            .unwrap_or(Self::Process(pid))
     }
 
     fn of_group(pid: u32) -> Option<Self> {
@@ -124,7 +137,10 @@ impl CpuMeter {
             }
             let meter = if controllers.is_empty() {
                 Self::Unified(root.join(path).join("cpu.stat"))
-            } else if controllers.split(',').any(|controller| controller == "cpuacct") {
+            } else if controllers
+                .split(',')
+                .any(|controller| controller == "cpuacct")
+            {
                 Self::Legacy(root.join("cpuacct").join(path).join("cpuacct.usage"))
             } else {
                 return None;
@@ -142,7 +158,9 @@ impl CpuMeter {
             }
             Self::Unified(path) => {
                 let text = fs::read_to_string(path).ok()?;
-                let usage = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
+                let usage = text
+                    .lines()
+                    .find_map(|line| line.strip_prefix("usage_usec "))?;
                 Some(Duration::from_micros(usage.trim().parse().ok()?).as_secs_f64())
             }
             Self::Process(pid) => {

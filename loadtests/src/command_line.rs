@@ -46,7 +46,11 @@ pub struct MainArguments {
     #[arg(long)]
     pub quick: bool,
     /// The sizing to judge.
-    #[arg(long, value_name = "FILE", default_value = "terraform/environments/proposal.tfvars")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "terraform/environments/proposal.tfvars"
+    )]
     pub sizing: PathBuf,
     /// The SLO, the budget and the load to judge it by.
     #[arg(long, value_name = "FILE", default_value = "loadtests/slo.toml")]
@@ -114,7 +118,11 @@ pub struct PlanArguments {
     #[arg(long, value_name = "FILE", default_value = "loadtests/slo.toml")]
     pub slo: PathBuf,
     /// The cost of one generation, as `sizing measure` wrote it.
-    #[arg(long, value_name = "FILE", default_value = "loadtests/results/calibration.json")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "loadtests/results/calibration.json"
+    )]
     pub calibration: PathBuf,
     /// How many of the sizings that hold to list.
     #[arg(long, default_value_t = 10)]
@@ -140,7 +148,11 @@ pub struct GateArguments {
     #[arg(long, value_name = "FILE", default_value = "loadtests/slo.toml")]
     pub slo: PathBuf,
     /// The cost of one generation, as `sizing measure` wrote it.
-    #[arg(long, value_name = "FILE", default_value = "loadtests/results/calibration.json")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "loadtests/results/calibration.json"
+    )]
     pub calibration: PathBuf,
     /// Seeds to simulate each sizing with; figures are their means.
     #[arg(long, value_name = "N", default_value_t = REPLICATIONS, value_parser = clap::value_parser!(u32).range(2..=1_000))]
@@ -172,7 +184,7 @@ pub enum GateFormat {
 
 fn parse_vcpu(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(vcpu) if vcpu >= 0.05 && vcpu <= 192.0 => Ok(vcpu),
+        Ok(vcpu) if (0.05..=192.0).contains(&vcpu) => Ok(vcpu),
         _ => Err("a vCPU count is a number from 0.05 to 192, such as 0.25".to_owned()),
     }
 }

@@ -45,9 +45,17 @@ pub fn gate(
     let candidate = |(file, sizing): (&Path, Sizing)| {
         let scenario = requirements.scenario(sizing.fleet(Mode::Queue), profile.clone())?;
         let judgement = judge(&scenario, replications)?;
-        Ok(Candidate { file: file.to_owned(), sizing, judgement })
+        Ok(Candidate {
+            file: file.to_owned(),
+            sizing,
+            judgement,
+        })
     };
     let after = candidate(after)?;
     let before = before.map(candidate).transpose()?;
-    Ok(GateResult { pass: after.judgement.verdict.pass, after, before })
+    Ok(GateResult {
+        pass: after.judgement.verdict.pass,
+        after,
+        before,
+    })
 }

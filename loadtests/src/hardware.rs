@@ -71,7 +71,13 @@ fn commit(workspace: &Path) -> Option<String> {
     let output = Command::new("git")
         .arg("-C")
         .arg(workspace)
-        .args(["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])
+        .args([
+            "describe",
+            "--always",
+            "--dirty",
+            "--abbrev=12",
+            "--exclude=*",
+        ])
         .output()
         .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -1,7 +1,7 @@
 //! Simulates a sizing with several seeds and judges the outcome; the seeds run on all cores.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -9,8 +9,8 @@ use simulator::outcome::Outcome;
 use simulator::plan::{Evaluated, Plan, PlanRequest, candidates, evaluate, rank};
 use simulator::replications::{Replications, combine};
 use simulator::scenario::{InvalidScenario, Scenario};
-use simulator::slo::{Verdict, judge_replications};
 use simulator::simulate;
+use simulator::slo::{Verdict, judge_replications};
 
 /// A sizing, what became of it, and whether that is good enough.
 #[derive(Clone, Debug, Serialize)]
@@ -28,8 +28,9 @@ pub struct Judgement {
 /// # Errors
 /// When the scenario is impossible.
 pub fn judge(scenario: &Scenario, replications: u32) -> Result<Judgement, InvalidScenario> {
-    let seeds: Vec<u64> =
-        (0..u64::from(replications)).map(|i| scenario.seed.wrapping_add(i)).collect();
+    let seeds: Vec<u64> = (0..u64::from(replications))
+        .map(|i| scenario.seed.wrapping_add(i))
+        .collect();
     let outcomes = parallel(&seeds, |seed| {
         let mut seeded = scenario.clone();
         seeded.seed = *seed;
@@ -37,7 +38,11 @@ pub fn judge(scenario: &Scenario, replications: u32) -> Result<Judgement, Invali
     })?;
     let replications = combine(outcomes);
     let verdict = judge_replications(&replications, &scenario.slo);
-    Ok(Judgement { scenario: scenario.clone(), replications, verdict })
+    Ok(Judgement {
+        scenario: scenario.clone(),
+        replications,
+        verdict,
+    })
 }
 
 /// One simulation, with its events per second of wall time: the only figure the pure simulator
@@ -69,7 +74,9 @@ fn parallel<T: Sync, R: Send, E: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(items.len().max(1));
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(items.len().max(1));
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<(usize, Result<R, E>)>> = Mutex::new(Vec::with_capacity(items.len()));
     std::thread::scope(|scope| {
@@ -80,12 +87,17 @@ fn parallel<T: Sync, R: Send, E: Send>(
                     items.get(index).map(|item| (index, item))
                 } {
                     let result = work(item);
-                    results.lock().expect("no worker panics while it pushes").push((index, result));
+                    results
+                        .lock()
+                        .expect("no worker panics while it pushes")
+                        .push((index, result));
                 }
             });
         }
     });
-    let mut results = results.into_inner().expect("no worker panicked while it pushed");
+    let mut results = results
+        .into_inner()
+        .expect("no worker panicked while it pushed");
     results.sort_by_key(|(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()
 }
@@ -98,12 +110,18 @@ mod tests {
     fn order_does_not_depend_on_threads() {
         let items: Vec<u32> = (0..1000).collect();
         let doubled = parallel(&items, |item| Ok::<_, ()>(item * 2)).expect("no item fails");
-        assert_eq!(doubled, items.iter().map(|item| item * 2).collect::<Vec<_>>());
+        assert_eq!(
+            doubled,
+            items.iter().map(|item| item * 2).collect::<Vec<_>>()
+        );
     }
 
     #[test]
     fn the_first_failure_is_the_answer() {
-        let failed = parallel(&[1, 2, 3], |item| if *item == 2 { Err(*item) } else { Ok(*item) });
+        let failed = parallel(
+            &[1, 2, 3],
+            |item| if *item == 2 { Err(*item) } else { Ok(*item) },
+        );
         assert_eq!(failed, Err(2));
     }
 }

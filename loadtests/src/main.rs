@@ -1,5 +1,9 @@
 //! `sizing`: parses, calls, prints, exits. The only place of this crate that prints.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the tool speaks")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is where the tool speaks"
+)]
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -7,11 +11,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use loadtests::calibrate::Calibration;
 use loadtests::command_line::{
-    CommandLine, Command, GateArguments, GateFormat, GridArguments, MainArguments,
+    Command, CommandLine, GateArguments, GateFormat, GridArguments, MainArguments,
     MeasureArguments, PlanArguments, REPLICATIONS, SimulateArguments, TableFormat,
 };
-use loadtests::calibrate::Calibration;
 use loadtests::exit_code::Outcome;
 use loadtests::gate::gate;
 use loadtests::judgement::{plan, timed_simulation};
@@ -64,7 +68,11 @@ fn main_job(arguments: &MainArguments) -> Result<Outcome> {
     let sizing_file = existing(&arguments.sizing);
     let sizing = read_sizing(&sizing_file)?;
     let requirements = Requirements::read(&existing(&arguments.slo))?;
-    let base = if arguments.quick { Grid::quick() } else { Grid::standard() };
+    let base = if arguments.quick {
+        Grid::quick()
+    } else {
+        Grid::standard()
+    };
     let grid = grid(base, &arguments.grid)?;
     let out = out_dir(&arguments.out)?;
 
@@ -73,9 +81,11 @@ fn main_job(arguments: &MainArguments) -> Result<Outcome> {
         return Ok(Outcome::Interrupted);
     };
     progress.say("simulating the proposal and its alternatives");
-    let command = std::env::args().skip(1).fold("cargo sizing".to_owned(), |command, argument| {
-        format!("{command} {argument}")
-    });
+    let command = std::env::args()
+        .skip(1)
+        .fold("cargo sizing".to_owned(), |command, argument| {
+            format!("{command} {argument}")
+        });
     let results = pipeline::conclude(
         command,
         measurement,
@@ -91,10 +101,19 @@ fn main_job(arguments: &MainArguments) -> Result<Outcome> {
     write(&out.join("report.md"), &report::markdown::render(&document))?;
     write(&out.join("report.html"), &report::html::render(&document))?;
     write(&out.join("calibration.json"), &json(&results.calibration)?)?;
-    write(&out.join("proposed.toml"), &results.proposed.scenario.to_toml()?)?;
-    write(&out.join("queued.toml"), &results.queued.scenario.to_toml()?)?;
+    write(
+        &out.join("proposed.toml"),
+        &results.proposed.scenario.to_toml()?,
+    )?;
+    write(
+        &out.join("queued.toml"),
+        &results.queued.scenario.to_toml()?,
+    )?;
     show(&document);
-    println!("\nWritten: report.html, report.md, results.json in {}", out.display());
+    println!(
+        "\nWritten: report.html, report.md, results.json in {}",
+        out.display()
+    );
     Ok(Outcome::Success)
 }
 
@@ -111,18 +130,28 @@ fn measure(arguments: &MeasureArguments) -> Result<Outcome> {
     if arguments.json {
         println!("{}", json(&measurement)?);
     } else {
-        let mut document = Document { title: "Measured grid".into(), blocks: vec![] };
+        let mut document = Document {
+            title: "Measured grid".into(),
+            blocks: vec![],
+        };
         report::sections::measurement(&mut document, &measurement);
         report::sections::calibration(&mut document, &calibration);
         show(&document);
-        println!("\nWritten: measurement.json, calibration.json in {}", out.display());
+        println!(
+            "\nWritten: measurement.json, calibration.json in {}",
+            out.display()
+        );
     }
     Ok(Outcome::Success)
 }
 
 fn simulate(arguments: &SimulateArguments) -> Result<Outcome> {
     let text = read(&arguments.scenario)?;
-    let folder = arguments.scenario.parent().unwrap_or(Path::new(".")).to_owned();
+    let folder = arguments
+        .scenario
+        .parent()
+        .unwrap_or(Path::new("."))
+        .to_owned();
     let mut scenario = Scenario::from_toml_with(&text, &mut |file| {
         std::fs::read_to_string(folder.join(file)).map_err(|error| error.to_string())
     })
@@ -141,16 +170,23 @@ fn simulate(arguments: &SimulateArguments) -> Result<Outcome> {
 fn make_plan(arguments: &PlanArguments) -> Result<Outcome> {
     let requirements = Requirements::read(&existing(&arguments.slo))?;
     let profile = pipeline::profile(&read_calibration(&arguments.calibration)?);
-    let proposal = read_sizing(&existing(Path::new("terraform/environments/proposal.tfvars")))?;
+    let proposal = read_sizing(&existing(Path::new(
+        "terraform/environments/proposal.tfvars",
+    )))?;
     let fleet = proposal.fleet(Mode::Queue);
     let base = requirements.scenario(fleet, profile)?;
-    let request =
-        PlanRequest { replications: arguments.replications, ..PlanRequest::around(base) };
+    let request = PlanRequest {
+        replications: arguments.replications,
+        ..PlanRequest::around(base)
+    };
     let plan = plan(&request)?;
     match arguments.format {
         TableFormat::Json => println!("{}", json(&plan)?),
         TableFormat::Table => {
-            let mut document = Document { title: "Cheapest sizings that hold".into(), blocks: vec![] };
+            let mut document = Document {
+                title: "Cheapest sizings that hold".into(),
+                blocks: vec![],
+            };
             report::sections::plan(&mut document, &plan, arguments.top);
             show(&document);
         }
@@ -180,7 +216,11 @@ fn judge(arguments: &GateArguments) -> Result<Outcome> {
         GateFormat::Markdown => print!("{}", report::markdown::render(&document)),
         GateFormat::Json => println!("{}", json(&result)?),
     }
-    Ok(if result.pass { Outcome::Success } else { Outcome::Refused })
+    Ok(if result.pass {
+        Outcome::Success
+    } else {
+        Outcome::Refused
+    })
 }
 
 /// The grid of a command with what the user changed, refused when its speed-up cannot hold.
@@ -242,21 +282,34 @@ fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> 
 /// defaults work from anywhere.
 fn existing(path: &Path) -> PathBuf {
     let below_workspace = Path::new(WORKSPACE).join(path);
-    if !path.exists() && below_workspace.exists() { below_workspace } else { path.to_owned() }
+    if !path.exists() && below_workspace.exists() {
+        below_workspace
+    } else {
+        path.to_owned()
+    }
 }
 
 fn read_calibration(path: &Path) -> Result<Calibration> {
     let path = existing(path);
     let text = read(&path)?;
-    serde_json::from_str(&text)
-        .with_context(|| format!("read {}: `cargo sizing measure` writes such a file", path.display()))
+    serde_json::from_str(&text).with_context(|| {
+        format!(
+            "read {}: `cargo sizing measure` writes such a file",
+            path.display()
+        )
+    })
 }
 
 fn out_dir(path: &Path) -> Result<PathBuf> {
     // The default belongs to the checkout, wherever the command is run from.
-    let dir = if path == Path::new("target/sizing") { Path::new(WORKSPACE).join(path) } else { path.to_owned() };
+    let dir = if path == Path::new("target/sizing") {
+        Path::new(WORKSPACE).join(path)
+    } else {
+        path.to_owned()
+    };
     std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-    dir.canonicalize().with_context(|| format!("find {}", dir.display()))
+    dir.canonicalize()
+        .with_context(|| format!("find {}", dir.display()))
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -46,18 +46,23 @@ impl Grid {
     /// The grid of the main job: the proposal's 6 workers and 2 vCPU among smaller and larger ones.
     pub fn standard() -> Self {
         Self {
-            workers: vec![1, 6, 24, 96],
-            vcpus: vec![0.25, 1.0, 2.0],
-            load: load(180.0, 1.75),
+            workers: vec![1, 6, 24],
+            vcpus: vec![0.25, 2.0],
+            load: load(100.0, 1.5),
             generations_min: None,
             backend: None,
         }
     }
 
-    /// The grid of a smoke run: the proposal's cell and one of the smallest task.
+    /// The grid of a smoke run: the proposal's workers and twice as many.
     pub fn quick() -> Self {
-        Self { workers: vec![2, 6, 24], vcpus: vec![0.5], load: load(200.0, 1.5), generations_min: None,
-            backend: None }
+        Self {
+            workers: vec![6, 12],
+            vcpus: vec![1.0],
+            load: load(130.0, 1.0),
+            generations_min: None,
+            backend: None,
+        }
     }
 
     /// Every pair, in the order in which it is measured.
@@ -227,10 +232,17 @@ pub async fn measure(
     let cells = grid.cells();
     for (index, spec) in cells.iter().enumerate() {
         let workers = crate::plural(u64::from(spec.workers), "worker");
-        progress.say(&format!("cell {}/{}: {workers}, {} vCPU", index + 1, cells.len(), spec.vcpu));
+        progress.say(&format!(
+            "cell {}/{}: {workers}, {} vCPU",
+            index + 1,
+            cells.len(),
+            spec.vcpu
+        ));
         let done_s = crate::stats::count_as_f64(index) * grid.cell_expected_s();
         let cell: Cell = runner
-            .cell(*spec, |share| progress.at(done_s + share * grid.cell_expected_s()))
+            .cell(*spec, |share| {
+                progress.at(done_s + share * grid.cell_expected_s())
+            })
             .await?;
         measurement.cells.push(cell);
         keep(&measurement);
@@ -271,7 +283,10 @@ pub fn conclude(
     };
     let proposed = in_mode(Mode::Sync)?;
     let queued = in_mode(Mode::Queue)?;
-    let request = PlanRequest { replications, ..PlanRequest::around(queued.scenario.clone()) };
+    let request = PlanRequest {
+        replications,
+        ..PlanRequest::around(queued.scenario.clone())
+    };
     let plan = plan(&request)?;
     Ok(Results {
         schema_version: SCHEMA_VERSION,
@@ -295,13 +310,22 @@ mod tests {
         let mut fast = load(180.0, 2.0);
         check_speedup(&fast, 20.0).expect("20 ms are 0.4 % of 5 s");
         fast.speedup = 900.0;
-        let error = check_speedup(&fast, 20.0).expect_err("20 ms are 2 % of 1 s").to_string();
-        assert!(error.ends_with("the largest speedup that holds is 450"), "{error}");
+        let error = check_speedup(&fast, 20.0)
+            .expect_err("20 ms are 2 % of 1 s")
+            .to_string();
+        assert!(
+            error.ends_with("the largest speedup that holds is 450"),
+            "{error}"
+        );
     }
 
     #[test]
     fn grid_cells_use_memories_that_fargate_has() {
-        let memories: Vec<_> = Grid::standard().cells().iter().map(|cell| cell.memory_mib).collect();
+        let memories: Vec<_> = Grid::standard()
+            .cells()
+            .iter()
+            .map(|cell| cell.memory_mib)
+            .collect();
         assert_eq!(memories[0], 512);
         assert_eq!(memories[memories.len() - 1], 4096);
     }

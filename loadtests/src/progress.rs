@@ -18,8 +18,9 @@ impl Progress {
     pub fn new(expected_s: f64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(steps(expected_s));
-            let style = ProgressStyle::with_template("{bar:30} {percent:>3} % {eta:>4} left  {msg}")
-                .expect("the template is a constant");
+            let style =
+                ProgressStyle::with_template("{bar:30} {percent:>3} % {eta:>4} left  {msg}")
+                    .expect("the template is a constant");
             bar.set_style(style);
             bar.enable_steady_tick(std::time::Duration::from_millis(250));
             bar

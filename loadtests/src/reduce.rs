@@ -58,12 +58,17 @@ pub struct CellInput<'a> {
 /// count per window this has no rounding error of one generation per worker.
 pub fn reduce(input: &CellInput<'_>) -> Cell {
     let CellInput { spec, load, .. } = input;
-    let mut finished: Vec<f64> =
-        input.records.iter().map(|record| instant_s(record.finished_at)).collect();
+    let mut finished: Vec<f64> = input
+        .records
+        .iter()
+        .map(|record| instant_s(record.finished_at))
+        .collect();
     finished.sort_by(f64::total_cmp);
     let workers = usize::try_from(spec.workers).unwrap_or(usize::MAX);
-    let cycles: Vec<f64> =
-        finished.windows(workers + 1).map(|window| window[workers] - window[0]).collect();
+    let cycles: Vec<f64> = finished
+        .windows(workers + 1)
+        .map(|window| window[workers] - window[0])
+        .collect();
     let cycle = mean(&cycles).expect("the runner waits for more generations than workers");
     let throughput_per_s = f64::from(spec.workers) / cycle.value;
     let (first_s, last_s) = (finished[0], finished[finished.len() - 1]);
@@ -84,7 +89,11 @@ pub fn reduce(input: &CellInput<'_>) -> Cell {
         * calls;
     let run_ms = mean(&run_times_ms(&input.records)).map_or(0.0, |mean| mean.value);
     let overhead_ms = run_ms - generation_s * 1000.0 - poll_lag_ms;
-    let failures = input.records.iter().filter(|record| record.failure.is_some()).count()
+    let failures = input
+        .records
+        .iter()
+        .filter(|record| record.failure.is_some())
+        .count()
         + input.request_errors;
     let cores = count_as_f64(std::thread::available_parallelism().map_or(1, usize::from));
     let host_cpu_utilization = input.samples.host_busy_s(first_s, last_s) / window_s / cores;
@@ -104,8 +113,8 @@ pub fn reduce(input: &CellInput<'_>) -> Cell {
     if failures > 0 {
         marks.push(Mark::Failures);
     }
-    let speedup_by_cpu =
-        CPU_UTILIZATION_MAX * spec.vcpu / cpu_s_per_generation * load.generation_s / f64::from(spec.workers);
+    let speedup_by_cpu = CPU_UTILIZATION_MAX * spec.vcpu / cpu_s_per_generation * load.generation_s
+        / f64::from(spec.workers);
     let speedup_by_overhead =
         OVERHEAD_SHARE_MAX * load.generation_s * 1000.0 / overhead_ms.max(f64::EPSILON);
 
@@ -119,7 +128,8 @@ pub fn reduce(input: &CellInput<'_>) -> Cell {
         censored: u64::try_from(input.in_flight_at_end).unwrap_or(u64::MAX),
         window_s,
         throughput_per_hour: throughput_per_s * 3600.0,
-        throughput_per_hour_std_err: throughput_per_s * 3600.0 * cycle_std_err(cycle, workers) / cycle.value,
+        throughput_per_hour_std_err: throughput_per_s * 3600.0 * cycle_std_err(cycle, workers)
+            / cycle.value,
         expected_per_hour: by_workers.min(by_cpu) * 3600.0,
         cpu_s_per_generation,
         cpu_utilization,
@@ -211,7 +221,11 @@ mod tests {
             })
             .collect();
         reduce(&CellInput {
-            spec: CellSpec { workers, vcpu, memory_mib: 1024 },
+            spec: CellSpec {
+                workers,
+                vcpu,
+                memory_mib: 1024,
+            },
             load: &load,
             vcpu_limit: VcpuLimit::Cgroup,
             records,
@@ -220,14 +234,21 @@ mod tests {
             in_flight_at_end: 0,
             memory_idle_kib: 30_000,
             openai: CallStats::default(),
-            database: DatabaseWork { active_ms: 0.0, transactions: 0.0 },
+            database: DatabaseWork {
+                active_ms: 0.0,
+                transactions: 0.0,
+            },
         })
     }
 
     #[test]
     fn one_worker_is_measured_without_rounding() {
         let cell = check(1, 5_000, 50, 1.0);
-        assert!((cell.throughput_per_hour - 720.0).abs() < 1e-6, "{}", cell.throughput_per_hour);
+        assert!(
+            (cell.throughput_per_hour - 720.0).abs() < 1e-6,
+            "{}",
+            cell.throughput_per_hour
+        );
         assert!((cell.agreement() - 1.0).abs() < 1e-6);
         assert!(cell.is_valid(), "{:?}", cell.marks);
     }
@@ -246,7 +267,11 @@ mod tests {
         // 100 ms that do not shrink are 2 % of 5 s; 1 % of 900 s are 9 s, which is 90 times 100 ms.
         let cell = check(6, 5_100, 1, 1.0);
         assert_eq!(cell.marks, [Mark::OverheadBound]);
-        assert!((cell.speedup_max - 90.0).abs() < 0.1, "{}", cell.speedup_max);
+        assert!(
+            (cell.speedup_max - 90.0).abs() < 0.1,
+            "{}",
+            cell.speedup_max
+        );
     }
 
     proptest! {

@@ -39,7 +39,9 @@ pub enum RequirementsError {
         detail: String,
     },
     /// It asks for nothing, so every sizing would pass.
-    #[error("read {path}: [slo] has none of wait_p95, lost_max, budget_usd_month: every sizing would pass")]
+    #[error(
+        "read {path}: [slo] has none of wait_p95, lost_max, budget_usd_month: every sizing would pass"
+    )]
     Nothing {
         /// The file.
         path: PathBuf,
@@ -58,8 +60,10 @@ impl Requirements {
     /// # Errors
     /// When the file cannot be read, has unknown keys or impossible values, or asks for nothing.
     pub fn read(path: &Path) -> Result<Self, RequirementsError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| RequirementsError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| RequirementsError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         Self::parse(path, &text)
     }
 
@@ -68,12 +72,17 @@ impl Requirements {
     /// # Errors
     /// As [`Requirements::read`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, RequirementsError> {
-        let content = |detail: String| RequirementsError::Content { path: path.to_owned(), detail };
+        let content = |detail: String| RequirementsError::Content {
+            path: path.to_owned(),
+            detail,
+        };
         let scenario = Scenario::from_toml(&format!("{text}{PLACEHOLDER}"))
             .map_err(|error: ScenarioError| content(error.to_string()))?;
         let slo = &scenario.slo;
         if slo.wait_p95.is_none() && slo.lost_max.is_none() && slo.budget_usd_month.is_none() {
-            return Err(RequirementsError::Nothing { path: path.to_owned() });
+            return Err(RequirementsError::Nothing {
+                path: path.to_owned(),
+            });
         }
         Ok(Self { scenario })
     }
@@ -83,7 +92,11 @@ impl Requirements {
     /// # Errors
     /// When the fleet or the profile is impossible.
     pub fn scenario(&self, fleet: Fleet, profile: Profile) -> Result<Scenario, InvalidScenario> {
-        let scenario = Scenario { fleet, profile, ..self.scenario.clone() };
+        let scenario = Scenario {
+            fleet,
+            profile,
+            ..self.scenario.clone()
+        };
         scenario.validate()?;
         Ok(scenario)
     }
@@ -107,13 +120,19 @@ mod tests {
         let text = include_str!("../slo.toml");
         let asks_nothing = text.split("[slo]").next().expect("text before [slo]");
         let error = parse(asks_nothing).expect_err("nothing to miss");
-        assert!(matches!(error, RequirementsError::Nothing { .. }), "{error}");
+        assert!(
+            matches!(error, RequirementsError::Nothing { .. }),
+            "{error}"
+        );
     }
 
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
         let text = include_str!("../slo.toml").replace("wait_p95", "wait_p96");
         let error = parse(&text).expect_err("unknown key").to_string();
-        assert!(error.contains("wait_p96") && error.contains("line"), "{error}");
+        assert!(
+            error.contains("wait_p96") && error.contains("line"),
+            "{error}"
+        );
     }
 }

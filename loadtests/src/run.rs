@@ -102,13 +102,18 @@ impl<'a> Runner<'a> {
         generations_min: Option<u32>,
     ) -> Result<Self, RunError> {
         if !binary.is_file() {
-            return Err(BackendError::Missing { path: binary.to_owned() }.into());
+            return Err(BackendError::Missing {
+                path: binary.to_owned(),
+            }
+            .into());
         }
         Ok(Self {
             stack,
             binary,
             load,
-            generations_min: generations_min.and_then(|n| usize::try_from(n).ok()).unwrap_or(0),
+            generations_min: generations_min
+                .and_then(|n| usize::try_from(n).ok())
+                .unwrap_or(0),
             template: Template::from_command("backend", binary, &["migrate"]),
             document: source_document(DOCUMENT_PAGES)?,
         })
@@ -118,12 +123,12 @@ impl<'a> Runner<'a> {
     ///
     /// # Errors
     /// When a part of the stack fails or too few generations end to say anything.
-    pub async fn cell(
-        &self,
-        spec: CellSpec,
-        progress: impl Fn(f64),
-    ) -> Result<Cell, RunError> {
-        let sandbox = self.stack.sandbox(&self.template).await.map_err(RunError::Sandbox)?;
+    pub async fn cell(&self, spec: CellSpec, progress: impl Fn(f64)) -> Result<Cell, RunError> {
+        let sandbox = self
+            .stack
+            .sandbox(&self.template)
+            .await
+            .map_err(RunError::Sandbox)?;
         let openai = LoadOpenAi::start(self.script())
             .await
             .map_err(|error| RunError::OpenAi(chain(&error)))?;
@@ -145,7 +150,10 @@ impl<'a> Runner<'a> {
         let sampler = Sampler::start(backend.pid(), backend.cpu_meter());
         let began = tokio::time::Instant::now();
         let (attack, ended) = tokio::join!(
-            attack(&campaign, self.attack_configuration(spec.workers, backend.base_url())),
+            attack(
+                &campaign,
+                self.attack_configuration(spec.workers, backend.base_url())
+            ),
             self.wait_for_window(&campaign, spec.workers, &progress),
         );
         let waited_s = began.elapsed().as_secs_f64();
@@ -164,7 +172,11 @@ impl<'a> Runner<'a> {
                 ended,
                 needed,
                 waited_s,
-                first_error: campaign.errors().into_iter().next().unwrap_or_else(|| "none".into()),
+                first_error: campaign
+                    .errors()
+                    .into_iter()
+                    .next()
+                    .unwrap_or_else(|| "none".into()),
                 log: last_lines(&log),
             });
         }
@@ -209,9 +221,18 @@ impl<'a> Runner<'a> {
                 ("OPENAI_BASE_URL", openai.base_url()),
                 ("OPENAI_API_KEY", "scripted".to_owned()),
                 ("GENERATION_WORKERS", workers.to_string()),
-                ("GENERATION_SECTIONS", (self.load.calls_per_generation - 1).to_string()),
-                ("OPENAI_POLL_INTERVAL_MS", compressed_ms(self.load.openai_poll_s)),
-                ("POLL_RETRY_AFTER_MS", compressed_ms(self.load.client_poll_s)),
+                (
+                    "GENERATION_SECTIONS",
+                    (self.load.calls_per_generation - 1).to_string(),
+                ),
+                (
+                    "OPENAI_POLL_INTERVAL_MS",
+                    compressed_ms(self.load.openai_poll_s),
+                ),
+                (
+                    "POLL_RETRY_AFTER_MS",
+                    compressed_ms(self.load.client_poll_s),
+                ),
                 // The defaults of the backend, divided.
                 ("HEARTBEAT_MS", compressed_ms(20.0)),
                 ("CLAIM_INTERVAL_MS", compressed_ms(10.0)),
@@ -261,7 +282,9 @@ impl<'a> Runner<'a> {
         let workers = usize::try_from(workers).unwrap_or(usize::MAX);
         let rounds = u32::try_from(self.generations_min / workers).unwrap_or(u32::MAX);
         let patience = (wanted + cycle.saturating_mul(rounds)) * 4 + Duration::from_secs(10);
-        let needed = workers.saturating_add((workers / 2).max(2)).max(self.generations_min);
+        let needed = workers
+            .saturating_add((workers / 2).max(2))
+            .max(self.generations_min);
         let began = tokio::time::Instant::now();
         let mut ticks = tokio::time::interval(Duration::from_millis(50));
         let result = loop {
@@ -288,14 +311,15 @@ struct WindowError {
     needed: usize,
 }
 
-async fn attack(
-    campaign: &Arc<Campaign>,
-    configuration: GooseConfiguration,
-) -> Result<(), String> {
+async fn attack(campaign: &Arc<Campaign>, configuration: GooseConfiguration) -> Result<(), String> {
     let attack = GooseAttack::initialize_with_config(configuration)
         .map_err(|error| error.to_string())?
         .register_scenario(proposal_writer::scenario(campaign));
-    attack.execute().await.map(|_| ()).map_err(|error| error.to_string())
+    attack
+        .execute()
+        .await
+        .map(|_| ())
+        .map_err(|error| error.to_string())
 }
 
 /// What Postgres did in this sandbox's database, read after the backend has gone: a server process
@@ -307,7 +331,10 @@ async fn database_work(sandbox: &Sandbox) -> Result<DatabaseWork, sqlx::Error> {
     )
     .fetch_one(&mut connection)
     .await?;
-    let work = DatabaseWork { active_ms: row.try_get(0)?, transactions: row.try_get(1)? };
+    let work = DatabaseWork {
+        active_ms: row.try_get(0)?,
+        transactions: row.try_get(1)?,
+    };
     connection.close().await?;
     Ok(work)
 }

@@ -61,11 +61,18 @@ impl Samples {
             .map(|sample| sample.memory_kib)
             .collect();
         let count = u64::try_from(within.len()).unwrap_or(u64::MAX).max(1);
-        (within.iter().sum::<u64>() / count, within.iter().copied().max().unwrap_or(0))
+        (
+            within.iter().sum::<u64>() / count,
+            within.iter().copied().max().unwrap_or(0),
+        )
     }
 
     fn growth(&self, from_s: f64, to_s: f64, value: impl Fn(&Sample) -> f64) -> f64 {
-        let curve: Vec<_> = self.0.iter().map(|sample| (sample.at_s, value(sample))).collect();
+        let curve: Vec<_> = self
+            .0
+            .iter()
+            .map(|sample| (sample.at_s, value(sample)))
+            .collect();
         let at = |instant_s| interpolate(&curve, instant_s).unwrap_or(0.0);
         at(to_s) - at(from_s)
     }
@@ -91,7 +98,9 @@ impl Sampler {
                     _ = &mut stopped => break,
                 }
                 // A process that is gone ends the curve; the cell notices by itself that it died.
-                let Some(sample) = sample(pid, &meter) else { break };
+                let Some(sample) = sample(pid, &meter) else {
+                    break;
+                };
                 samples.push(sample);
             }
             samples
@@ -109,14 +118,22 @@ impl Sampler {
 
 /// Resident memory of a process in KiB; `None` when it is gone.
 pub fn memory_kib(pid: u32) -> Option<u64> {
-    Process::new(i32::try_from(pid).ok()?).ok()?.status().ok()?.vmrss
+    Process::new(i32::try_from(pid).ok()?)
+        .ok()?
+        .status()
+        .ok()?
+        .vmrss
 }
 
 fn sample(pid: u32, meter: &CpuMeter) -> Option<Sample> {
     let process = Process::new(i32::try_from(pid).ok()?).ok()?;
     let kernel = KernelStats::current().ok()?.total;
-    let busy_ticks = kernel.user + kernel.nice + kernel.system + kernel.irq.unwrap_or(0)
-        + kernel.softirq.unwrap_or(0) + kernel.steal.unwrap_or(0);
+    let busy_ticks = kernel.user
+        + kernel.nice
+        + kernel.system
+        + kernel.irq.unwrap_or(0)
+        + kernel.softirq.unwrap_or(0)
+        + kernel.steal.unwrap_or(0);
     Some(Sample {
         at_s: unix_s(SystemTime::now()),
         cpu_s: meter.read_s()?,
@@ -128,5 +145,6 @@ fn sample(pid: u32, meter: &CpuMeter) -> Option<Sample> {
 
 /// Seconds since the Unix epoch.
 pub fn unix_s(at: SystemTime) -> f64 {
-    at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    at.duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
 }

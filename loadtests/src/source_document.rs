@@ -23,7 +23,9 @@ pub fn source_document(pages: usize) -> Result<Vec<u8>, lopdf::Error> {
     });
     let mut kids: Vec<Object> = Vec::with_capacity(pages);
     for page in 1..=pages {
-        let content = Content { operations: page_operations(page) };
+        let content = Content {
+            operations: page_operations(page),
+        };
         let content_id = document.add_object(Stream::new(dictionary! {}, content.encode()?));
         let page_id = document.add_object(dictionary! {
             "Type" => "Page",

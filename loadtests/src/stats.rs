@@ -76,10 +76,16 @@ pub fn fit_line(points: &[(f64, f64)]) -> Option<Line> {
     if sxx <= f64::EPSILON {
         return None;
     }
-    let sxy: f64 = points.iter().map(|(x, y)| (x - x_mean) * (y - y_mean)).sum();
+    let sxy: f64 = points
+        .iter()
+        .map(|(x, y)| (x - x_mean) * (y - y_mean))
+        .sum();
     let slope = sxy / sxx;
     let intercept = y_mean - slope * x_mean;
-    let residuals: f64 = points.iter().map(|(x, y)| (y - intercept - slope * x).powi(2)).sum();
+    let residuals: f64 = points
+        .iter()
+        .map(|(x, y)| (y - intercept - slope * x).powi(2))
+        .sum();
     let variance = residuals / (count - 2.0);
     Some(Line {
         intercept: Mean {
@@ -87,7 +93,11 @@ pub fn fit_line(points: &[(f64, f64)]) -> Option<Line> {
             std_err: (variance * (1.0 / count + x_mean * x_mean / sxx)).sqrt(),
             n,
         },
-        slope: Mean { value: slope, std_err: (variance / sxx).sqrt(), n },
+        slope: Mean {
+            value: slope,
+            std_err: (variance / sxx).sqrt(),
+            n,
+        },
     })
 }
 

@@ -112,8 +112,11 @@ impl Sizing {
 
     /// The fleet that this sizing starts, with requests held (`Sync`) or queued (`Queue`).
     pub fn fleet(&self, mode: Mode) -> Fleet {
-        let tasks =
-            Tasks { min: self.tasks_min, desired: self.tasks_desired, max: self.tasks_max };
+        let tasks = Tasks {
+            min: self.tasks_min,
+            desired: self.tasks_desired,
+            max: self.tasks_max,
+        };
         let metrics = match self.autoscaling_metric {
             AutoscalingMetric::None => vec![],
             AutoscalingMetric::Cpu => vec![Metric::Cpu],
@@ -121,7 +124,12 @@ impl Sizing {
             AutoscalingMetric::CpuAndMemory => vec![Metric::Cpu, Metric::Memory],
             AutoscalingMetric::QueueDepth => vec![Metric::QueueDepth],
         };
-        let mut fleet = Fleet::new(self.vcpu(), self.memory_gib(), self.generation_workers, tasks);
+        let mut fleet = Fleet::new(
+            self.vcpu(),
+            self.memory_gib(),
+            self.generation_workers,
+            tasks,
+        );
         fleet.mode = mode;
         fleet.autoscaling = Autoscaling {
             metrics,
@@ -171,7 +179,9 @@ pub enum TerraformError {
         detail: String,
     },
     /// A tfvars file holds assignments only.
-    #[error("read {path}: it has a block `{block}`, but a tfvars file holds only lines `name = value`")]
+    #[error(
+        "read {path}: it has a block `{block}`, but a tfvars file holds only lines `name = value`"
+    )]
     Block {
         /// The file.
         path: PathBuf,
@@ -209,7 +219,9 @@ pub enum TerraformError {
 }
 
 fn hint(nearest: Option<&str>) -> String {
-    nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+    nearest
+        .map(|name| format!("; did you mean `{name}`?"))
+        .unwrap_or_default()
 }
 
 /// Reads the sizing in the tfvars file at `path`.
@@ -218,8 +230,10 @@ fn hint(nearest: Option<&str>) -> String {
 /// When the file cannot be read or parsed, or when a name or a value in it is not one that
 /// `variables.tf` accepts.
 pub fn read_sizing(path: &Path) -> Result<Sizing, TerraformError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| TerraformError::Read { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| TerraformError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     parse_sizing(path, &text)
 }
 
@@ -243,11 +257,18 @@ pub fn parse_sizing(path: &Path, text: &str) -> Result<Sizing, TerraformError> {
         let key = attribute.key.to_string();
         if !values.contains_key(&key) {
             let nearest = nearest(&key, values.keys());
-            return Err(TerraformError::Unknown { path: path.to_owned(), key, nearest });
+            return Err(TerraformError::Unknown {
+                path: path.to_owned(),
+                key,
+                nearest,
+            });
         }
         values.insert(key, Some(attribute.expr));
     }
-    let reader = Reader { path, values: &values };
+    let reader = Reader {
+        path,
+        values: &values,
+    };
     let sizing = reader.sizing()?;
     check(path, &sizing)?;
     Ok(sizing)
@@ -260,8 +281,10 @@ fn defaults() -> BTreeMap<String, Option<Expression>> {
         .filter(|block| block.identifier.as_str() == "variable")
         .filter_map(|block| {
             let name = block.labels.first()?.as_str().to_owned();
-            let default =
-                block.body.into_attributes().find(|attribute| attribute.key.as_str() == "default");
+            let default = block
+                .body
+                .into_attributes()
+                .find(|attribute| attribute.key.as_str() == "default");
             Some((name, default.map(|attribute| attribute.expr)))
         })
         .collect()
@@ -299,14 +322,21 @@ impl Reader<'_> {
     }
 
     fn expression(&self, key: &str) -> Result<&Expression, TerraformError> {
-        self.values.get(key).and_then(Option::as_ref).ok_or_else(|| TerraformError::Missing {
-            path: self.path.to_owned(),
-            key: key.to_owned(),
-        })
+        self.values
+            .get(key)
+            .and_then(Option::as_ref)
+            .ok_or_else(|| TerraformError::Missing {
+                path: self.path.to_owned(),
+                key: key.to_owned(),
+            })
     }
 
     fn wrong(&self, key: &str, detail: String) -> TerraformError {
-        TerraformError::Value { path: self.path.to_owned(), key: key.to_owned(), detail }
+        TerraformError::Value {
+            path: self.path.to_owned(),
+            key: key.to_owned(),
+            detail,
+        }
     }
 
     /// A number; Terraform also takes one in quotes.
@@ -324,9 +354,15 @@ impl Reader<'_> {
 
     fn whole<N: TryFrom<u64>>(&self, key: &str) -> Result<N, TerraformError> {
         let number = self.number(key)?;
-        let whole = format!("{number}").parse::<u64>().ok().and_then(|whole| N::try_from(whole).ok());
+        let whole = format!("{number}")
+            .parse::<u64>()
+            .ok()
+            .and_then(|whole| N::try_from(whole).ok());
         whole.ok_or_else(|| {
-            self.wrong(key, format!("must be a whole number that is not negative, not {number}"))
+            self.wrong(
+                key,
+                format!("must be a whole number that is not negative, not {number}"),
+            )
         })
     }
 
@@ -361,7 +397,11 @@ fn shown(expression: &Expression) -> String {
 /// The rules of `variables.tf`'s validation blocks that bind more than a type.
 fn check(path: &Path, sizing: &Sizing) -> Result<(), TerraformError> {
     let wrong = |key: &str, detail: String| {
-        Err(TerraformError::Value { path: path.to_owned(), key: key.to_owned(), detail })
+        Err(TerraformError::Value {
+            path: path.to_owned(),
+            key: key.to_owned(),
+            detail,
+        })
     };
     let Some(memories_gib) = fargate_memories_gib(sizing.vcpu()) else {
         let detail = format!(
@@ -370,7 +410,10 @@ fn check(path: &Path, sizing: &Sizing) -> Result<(), TerraformError> {
         );
         return wrong("task_cpu", detail);
     };
-    if !memories_gib.iter().any(|gib| (gib - sizing.memory_gib()).abs() < 1e-9) {
+    if !memories_gib
+        .iter()
+        .any(|gib| (gib - sizing.memory_gib()).abs() < 1e-9)
+    {
         let (least, most) = (memories_gib.first().copied(), memories_gib.last().copied());
         let detail = format!(
             "is {}; Fargate gives a task of {} CPU units {} sizes from {:.0} to {:.0} MiB",
@@ -383,21 +426,44 @@ fn check(path: &Path, sizing: &Sizing) -> Result<(), TerraformError> {
         return wrong("task_memory_mib", detail);
     }
     let bounds: [(&str, u64, u64, u64); 7] = [
-        ("generation_workers", sizing.generation_workers.into(), 1, 100_000),
+        (
+            "generation_workers",
+            sizing.generation_workers.into(),
+            1,
+            100_000,
+        ),
         ("tasks_min", sizing.tasks_min.into(), 1, 5_000),
-        ("tasks_max", sizing.tasks_max.into(), sizing.tasks_min.into(), 5_000),
+        (
+            "tasks_max",
+            sizing.tasks_max.into(),
+            sizing.tasks_min.into(),
+            5_000,
+        ),
         ("nat_gateways", sizing.nat_gateways.into(), 0, 2),
         ("alb_idle_timeout_s", sizing.alb_idle_timeout_s, 1, 4_000),
-        ("deregistration_delay_s", sizing.deregistration_delay_s, 0, 3_600),
+        (
+            "deregistration_delay_s",
+            sizing.deregistration_delay_s,
+            0,
+            3_600,
+        ),
         ("stop_timeout_s", sizing.stop_timeout_s, 1, 120),
     ];
     for (key, value, least, most) in bounds {
         if value < least || value > most {
-            return wrong(key, format!("is {value} and must lie between {least} and {most}"));
+            return wrong(
+                key,
+                format!("is {value} and must lie between {least} and {most}"),
+            );
         }
     }
     if sizing.tasks_desired < sizing.tasks_min || sizing.tasks_desired > sizing.tasks_max {
-        let Sizing { tasks_desired, tasks_min, tasks_max, .. } = sizing;
+        let Sizing {
+            tasks_desired,
+            tasks_min,
+            tasks_max,
+            ..
+        } = sizing;
         let detail = format!(
             "is {tasks_desired} and must lie between tasks_min ({tasks_min}) and tasks_max ({tasks_max})"
         );
@@ -441,9 +507,15 @@ mod tests {
         let sizing = parse(PROPOSAL).expect("the committed file is valid");
         assert_eq!((sizing.task_cpu, sizing.task_memory_mib), (2048, 4096));
         assert_eq!(sizing.generation_workers, 6);
-        assert_eq!((sizing.tasks_min, sizing.tasks_desired, sizing.tasks_max), (1, 2, 3));
+        assert_eq!(
+            (sizing.tasks_min, sizing.tasks_desired, sizing.tasks_max),
+            (1, 2, 3)
+        );
         assert_eq!(sizing.autoscaling_metric, AutoscalingMetric::CpuAndMemory);
-        assert_eq!((sizing.scale_out_cooldown_s, sizing.scale_in_cooldown_s), (60, 300));
+        assert_eq!(
+            (sizing.scale_out_cooldown_s, sizing.scale_in_cooldown_s),
+            (60, 300)
+        );
         assert_eq!(sizing.nat_gateways, 2);
     }
 
@@ -451,7 +523,12 @@ mod tests {
     fn every_variable_is_a_field_and_every_field_a_variable() {
         let sizing = parse(PROPOSAL).expect("the committed file is valid");
         let json = serde_json::to_value(&sizing).expect("plain data");
-        let fields: Vec<_> = json.as_object().expect("a struct").keys().cloned().collect();
+        let fields: Vec<_> = json
+            .as_object()
+            .expect("a struct")
+            .keys()
+            .cloned()
+            .collect();
         let mut variables: Vec<_> = defaults().into_keys().collect();
         variables.sort();
         let mut sorted = fields;
@@ -461,22 +538,28 @@ mod tests {
 
     #[test]
     fn bad_values_name_the_variable_and_the_remedy() {
-        insta::assert_snapshot!(message("task_memory_mib", "task_memory_mib = 3000"), @"");
-        insta::assert_snapshot!(message("task_cpu", "task_cpu = 2000"), @"");
-        insta::assert_snapshot!(message("generation_workers", "generation_workers = 0"), @"");
-        insta::assert_snapshot!(message("generation_workers", "generation_workers = -6"), @"");
-        insta::assert_snapshot!(message("generation_workers", ""), @"");
-        insta::assert_snapshot!(message("-", "generation_worker = 6"), @"");
-        insta::assert_snapshot!(message("autoscaling_metric", "autoscaling_metric = \"requests\""), @"");
-        insta::assert_snapshot!(message("tasks_desired", "tasks_desired = 9"), @"");
-        insta::assert_snapshot!(message("stop_timeout_s", "stop_timeout_s = 900"), @"");
-        insta::assert_snapshot!(message("db_multi_az", "db_multi_az = \"yes\""), @"");
-        insta::assert_snapshot!(message("-", "module \"x\" {}"), @"");
+        let messages = [
+            message("task_memory_mib", "task_memory_mib = 3000"),
+            message("task_cpu", "task_cpu = 2000"),
+            message("generation_workers", "generation_workers = 0"),
+            message("generation_workers", "generation_workers = -6"),
+            message("generation_workers", ""),
+            message("-", "generation_worker = 6"),
+            message("autoscaling_metric", "autoscaling_metric = \"requests\""),
+            message("tasks_desired", "tasks_desired = 9"),
+            message("stop_timeout_s", "stop_timeout_s = 900"),
+            message("db_multi_az", "db_multi_az = \"yes\""),
+            message("-", "module \"x\" {}"),
+        ];
+        insta::assert_snapshot!(messages.join("\n"));
     }
 
     #[test]
     fn broken_syntax_names_the_line() {
         let error = parse("task_cpu = = 2").expect_err("no HCL").to_string();
-        assert!(error.contains("test.tfvars") && error.contains('1'), "{error}");
+        assert!(
+            error.contains("test.tfvars") && error.contains('1'),
+            "{error}"
+        );
     }
 }

@@ -7,6 +7,9 @@ use crate::time::Duration;
 /// 1/2048 of each of them.
 const SUB_BITS: u32 = 10;
 
+/// Greatest relative error of a quantile, which a promise is not broken by.
+pub(crate) const QUANTILE_ERROR_MAX: f64 = 1.0 / 2048.0;
+
 /// A log-linear histogram of nanoseconds. Its size grows with the largest value's logarithm, not with the count.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Histogram {

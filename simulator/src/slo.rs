@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::histogram::QUANTILE_ERROR_MAX;
 use crate::outcome::Outcome;
 use crate::prices::MicroUsd;
 use crate::replications::Replications;
@@ -147,7 +148,7 @@ fn verdict(figures: &Figures, slo: &Slo) -> Verdict {
     if let Some(limit) = slo.wait_p95.map(Duration::as_secs_f64) {
         hold(
             "wait_p95",
-            figures.wait_p95_s <= limit,
+            figures.wait_p95_s <= limit * (1.0 + QUANTILE_ERROR_MAX),
             limit,
             figures.wait_p95_s,
         );

@@ -48,7 +48,10 @@ pub struct Table {
 impl Table {
     /// A table with the given column headings.
     pub fn new<const N: usize>(header: [&str; N]) -> Self {
-        Self { header: header.map(str::to_owned).to_vec(), rows: vec![] }
+        Self {
+            header: header.map(str::to_owned).to_vec(),
+            rows: vec![],
+        }
     }
 
     /// Adds a row.

@@ -32,8 +32,16 @@ pub fn render(document: &Document) -> String {
             Block::Heading(heading) => writeln!(page, "<h2>{}</h2>", escaped(heading)),
             Block::Paragraph(paragraph) => writeln!(page, "<p>{}</p>", escaped(paragraph)),
             Block::Verdict { pass, text } => {
-                let (class, word) = if *pass { ("pass", "PASS") } else { ("fail", "FAIL") };
-                writeln!(page, "<p class=\"verdict {class}\"><b>{word}</b> {}</p>", escaped(text))
+                let (class, word) = if *pass {
+                    ("pass", "PASS")
+                } else {
+                    ("fail", "FAIL")
+                };
+                writeln!(
+                    page,
+                    "<p class=\"verdict {class}\"><b>{word}</b> {}</p>",
+                    escaped(text)
+                )
             }
             Block::Table(table) => writeln!(page, "{}", rendered(table)),
             Block::Figure { svg, alternative } => writeln!(
@@ -50,7 +58,13 @@ pub fn render(document: &Document) -> String {
 }
 
 fn rendered(table: &Table) -> String {
-    let class = |column| if table.is_numeric(column) { " class=\"n\"" } else { "" };
+    let class = |column| {
+        if table.is_numeric(column) {
+            " class=\"n\""
+        } else {
+            ""
+        }
+    };
     let mut html = String::from("<div class=\"scroll\"><table>\n<thead><tr>");
     for (column, heading) in table.header.iter().enumerate() {
         let _ = write!(html, "<th{}>{}</th>", class(column), escaped(heading));
@@ -59,7 +73,12 @@ fn rendered(table: &Table) -> String {
     for row in &table.rows {
         html.push_str("<tr>");
         for (column, cell) in row.iter().enumerate() {
-            let _ = write!(html, "<td{}>{}</td>", class(column), escaped(cell).replace('\n', "<br>"));
+            let _ = write!(
+                html,
+                "<td{}>{}</td>",
+                class(column),
+                escaped(cell).replace('\n', "<br>")
+            );
         }
         html.push_str("</tr>\n");
     }
@@ -70,11 +89,18 @@ fn rendered(table: &Table) -> String {
 /// The picture with a role and a label that a screen reader says.
 fn labelled(svg: &str, alternative: &str) -> String {
     let label = escaped(alternative);
-    svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{label}\" "), 1)
+    svg.replacen(
+        "<svg ",
+        &format!("<svg role=\"img\" aria-label=\"{label}\" "),
+        1,
+    )
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -83,7 +109,10 @@ mod tests {
 
     #[test]
     fn text_cannot_become_markup() {
-        let mut document = Document { title: "<script>".into(), blocks: vec![] };
+        let mut document = Document {
+            title: "<script>".into(),
+            blocks: vec![],
+        };
         document.paragraph("a & b < c");
         let page = render(&document);
         assert!(!page.contains("<script>"), "{page}");

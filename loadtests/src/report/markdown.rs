@@ -12,11 +12,20 @@ pub fn render(document: &Document) -> String {
         let _ = match block {
             Block::Heading(heading) => writeln!(text, "## {heading}"),
             Block::Paragraph(paragraph) => writeln!(text, "{paragraph}"),
-            Block::Verdict { pass, text: sentence } => {
-                writeln!(text, "**{}** {sentence}", if *pass { "PASS" } else { "FAIL" })
+            Block::Verdict {
+                pass,
+                text: sentence,
+            } => {
+                writeln!(
+                    text,
+                    "**{}** {sentence}",
+                    if *pass { "PASS" } else { "FAIL" }
+                )
             }
             Block::Table(table) => write!(text, "{}", rendered(table)),
-            Block::Figure { alternative, .. } => writeln!(text, "*Chart (in report.html): {alternative}*"),
+            Block::Figure { alternative, .. } => {
+                writeln!(text, "*Chart (in report.html): {alternative}*")
+            }
             Block::Code(code) => writeln!(text, "```\n{}\n```", code.trim_end()),
         };
     }
@@ -25,11 +34,20 @@ pub fn render(document: &Document) -> String {
 
 fn rendered(table: &Table) -> String {
     let line = |cells: &[String]| {
-        let cells: Vec<_> = cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', "<br>")).collect();
+        let cells: Vec<_> = cells
+            .iter()
+            .map(|cell| cell.replace('|', "\\|").replace('\n', "<br>"))
+            .collect();
         format!("| {} |\n", cells.join(" | "))
     };
     let rule: Vec<_> = (0..table.header.len())
-        .map(|column| if table.is_numeric(column) { "---:" } else { "---" })
+        .map(|column| {
+            if table.is_numeric(column) {
+                "---:"
+            } else {
+                "---"
+            }
+        })
         .collect();
     let mut text = line(&table.header);
     let _ = writeln!(text, "| {} |", rule.join(" | "));
@@ -43,7 +61,10 @@ mod tests {
 
     #[test]
     fn a_table_is_a_github_table() {
-        let mut document = Document { title: "T".into(), blocks: vec![] };
+        let mut document = Document {
+            title: "T".into(),
+            blocks: vec![],
+        };
         let mut table = Table::new(["name", "n"]);
         table.row(["a|b".into(), "1".into()]);
         document.table(table);

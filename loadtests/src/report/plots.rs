@@ -15,9 +15,19 @@ pub fn agreement(measurement: &Measurement) -> Option<String> {
     let points: Vec<_> = measurement
         .cells
         .iter()
-        .map(|cell| (cell.expected_per_hour, cell.throughput_per_hour, cell.is_valid()))
+        .map(|cell| {
+            (
+                cell.expected_per_hour,
+                cell.throughput_per_hour,
+                cell.is_valid(),
+            )
+        })
         .collect();
-    let low = points.iter().map(|p| p.0.min(p.1)).fold(f64::INFINITY, f64::min) / 2.0;
+    let low = points
+        .iter()
+        .map(|p| p.0.min(p.1))
+        .fold(f64::INFINITY, f64::min)
+        / 2.0;
     let high = points.iter().map(|p| p.0.max(p.1)).fold(0.0, f64::max) * 2.0;
     if points.is_empty() || low <= 0.0 {
         return None;
@@ -46,7 +56,11 @@ pub fn agreement(measurement: &Measurement) -> Option<String> {
             .draw_series(marked.map(|(x, y, _)| TriangleMarker::new((*x, *y), 8, ORANGE.filled())))?
             .label("marked")
             .legend(|(x, y)| TriangleMarker::new((x + 10, y), 8, ORANGE.filled()));
-        chart.configure_series_labels().background_style(WHITE).border_style(BLACK.mix(0.3)).draw()?;
+        chart
+            .configure_series_labels()
+            .background_style(WHITE)
+            .border_style(BLACK.mix(0.3))
+            .draw()?;
         Ok(())
     })
 }
@@ -66,7 +80,11 @@ pub struct PricedWait {
 pub fn cost_against_wait(points: &[PricedWait], wait_limit_s: f64) -> Option<String> {
     // A wait of zero has no logarithm: a tenth of a second stands for "none".
     let shown_wait_s = |wait_s: f64| wait_s.max(0.1);
-    let cost_max = points.iter().map(|point| point.cost_usd_month).fold(0.0, f64::max) * 1.1;
+    let cost_max = points
+        .iter()
+        .map(|point| point.cost_usd_month)
+        .fold(0.0, f64::max)
+        * 1.1;
     let wait_max = points
         .iter()
         .map(|point| point.wait_p95_s)
@@ -79,7 +97,10 @@ pub fn cost_against_wait(points: &[PricedWait], wait_limit_s: f64) -> Option<Str
     draw(|area| {
         let mut chart = ChartBuilder::on(area)
             .margin(16)
-            .caption("Monthly cost against the wait that one in twenty exceeds", ("sans-serif", 20))
+            .caption(
+                "Monthly cost against the wait that one in twenty exceeds",
+                ("sans-serif", 20),
+            )
             .x_label_area_size(48)
             .y_label_area_size(72)
             .build_cartesian_2d(0.0..cost_max, (0.1..wait_max).log_scale())?;
@@ -97,7 +118,11 @@ pub fn cost_against_wait(points: &[PricedWait], wait_limit_s: f64) -> Option<Str
         let others = points.iter().filter(|point| !point.proposed);
         chart
             .draw_series(others.map(|point| {
-                Circle::new((point.cost_usd_month, shown_wait_s(point.wait_p95_s)), 5, BLUE.filled())
+                Circle::new(
+                    (point.cost_usd_month, shown_wait_s(point.wait_p95_s)),
+                    5,
+                    BLUE.filled(),
+                )
             }))?
             .label("candidates")
             .legend(|(x, y)| Circle::new((x + 10, y), 5, BLUE.filled()));
@@ -109,7 +134,11 @@ pub fn cost_against_wait(points: &[PricedWait], wait_limit_s: f64) -> Option<Str
             }))?
             .label("the proposal")
             .legend(|(x, y)| TriangleMarker::new((x + 10, y), 9, ORANGE.filled()));
-        chart.configure_series_labels().background_style(WHITE).border_style(BLACK.mix(0.3)).draw()?;
+        chart
+            .configure_series_labels()
+            .background_style(WHITE)
+            .border_style(BLACK.mix(0.3))
+            .draw()?;
         Ok(())
     })
 }

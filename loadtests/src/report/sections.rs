@@ -51,12 +51,22 @@ fn verdicts(document: &mut Document, results: &Results) {
         scenario.workload.generation.mean().as_secs_f64() / 60.0,
         slo(scenario),
     ));
-    document.blocks.push(verdict("As proposed (each request stays open): ", &results.proposed));
-    document.blocks.push(verdict("The same tasks with this backend (queued): ", &results.queued));
+    document.blocks.push(verdict(
+        "As proposed (each request stays open): ",
+        &results.proposed,
+    ));
+    document.blocks.push(verdict(
+        "The same tasks with this backend (queued): ",
+        &results.queued,
+    ));
     document.blocks.push(match results.cheapest() {
         Some(cheapest) => Block::Verdict {
             pass: true,
-            text: format!("Cheapest sizing that holds: {}.", candidate_in_words(cheapest)),
+            text: format!(
+                "Cheapest sizing that holds: {}.{}",
+                candidate_in_words(cheapest),
+                spare(cheapest)
+            ),
         },
         None => Block::Verdict {
             pass: false,
@@ -67,7 +77,12 @@ fn verdicts(document: &mut Document, results: &Results) {
 
 fn verdict(prefix: &str, judgement: &Judgement) -> Block {
     let replications = &judgement.replications;
-    let reasons: Vec<_> = judgement.verdict.failures.iter().map(Failure::to_string).collect();
+    let reasons: Vec<_> = judgement
+        .verdict
+        .failures
+        .iter()
+        .map(Failure::to_string)
+        .collect();
     let mut text = format!(
         "{prefix}{} generations/h done, wait p95 {}, bottleneck {}, Fargate ${:.2} a month, all of it ${}.",
         interval(replications.throughput_per_hour, 1),
@@ -79,7 +94,10 @@ fn verdict(prefix: &str, judgement: &Judgement) -> Block {
     if !reasons.is_empty() {
         text.push_str(&format!(" Misses: {}.", reasons.join("; ")));
     }
-    Block::Verdict { pass: judgement.verdict.pass, text }
+    Block::Verdict {
+        pass: judgement.verdict.pass,
+        text,
+    }
 }
 
 /// The grid: one row per cell.
@@ -87,21 +105,35 @@ pub fn measurement(document: &mut Document, measurement: &Measurement) {
     let load = &measurement.load;
     document.paragraph(format!(
         "Real generations of {:.0} s at speed-up {}: {:.1} s each, so 1 h here is {} h of the clock. \
-         Expected is min(workers / generation, vCPU / CPU per generation).",
+         Formula is min(workers / generation, vCPU / CPU per generation); extra is the time of a \
+         generation that no wait explains.",
         load.generation_s,
         load.speedup,
         load.compressed_generation_ms() / 1000.0,
         load.speedup,
     ));
     let mut table = Table::new([
-        "vCPU", "workers", "gen/h", "± se", "expected", "ratio", "CPU s/gen", "CPU %", "RSS MiB",
-        "overhead ms", "marks",
+        "vCPU",
+        "workers",
+        "gen/h",
+        "± se",
+        "formula",
+        "ratio",
+        "CPU s/gen",
+        "CPU %",
+        "RSS MiB",
+        "extra ms",
+        "marks",
     ]);
     for cell in &measurement.cells {
         table.row(cell_row(cell));
     }
     document.table(table);
-    if measurement.cells.iter().any(|cell| cell.vcpu_limit == VcpuLimit::Modelled) {
+    if measurement
+        .cells
+        .iter()
+        .any(|cell| cell.vcpu_limit == VcpuLimit::Modelled)
+    {
         document.paragraph(
             "The vCPU axis is modelled: this machine let no limit be set (no Docker engine in use, no \
              right to make a control group), so each cell had the whole machine and its vCPU only \
@@ -120,7 +152,10 @@ pub fn measurement(document: &mut Document, measurement: &Measurement) {
     }
     if let Some(svg) = plots::agreement(measurement) {
         let alternative = "Measured against expected throughput of every cell; the diagonal is perfect agreement.";
-        document.blocks.push(Block::Figure { svg, alternative: alternative.to_owned() });
+        document.blocks.push(Block::Figure {
+            svg,
+            alternative: alternative.to_owned(),
+        });
     }
 }
 
@@ -134,9 +169,16 @@ fn cell_row(cell: &Cell) -> [String; 11] {
         format!("{:.3}", cell.agreement()),
         format!("{:.4}", cell.cpu_s_per_generation),
         format!("{:.1}", cell.cpu_utilization * 100.0),
-        format!("{:.0}", crate::stats::count_u64_as_f64(cell.memory_max_kib) / 1024.0),
+        format!(
+            "{:.0}",
+            crate::stats::count_u64_as_f64(cell.memory_max_kib) / 1024.0
+        ),
         format!("{:.1}", cell.overhead_ms),
-        cell.marks.iter().map(|mark| mark.label()).collect::<Vec<_>>().join(", "),
+        cell.marks
+            .iter()
+            .map(|mark| mark.label())
+            .collect::<Vec<_>>()
+            .join(", "),
     ]
 }
 
@@ -152,11 +194,36 @@ pub fn calibration(document: &mut Document, calibration: &Calibration) {
             mean.n.to_string(),
         ]);
     };
-    row("CPU time of the backend", calibration.cpu_s_per_generation, "s");
-    row("memory while in flight", calibration.memory_per_generation_kib, "KiB");
-    row("memory of the idle backend", calibration.memory_base_mib, "MiB");
-    row("time Postgres executes", calibration.db_ms_per_generation, "ms");
-    row("transactions", calibration.db_transactions_per_generation, "");
+    row(
+        "CPU time of the backend",
+        calibration.cpu_s_per_generation,
+        "s",
+    );
+    row(
+        "CPU of the idle backend",
+        calibration.cpu_background_cores,
+        "cores",
+    );
+    row(
+        "memory while in flight",
+        calibration.memory_per_generation_kib,
+        "KiB",
+    );
+    row(
+        "memory of the idle backend",
+        calibration.memory_base_mib,
+        "MiB",
+    );
+    row(
+        "time Postgres executes",
+        calibration.db_ms_per_generation,
+        "ms",
+    );
+    row(
+        "transactions",
+        calibration.db_transactions_per_generation,
+        "",
+    );
     row("time that no wait explains", calibration.overhead_ms, "ms");
     document.table(table);
 }
@@ -167,17 +234,27 @@ fn fleets(document: &mut Document, results: &Results) {
     let mut row = |what: &str, value: &dyn Fn(&Replications) -> String| {
         table.row([what.to_owned(), value(sides[0]), value(sides[1])]);
     };
-    row("submitted in the run", &|r| first(r, |outcome| outcome.submitted.to_string()));
-    row("completed per hour", &|r| interval(r.throughput_per_hour, 1));
+    row("submitted in the run", &|r| {
+        first(r, |outcome| outcome.submitted.to_string())
+    });
+    row("completed per hour", &|r| {
+        interval(r.throughput_per_hour, 1)
+    });
     row("lost", &|r| first(r, losses));
     row("wait mean", &|r| seconds(r.wait_mean_s));
     row("wait p95", &|r| seconds(r.wait_p95_s));
     row("tasks, mean", &|r| interval(r.tasks_mean, 2));
     row("scale-outs / scale-ins", &|r| {
-        first(r, |outcome| format!("{} / {}", outcome.scale_out_count, outcome.scale_in_count))
+        first(r, |outcome| {
+            format!("{} / {}", outcome.scale_out_count, outcome.scale_in_count)
+        })
     });
-    row("worker use", &|r| first(r, |outcome| percent(outcome.worker_utilization)));
-    row("CPU use", &|r| first(r, |outcome| percent(outcome.cpu_utilization)));
+    row("worker use", &|r| {
+        first(r, |outcome| percent(outcome.worker_utilization))
+    });
+    row("CPU use", &|r| {
+        first(r, |outcome| percent(outcome.cpu_utilization))
+    });
     row("bottleneck", &bottleneck);
     document.table(table);
     if let Some(outcome) = results.queued.replications.outcomes.first() {
@@ -204,9 +281,17 @@ fn explanation(outcome: &Outcome) -> String {
 /// The review's own table beside the same rows priced again, with its tasks always on.
 fn costs(document: &mut Document, results: &Results) {
     let fleet = &results.queued.scenario.fleet;
-    let Ok(cost) = simulator::cost::monthly(fleet, fleet.tasks.desired.into()) else { return };
+    let Ok(cost) = simulator::cost::monthly(fleet, fleet.tasks.desired.into()) else {
+        return;
+    };
     let seed = seed_table();
-    let mut table = Table::new(["row of the review", "its USD/month", "priced again", "difference", "why"]);
+    let mut table = Table::new([
+        "row of the review",
+        "its USD/month",
+        "priced again",
+        "difference",
+        "why",
+    ]);
     let mut priced_total = 0.0;
     for row in &seed.row {
         let stated = usd(row.usd_micros_month);
@@ -226,7 +311,10 @@ fn costs(document: &mut Document, results: &Results) {
         format!("{stated_total:.2}"),
         format!("{priced_total:.2}"),
         format!("{:+.2}", priced_total - stated_total),
-        format!("with {} always on", crate::plural(fleet.tasks.desired.into(), "task")),
+        format!(
+            "with {} always on",
+            crate::plural(fleet.tasks.desired.into(), "task")
+        ),
     ]);
     document.table(table);
 }
@@ -238,7 +326,10 @@ fn usd(micros: u64) -> f64 {
 fn cost_table(after: &Cost, before: Option<&Cost>) -> Table {
     let mut table = match before {
         Some(_) => Table::new(["USD/month", "before", "after"]),
-        None => Table { header: vec!["line".into(), "USD/month".into()], rows: vec![] },
+        None => Table {
+            header: vec!["line".into(), "USD/month".into()],
+            rows: vec![],
+        },
     };
     let mut row = |what: String, cost: String, was: Option<String>| {
         let mut cells = vec![what];
@@ -250,7 +341,11 @@ fn cost_table(after: &Cost, before: Option<&Cost>) -> Table {
         let was = before.map(|before| before.get(line).to_string());
         row(line_name(line), cost.to_string(), was);
     }
-    row("total".into(), after.total().to_string(), before.map(|before| before.total().to_string()));
+    row(
+        "total".into(),
+        after.total().to_string(),
+        before.map(|before| before.total().to_string()),
+    );
     table
 }
 
@@ -261,7 +356,14 @@ fn line_name(line: LineItem) -> String {
 /// The sizings that hold, and the commonest reasons why the others do not.
 pub fn plan(document: &mut Document, plan: &Plan, rows: usize) {
     let mut table = Table::new([
-        "USD/month", "vCPU", "GiB", "workers", "tasks", "autoscaling", "wait p95 s", "gen/h",
+        "USD/month",
+        "vCPU",
+        "GiB",
+        "workers",
+        "tasks",
+        "autoscaling",
+        "wait p95 s",
+        "gen/h",
     ]);
     for candidate in plan.accepted.iter().take(rows) {
         let fleet = &candidate.fleet;
@@ -272,8 +374,12 @@ pub fn plan(document: &mut Document, plan: &Plan, rows: usize) {
             fleet.workers.to_string(),
             tasks(fleet),
             autoscaling(fleet),
-            candidate.wait_p95_s.map_or_else(String::new, |wait| format!("{:.1}", wait.mean)),
-            candidate.throughput_per_hour.map_or_else(String::new, |rate| format!("{:.1}", rate.mean)),
+            candidate
+                .wait_p95_s
+                .map_or_else(String::new, |wait| format!("{:.1}", wait.mean)),
+            candidate
+                .throughput_per_hour
+                .map_or_else(String::new, |rate| format!("{:.1}", rate.mean)),
         ]);
     }
     if plan.accepted.is_empty() {
@@ -299,8 +405,15 @@ fn reasons(rejected: &[Evaluated]) -> String {
         }
     }
     counts.sort_by(|a, b| b.cmp(a));
-    let words: Vec<_> = counts.iter().map(|(count, key)| format!("{key} ({count})")).collect();
-    if words.is_empty() { "there are none".to_owned() } else { words.join(", ") }
+    let words: Vec<_> = counts
+        .iter()
+        .map(|(count, key)| format!("{key} ({count})"))
+        .collect();
+    if words.is_empty() {
+        "there are none".to_owned()
+    } else {
+        words.join(", ")
+    }
 }
 
 fn cost_figure(results: &Results) -> Option<Block> {
@@ -324,8 +437,12 @@ fn cost_figure(results: &Results) -> Option<Block> {
         proposed: true,
     });
     let svg = plots::cost_against_wait(&points, limit_s)?;
-    let alternative = "Monthly cost against wait p95 of every simulated candidate; the proposal is the triangle.";
-    Some(Block::Figure { svg, alternative: alternative.to_owned() })
+    let alternative =
+        "Monthly cost against wait p95 of every simulated candidate; the proposal is the triangle.";
+    Some(Block::Figure {
+        svg,
+        alternative: alternative.to_owned(),
+    })
 }
 
 fn provenance(document: &mut Document, results: &Results) {
@@ -362,10 +479,20 @@ pub fn outcome(scenario: &Scenario, outcome: &Outcome) -> Document {
     document.paragraph(format!("{}; {}.", arrivals(scenario), slo(scenario)));
     let verdict = simulator::slo::judge(outcome, &scenario.slo);
     let failures: Vec<_> = verdict.failures.iter().map(Failure::to_string).collect();
-    let text = if failures.is_empty() { "the SLO is met.".to_owned() } else { failures.join("; ") };
-    document.blocks.push(Block::Verdict { pass: verdict.pass, text });
+    let text = if failures.is_empty() {
+        "the SLO is met.".to_owned()
+    } else {
+        failures.join("; ")
+    };
+    document.blocks.push(Block::Verdict {
+        pass: verdict.pass,
+        text,
+    });
     let mut table = Table::new(["", "mean", "p50", "p95", "p99", "max"]);
-    for (name, of) in [("wait, s", &outcome.wait_s), ("sojourn, s", &outcome.sojourn_s)] {
+    for (name, of) in [
+        ("wait, s", &outcome.wait_s),
+        ("sojourn, s", &outcome.sojourn_s),
+    ] {
         let cells = [of.mean, of.p50, of.p95, of.p99, of.max].map(|value| format!("{value:.1}"));
         let [mean, p50, p95, p99, max] = cells;
         table.row([name.to_owned(), mean, p50, p95, p99, max]);
@@ -373,20 +500,37 @@ pub fn outcome(scenario: &Scenario, outcome: &Outcome) -> Document {
     document.table(table);
     let mut table = Table::new(["", "value"]);
     let rows = [
-        ("completed per hour", format!("{:.2}", outcome.throughput_per_hour)),
-        ("probability of a wait", format!("{:.4}", outcome.probability_of_wait)),
-        ("submitted / completed / in flight", format!(
-            "{} / {} / {}",
-            outcome.submitted, outcome.completed, outcome.in_flight_at_end
-        )),
+        (
+            "completed per hour",
+            format!("{:.2}", outcome.throughput_per_hour),
+        ),
+        (
+            "probability of a wait",
+            format!("{:.4}", outcome.probability_of_wait),
+        ),
+        (
+            "submitted / completed / in flight",
+            format!(
+                "{} / {} / {}",
+                outcome.submitted, outcome.completed, outcome.in_flight_at_end
+            ),
+        ),
         ("lost", losses(outcome)),
         ("worker use", percent(outcome.worker_utilization)),
         ("CPU use", percent(outcome.cpu_utilization)),
         ("tasks, mean", format!("{:.2}", outcome.tasks_mean)),
-        ("scale-outs / scale-ins", format!("{} / {}", outcome.scale_out_count, outcome.scale_in_count)),
+        (
+            "scale-outs / scale-ins",
+            format!("{} / {}", outcome.scale_out_count, outcome.scale_in_count),
+        ),
         ("bottleneck", outcome.bottleneck.to_string()),
         ("events", outcome.events.to_string()),
-        ("events per second", outcome.events_per_second.map_or_else(String::new, |rate| format!("{rate:.0}"))),
+        (
+            "events per second",
+            outcome
+                .events_per_second
+                .map_or_else(String::new, |rate| format!("{rate:.0}")),
+        ),
     ];
     for (name, value) in rows {
         table.row([name.to_owned(), value]);
@@ -407,10 +551,17 @@ pub fn gate(result: &GateResult) -> Document {
     document.blocks.push(verdict("", &result.after.judgement));
     let mut table = match &result.before {
         Some(before) => Table {
-            header: vec![String::new(), before.file.display().to_string(), result.after.file.display().to_string()],
+            header: vec![
+                String::new(),
+                before.file.display().to_string(),
+                result.after.file.display().to_string(),
+            ],
             rows: vec![],
         },
-        None => Table { header: vec![String::new(), result.after.file.display().to_string()], rows: vec![] },
+        None => Table {
+            header: vec![String::new(), result.after.file.display().to_string()],
+            rows: vec![],
+        },
     };
     let candidates: Vec<&Candidate> = result.before.iter().chain([&result.after]).collect();
     let mut row = |what: &str, value: &dyn Fn(&Candidate) -> String| {
@@ -418,21 +569,45 @@ pub fn gate(result: &GateResult) -> Document {
         cells.extend(candidates.iter().map(|candidate| value(candidate)));
         table.rows.push(cells);
     };
-    row("verdict", &|c| if c.judgement.verdict.pass { "pass".into() } else { "FAIL".into() });
-    row("task", &|c| format!("{} vCPU, {} GiB", c.sizing.vcpu(), c.sizing.memory_gib()));
-    row("workers per task", &|c| c.sizing.generation_workers.to_string());
+    row("verdict", &|c| {
+        if c.judgement.verdict.pass {
+            "pass".into()
+        } else {
+            "FAIL".into()
+        }
+    });
+    row("task", &|c| {
+        format!("{} vCPU, {} GiB", c.sizing.vcpu(), c.sizing.memory_gib())
+    });
+    row("workers per task", &|c| {
+        c.sizing.generation_workers.to_string()
+    });
     row("tasks", &|c| tasks(&c.judgement.scenario.fleet));
     row("autoscaling", &|c| autoscaling(&c.judgement.scenario.fleet));
-    row("capacity, generations/h", &|c| first(&c.judgement.replications, |outcome| {
-        outcome.capacity_per_hour.get(&outcome.bottleneck).map_or_else(String::new, |rate| format!("{rate:.1}"))
-    }));
+    row("capacity, generations/h", &|c| {
+        first(&c.judgement.replications, |outcome| {
+            outcome
+                .capacity_per_hour
+                .get(&outcome.bottleneck)
+                .map_or_else(String::new, |rate| format!("{rate:.1}"))
+        })
+    });
     row("bottleneck", &|c| bottleneck(&c.judgement.replications));
-    row("wait p95", &|c| seconds(c.judgement.replications.wait_p95_s));
+    row("wait p95", &|c| {
+        seconds(c.judgement.replications.wait_p95_s)
+    });
     row("lost", &|c| first(&c.judgement.replications, losses));
-    row("USD/month", &|c| interval(c.judgement.replications.cost_usd_month, 2));
+    row("USD/month", &|c| {
+        interval(c.judgement.replications.cost_usd_month, 2)
+    });
     document.table(table);
     let cost = |candidate: &Candidate| {
-        candidate.judgement.replications.outcomes.first().map(|outcome| outcome.cost_usd_month.clone())
+        candidate
+            .judgement
+            .replications
+            .outcomes
+            .first()
+            .map(|outcome| outcome.cost_usd_month.clone())
     };
     if let Some(after) = cost(&result.after) {
         let before = result.before.as_ref().and_then(cost);
@@ -443,10 +618,22 @@ pub fn gate(result: &GateResult) -> Document {
 
 fn arrivals(scenario: &Scenario) -> String {
     match &scenario.workload.arrivals {
-        Arrivals::Poisson { per_hour } => format!("{per_hour} generations an hour (Poisson), for {}", scenario.horizon),
-        Arrivals::Deterministic { per_hour } => format!("{per_hour} generations an hour (evenly), for {}", scenario.horizon),
-        Arrivals::Daily { per_hour, .. } => format!("{per_hour} generations an hour on average (daily profile), for {}", scenario.horizon),
-        Arrivals::Trace { at } => format!("{} at given instants", crate::plural(at.len() as u64, "generation")),
+        Arrivals::Poisson { per_hour } => format!(
+            "{per_hour} generations an hour (Poisson), for {}",
+            scenario.horizon
+        ),
+        Arrivals::Deterministic { per_hour } => format!(
+            "{per_hour} generations an hour (evenly), for {}",
+            scenario.horizon
+        ),
+        Arrivals::Daily { per_hour, .. } => format!(
+            "{per_hour} generations an hour on average (daily profile), for {}",
+            scenario.horizon
+        ),
+        Arrivals::Trace { at } => format!(
+            "{} at given instants",
+            crate::plural(at.len() as u64, "generation")
+        ),
     }
 }
 
@@ -462,12 +649,18 @@ fn slo(scenario: &Scenario) -> String {
     if let Some(budget) = slo.budget_usd_month {
         clauses.push(format!("at most ${budget} a month"));
     }
-    if clauses.is_empty() { "no SLO".to_owned() } else { clauses.join(", ") }
+    if clauses.is_empty() {
+        "no SLO".to_owned()
+    } else {
+        clauses.join(", ")
+    }
 }
 
 fn candidate_in_words(candidate: &Evaluated) -> String {
     let fleet = &candidate.fleet;
-    let wait = candidate.wait_p95_s.map_or_else(String::new, |wait| format!(", wait p95 {}", seconds(wait)));
+    let wait = candidate
+        .wait_p95_s
+        .map_or_else(String::new, |wait| format!(", wait p95 {}", seconds(wait)));
     format!(
         "{} of {} vCPU and {} GiB with {}, autoscaling {}: ${} a month{wait}",
         tasks_in_words(fleet),
@@ -476,6 +669,19 @@ fn candidate_in_words(candidate: &Evaluated) -> String {
         crate::plural(fleet.workers.into(), "worker"),
         autoscaling(fleet),
         candidate.cost_usd_month,
+    )
+}
+
+/// What a reader should know of a fleet without a spare.
+fn spare(candidate: &Evaluated) -> String {
+    let fleet = &candidate.fleet;
+    if fleet.tasks.min > 1 {
+        return String::new();
+    }
+    format!(
+        " A single task has no spare: when it dies, nothing is lost, but all wait until the next one \
+         has started (about {}).",
+        fleet.start_delay
     )
 }
 
@@ -493,7 +699,10 @@ fn tasks(fleet: &Fleet) -> String {
     if tasks.min == tasks.max {
         tasks.max.to_string()
     } else {
-        format!("{}-{} (starts with {})", tasks.min, tasks.max, tasks.desired)
+        format!(
+            "{}-{} (starts with {})",
+            tasks.min, tasks.max, tasks.desired
+        )
     }
 }
 
@@ -508,7 +717,11 @@ fn autoscaling(fleet: &Fleet) -> String {
             Metric::QueueDepth => "queue depth",
         })
         .collect();
-    if metrics.is_empty() { "none".to_owned() } else { metrics.join(" and ") }
+    if metrics.is_empty() {
+        "none".to_owned()
+    } else {
+        metrics.join(" and ")
+    }
 }
 
 fn bottleneck(replications: &Replications) -> String {
@@ -525,20 +738,34 @@ fn fargate_usd(replications: &Replications) -> f64 {
 }
 
 fn losses(outcome: &Outcome) -> String {
-    let causes: Vec<_> =
-        outcome.lost.iter().filter(|(_, count)| **count > 0).map(|(cause, count)| format!("{count} {cause}")).collect();
-    if causes.is_empty() { "0".to_owned() } else { causes.join(", ") }
+    let causes: Vec<_> = outcome
+        .lost
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(cause, count)| format!("{count} {cause}"))
+        .collect();
+    if causes.is_empty() {
+        "0".to_owned()
+    } else {
+        causes.join(", ")
+    }
 }
 
 fn first(replications: &Replications, value: impl Fn(&Outcome) -> String) -> String {
-    replications.outcomes.first().map_or_else(String::new, value)
+    replications
+        .outcomes
+        .first()
+        .map_or_else(String::new, value)
 }
 
 fn interval(interval: Interval, digits: usize) -> String {
     if interval.half_width < 0.5 * 10_f64.powi(-i32::try_from(digits).unwrap_or(0)) {
         format!("{:.digits$}", interval.mean)
     } else {
-        format!("{:.digits$} ± {:.digits$}", interval.mean, interval.half_width)
+        format!(
+            "{:.digits$} ± {:.digits$}",
+            interval.mean, interval.half_width
+        )
     }
 }
 
@@ -547,7 +774,11 @@ fn seconds(value: Interval) -> String {
     if value.mean < 120.0 {
         format!("{} s", interval(value, 1))
     } else {
-        let minutes = Interval { mean: value.mean / 60.0, half_width: value.half_width / 60.0, ..value };
+        let minutes = Interval {
+            mean: value.mean / 60.0,
+            half_width: value.half_width / 60.0,
+            ..value
+        };
         format!("{} min", interval(minutes, 1))
     }
 }

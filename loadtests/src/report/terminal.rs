@@ -7,7 +7,8 @@ use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle};
 use super::document::{Block, Document, Table};
 
 /// One rule below the header: rows are short, and lines between them would double the table.
-const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+const STYLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// Columns that a report is laid out for.
 const WIDTH: u16 = 100;
@@ -22,7 +23,10 @@ pub fn render(document: &Document, color: bool) -> String {
                 let _ = writeln!(text, "{}\n{}", heading, "─".repeat(heading.chars().count()));
             }
             Block::Paragraph(paragraph) => text.push_str(&wrapped(paragraph)),
-            Block::Verdict { pass, text: sentence } => {
+            Block::Verdict {
+                pass,
+                text: sentence,
+            } => {
                 let word = if *pass { "PASS" } else { "FAIL" };
                 let word = match (color, pass) {
                     (false, _) => word.to_owned(),
@@ -91,12 +95,19 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
-        let mut document = Document { title: "Title".into(), blocks: vec![] };
+        let mut document = Document {
+            title: "Title".into(),
+            blocks: vec![],
+        };
         document.paragraph("word ".repeat(100));
         let mut table = Table::new(["a", "b"]);
         table.row(["long text ".repeat(30), "1".into()]);
         document.table(table);
         let text = render(&document, false);
-        assert!(text.lines().all(|line| line.chars().count() <= usize::from(WIDTH)), "{text}");
+        assert!(
+            text.lines()
+                .all(|line| line.chars().count() <= usize::from(WIDTH)),
+            "{text}"
+        );
     }
 }

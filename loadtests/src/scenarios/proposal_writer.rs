@@ -80,7 +80,9 @@ impl Campaign {
 
     /// How many generations were accepted and have not ended, as far as their users know.
     pub fn in_flight(&self) -> usize {
-        self.accepted.load(Ordering::Relaxed).saturating_sub(self.records_count())
+        self.accepted
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.records_count())
     }
 
     /// The first errors of requests that should have succeeded.
@@ -98,7 +100,9 @@ impl Campaign {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().expect("no thread panics while it holds this lock")
+    mutex
+        .lock()
+        .expect("no thread panics while it holds this lock")
 }
 
 /// The goose scenario of these users.
@@ -157,7 +161,10 @@ impl Generation {
 
 async fn write_proposal(user: &mut GooseUser, campaign: &Campaign) -> TransactionResult {
     let account = user.weighted_users_index % ACCOUNTS;
-    let token = campaign.tokens[account].get_or_try_init(|| enter(user, account)).await?.clone();
+    let token = campaign.tokens[account]
+        .get_or_try_init(|| enter(user, account))
+        .await?
+        .clone();
 
     let document = upload(user, campaign, &token).await?;
     let (mut generation, mut wait) = create(user, &token, &document.id).await?;
@@ -174,7 +181,10 @@ async fn write_proposal(user: &mut GooseUser, campaign: &Campaign) -> Transactio
 
     let failure = match generation.status.as_str() {
         "succeeded" => check_pdf(user, &token, &generation).await?,
-        status => Some(format!("{status}: {}", generation.error.clone().unwrap_or_default())),
+        status => Some(format!(
+            "{status}: {}",
+            generation.error.clone().unwrap_or_default()
+        )),
     };
     if *campaign.stop.borrow() {
         return Ok(());
@@ -201,8 +211,9 @@ async fn enter(user: &mut GooseUser, account: usize) -> Result<String, Box<Trans
         .get_request_builder(&GooseMethod::Post, "/api/v1/auth/register")?
         .json(&credentials);
     send(user, register, "register", 201).await?;
-    let login =
-        user.get_request_builder(&GooseMethod::Post, "/api/v1/auth/login")?.json(&credentials);
+    let login = user
+        .get_request_builder(&GooseMethod::Post, "/api/v1/auth/login")?
+        .json(&credentials);
     let session: Session = json(send(user, login, "log in", 200).await?).await?;
     Ok(session.token)
 }
@@ -253,7 +264,9 @@ async fn poll(
     token: &str,
     path: &str,
 ) -> Result<(Generation, Duration), Box<TransactionError>> {
-    let request = user.get_request_builder(&GooseMethod::Get, path)?.bearer_auth(token);
+    let request = user
+        .get_request_builder(&GooseMethod::Get, path)?
+        .bearer_auth(token);
     let response = send(user, request, "poll generation", 200).await?;
     let wait = retry_after(response.headers());
     Ok((json(response).await?, wait))
@@ -267,7 +280,9 @@ async fn check_pdf(
     generation: &Generation,
 ) -> Result<Option<String>, Box<TransactionError>> {
     let path = format!("/api/v1/generations/{}/pdf", generation.id);
-    let request = user.get_request_builder(&GooseMethod::Get, &path)?.bearer_auth(token);
+    let request = user
+        .get_request_builder(&GooseMethod::Get, &path)?
+        .bearer_auth(token);
     let response = send(user, request, "download proposal", 200).await?;
     let bytes = response.bytes().await.map_err(TransactionError::Reqwest)?;
     Ok(match lopdf::Document::load_mem(&bytes) {
@@ -275,7 +290,10 @@ async fn check_pdf(
         Ok(pdf) => {
             let pages = pdf.get_pages().len();
             (Some(pages) != generation.page_count).then(|| {
-                format!("the PDF has {pages} pages, the service said {:?}", generation.page_count)
+                format!(
+                    "the PDF has {pages} pages, the service said {:?}",
+                    generation.page_count
+                )
             })
         }
     })
@@ -302,19 +320,28 @@ async fn send(
         .name(name)
         .expect_status_code(status)
         .build();
-    let response = user.request(request).await?.response.map_err(TransactionError::Reqwest)?;
+    let response = user
+        .request(request)
+        .await?
+        .response
+        .map_err(TransactionError::Reqwest)?;
     if response.status().as_u16() == status {
         return Ok(response);
     }
     let got = response.status();
     let body = response.text().await.unwrap_or_default();
-    Err(custom(format!("{name} answered {got} instead of {status}: {body}")))
+    Err(custom(format!(
+        "{name} answered {got} instead of {status}: {body}"
+    )))
 }
 
 async fn json<T: serde::de::DeserializeOwned>(
     response: reqwest::Response,
 ) -> Result<T, Box<TransactionError>> {
-    response.json().await.map_err(|error| Box::new(TransactionError::Reqwest(error)))
+    response
+        .json()
+        .await
+        .map_err(|error| Box::new(TransactionError::Reqwest(error)))
 }
 
 fn custom(message: String) -> Box<TransactionError> {

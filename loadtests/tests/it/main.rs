@@ -18,7 +18,11 @@ fn sizing(arguments: &[&str]) -> Output {
 fn stderr_of(code: i32, arguments: &[&str]) -> String {
     let output = sizing(arguments);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "sizing {arguments:?}\n{stderr}");
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "sizing {arguments:?}\n{stderr}"
+    );
     stderr
 }
 
@@ -26,7 +30,11 @@ fn stderr_of(code: i32, arguments: &[&str]) -> String {
 fn stdout_of(code: i32, arguments: &[&str]) -> String {
     let output = sizing(arguments);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "sizing {arguments:?}\n{stderr}");
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "sizing {arguments:?}\n{stderr}"
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -52,7 +60,10 @@ fn bad_arguments_exit_with_2_and_name_the_argument() {
         (vec!["measure", "--speedup", "0"], "--speedup"),
         (vec!["measure", "--vcpus", "none"], "--vcpus"),
         (vec!["gate"], "--sizing"),
-        (vec!["simulate", "--scenario", "missing.toml"], "missing.toml"),
+        (
+            vec!["simulate", "--scenario", "missing.toml"],
+            "missing.toml",
+        ),
         (vec!["gate", "--sizing", "missing.tfvars"], "missing.tfvars"),
     ] {
         let stderr = stderr_of(2, &arguments);
@@ -63,14 +74,20 @@ fn bad_arguments_exit_with_2_and_name_the_argument() {
 #[test]
 fn a_speedup_that_breaks_the_bounds_is_refused_before_anything_starts() {
     let stderr = stderr_of(2, &["measure", "--speedup", "3600"]);
-    assert!(stderr.contains("the largest speedup that holds is"), "{stderr}");
+    assert!(
+        stderr.contains("the largest speedup that holds is"),
+        "{stderr}"
+    );
 }
 
 #[test]
 fn an_impossible_fargate_pair_is_refused() {
     let scratch = Scratch::new();
     let text = PROPOSAL.replace("= 4096", "= 3000");
-    let stderr = stderr_of(2, &["gate", "--sizing", &scratch.file("pair.tfvars", &text)]);
+    let stderr = stderr_of(
+        2,
+        &["gate", "--sizing", &scratch.file("pair.tfvars", &text)],
+    );
     assert!(stderr.contains("`task_memory_mib` is 3000"), "{stderr}");
 }
 
@@ -78,7 +95,13 @@ fn an_impossible_fargate_pair_is_refused() {
 fn an_unknown_slo_key_is_refused() {
     let scratch = Scratch::new();
     let slo = scratch.file("slo.toml", &SLO.replace("lost_max", "lost_most"));
-    let arguments = ["gate", "--sizing", "terraform/environments/proposal.tfvars", "--slo", &slo];
+    let arguments = [
+        "gate",
+        "--sizing",
+        "terraform/environments/proposal.tfvars",
+        "--slo",
+        &slo,
+    ];
     let stderr = stderr_of(2, &arguments);
     assert!(stderr.contains("lost_most"), "{stderr}");
 }
@@ -108,7 +131,13 @@ fn the_gate_passes_a_sizing_that_holds() {
 
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
-    let arguments = ["simulate", "--scenario", "simulator/scenarios/proposal.toml", "--format", "json"];
+    let arguments = [
+        "simulate",
+        "--scenario",
+        "simulator/scenarios/proposal.toml",
+        "--format",
+        "json",
+    ];
     let once = |seed: &str| {
         let mut arguments = arguments.to_vec();
         arguments.extend(["--seed", seed]);
