@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 /// OpenAI's limits on `metadata`: 16 pairs, keys of 64 and values of 512 characters.
@@ -140,7 +140,8 @@ pub(super) struct ResponseBody<'a> {
     pub(super) instructions: Option<&'a str>,
     pub(super) max_output_tokens: Option<u64>,
     pub(super) max_tool_calls: Option<u64>,
-    pub(super) metadata: &'a BTreeMap<String, String>,
+    #[serde(serialize_with = "as_map")]
+    pub(super) metadata: &'a [(Box<str>, Box<str>)],
     pub(super) model: &'a str,
     pub(super) output: Vec<Message<'a>>,
     pub(super) parallel_tool_calls: bool,
@@ -156,6 +157,10 @@ pub(super) struct ResponseBody<'a> {
     pub(super) truncation: &'static str,
     pub(super) usage: Option<Usage>,
     pub(super) user: Option<&'a str>,
+}
+
+fn as_map<S: Serializer>(pairs: &[(Box<str>, Box<str>)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(key, value)| (key, value)))
 }
 
 #[derive(Serialize)]

@@ -1,6 +1,5 @@
 //! One response: what is remembered of it, and its JSON at an instant.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -36,13 +35,14 @@ pub(super) enum Ending {
 pub(super) struct Echo {
     pub(super) model: Arc<str>,
     pub(super) instructions: Option<Arc<str>>,
-    pub(super) metadata: BTreeMap<String, String>,
+    /// In the order of their keys; a slice, because a map's node has room for eleven pairs.
+    pub(super) metadata: Box<[(Box<str>, Box<str>)]>,
     pub(super) background: bool,
     pub(super) store: bool,
     pub(super) max_output_tokens: Option<u64>,
     pub(super) temperature: Option<f64>,
     pub(super) top_p: Option<f64>,
-    pub(super) text: Option<Box<Value>>,
+    pub(super) text: Option<Arc<Value>>,
     /// Bytes on the heap that no other response shares, about.
     pub(super) size_bytes: usize,
 }

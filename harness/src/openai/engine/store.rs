@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::record::{Echo, Record};
 use crate::openai::wire::CreateRequest;
 
@@ -16,8 +18,8 @@ pub const RESPONSES_MAX: usize = 20_000;
 /// Responses whose end a client was told are remembered for a client that comes again.
 const TOLD_MAX: usize = 10_000;
 
-/// What told responses may keep on the heap together.
-const TOLD_BYTES_MAX: usize = 8 << 20;
+/// What ended responses may keep on the heap together, told or not.
+const ENDED_BYTES_MAX: usize = 10 << 20;
 
 /// Recent texts (models, instructions) of which one copy serves all responses that repeat them.
 const SHARED_MAX: usize = 16;
@@ -32,10 +34,11 @@ pub(super) struct Store {
     untold: BTreeSet<(Duration, u64)>,
     /// Ended and told, in the order of telling, with the end.
     told: VecDeque<(Duration, u64)>,
-    told_bytes: usize,
+    ended_bytes: usize,
     /// Lost to clients, but still to end and to be billed.
     hidden: BTreeSet<u64>,
     shared: VecDeque<Arc<str>>,
+    shared_formats: VecDeque<Arc<Value>>,
 }
 
 impl Store {
@@ -61,11 +64,8 @@ impl Store {
     /// Makes room for one more; `false` when all that are remembered are in progress.
     pub(super) fn make_room(&mut self) -> bool {
         while self.records.len() >= RESPONSES_MAX {
-            if !self.forget_told() {
-                let Some((_, key)) = self.untold.pop_first() else {
-                    return false;
-                };
-                self.records.remove(&key);
+            if !self.forget_one() {
+                return false;
             }
         }
         true
@@ -115,7 +115,7 @@ impl Store {
             // An ended one is on the bill already. Its place in `told` is skipped when its turn comes.
             Some(Some(ended_at)) => {
                 self.untold.remove(&(ended_at, key));
-                self.remove(key);
+                self.forget(key);
             }
             None => {}
         }
@@ -125,54 +125,53 @@ impl Store {
     pub(super) fn ended(&mut self, key: u64, at: Duration, told: bool) {
         if self.hidden.remove(&key) {
             self.records.remove(&key);
-        } else if told {
-            self.file_told(key, at);
+            return;
+        }
+        self.ended_bytes += self.records.get(&key).map_or(0, Record::size_bytes);
+        if told {
+            self.told.push_back((at, key));
         } else {
             self.untold.insert((at, key));
         }
+        self.keep_bounds();
     }
 
     /// A client was told that it ended at `at`.
     pub(super) fn told(&mut self, key: u64, at: Duration) {
         if self.untold.remove(&(at, key)) {
-            self.file_told(key, at);
+            self.told.push_back((at, key));
+            self.keep_bounds();
         }
     }
 
-    fn file_told(&mut self, key: u64, at: Duration) {
-        self.told_bytes += self.records.get(&key).map_or(0, Record::size_bytes);
-        self.told.push_back((at, key));
-        while self.told.len() > TOLD_MAX || self.told_bytes > TOLD_BYTES_MAX {
-            if !self.forget_told() {
+    fn keep_bounds(&mut self) {
+        while self.told.len() > TOLD_MAX || self.ended_bytes > ENDED_BYTES_MAX {
+            if !self.forget_one() {
                 break;
             }
         }
     }
 
-    fn forget_told(&mut self) -> bool {
-        let Some((_, key)) = self.told.pop_front() else {
-            return false;
-        };
-        self.remove(key);
-        true
+    /// Forgets one ended response, if there is one; those that a client was told go first.
+    fn forget_one(&mut self) -> bool {
+        let next = self.told.pop_front().or_else(|| self.untold.pop_first());
+        if let Some((_, key)) = next {
+            self.forget(key);
+        }
+        next.is_some()
     }
 
-    fn remove(&mut self, key: u64) {
-        if let Some(record) = self.records.remove(&key)
-            && record.told
-        {
-            self.told_bytes = self.told_bytes.saturating_sub(record.size_bytes());
+    /// Forgets an ended response that has left its queue.
+    fn forget(&mut self, key: u64) {
+        if let Some(record) = self.records.remove(&key) {
+            self.ended_bytes = self.ended_bytes.saturating_sub(record.size_bytes());
         }
     }
 
     /// Forgets what ended before `instant`.
     pub(super) fn forget_older_than(&mut self, instant: Duration) {
-        while self
-            .told
-            .front()
-            .is_some_and(|(ended_at, _)| *ended_at < instant)
-        {
-            self.forget_told();
+        while let Some((_, key)) = self.told.pop_front_if(|(ended_at, _)| *ended_at < instant) {
+            self.forget(key);
         }
         while self
             .untold
@@ -180,7 +179,7 @@ impl Store {
             .is_some_and(|(ended_at, _)| *ended_at < instant)
         {
             if let Some((_, key)) = self.untold.pop_first() {
-                self.records.remove(&key);
+                self.forget(key);
             }
         }
     }
@@ -198,6 +197,19 @@ impl Store {
         (text, false)
     }
 
+    /// The same for the format of an answer, which holds a JSON schema.
+    fn shared_format(&mut self, format: Value) -> (Arc<Value>, bool) {
+        if let Some(known) = self.shared_formats.iter().find(|known| ***known == format) {
+            return (known.clone(), true);
+        }
+        if self.shared_formats.len() >= SHARED_MAX {
+            self.shared_formats.pop_front();
+        }
+        let format = Arc::new(format);
+        self.shared_formats.push_back(format.clone());
+        (format, false)
+    }
+
     /// What a response repeats from its request.
     pub(super) fn echo(&mut self, request: CreateRequest, blocking: bool) -> Echo {
         let mut size_bytes = 0;
@@ -208,19 +220,27 @@ impl Store {
         };
         let model = share(request.model.as_deref().unwrap_or_default());
         let instructions = request.instructions.as_deref().map(share);
-        let metadata = request.metadata.unwrap_or_default();
-        // A node of the map holds up to eleven pairs, whatever their number.
-        let nodes = metadata.len().div_ceil(6) * 11 * 2 * size_of::<String>();
-        size_bytes += nodes
-            + metadata
-                .iter()
-                .map(|(key, value)| key.len() + value.len())
-                .sum::<usize>();
-        // A tree of JSON takes several times its text; eight is on the safe side.
-        size_bytes += request
-            .text
-            .as_ref()
-            .map_or(0, |text| text.to_string().len() * 8);
+        let metadata: Box<[(Box<str>, Box<str>)]> = request
+            .metadata
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, value)| (key.into_boxed_str(), value.into_boxed_str()))
+            .collect();
+        size_bytes += size_of_val(metadata.as_ref());
+        size_bytes += metadata
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum::<usize>();
+        let text = request.text.map(|format| {
+            let (format, known) = self.shared_format(format);
+            // A tree of JSON takes several times its text; eight is on the safe side.
+            size_bytes += if known {
+                0
+            } else {
+                format.to_string().len() * 8
+            };
+            format
+        });
         Echo {
             model,
             instructions,
@@ -230,7 +250,7 @@ impl Store {
             max_output_tokens: request.max_output_tokens,
             temperature: request.temperature,
             top_p: request.top_p,
-            text: request.text.map(Box::new),
+            text,
             size_bytes,
         }
     }

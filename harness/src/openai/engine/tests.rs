@@ -499,6 +499,32 @@ fn memory_stays_bounded_over_a_hundred_thousand_responses() {
 }
 
 #[test]
+fn large_requests_that_nobody_comes_back_for_stay_within_the_same_memory() {
+    let mut client = Client::new(
+        second()
+            .latency(Latency::Fixed { ms: 0.0 })
+            .section("Short."),
+    );
+    for number in 0..3000_u32 {
+        let instructions = format!("{number}{}", "i".repeat(20_000));
+        let body =
+            json!({"model": "m", "input": "w", "background": true, "instructions": instructions});
+        assert_eq!(client.wait(ms(1)).post(&body).status, 200);
+    }
+    assert_eq!(client.billing().responses_completed, 3000);
+    assert!(
+        client.state.store.size_bytes() < 11 << 20,
+        "{}",
+        client.state.store.size_bytes()
+    );
+    assert!(
+        client.state.remembered() > 400,
+        "{}",
+        client.state.remembered()
+    );
+}
+
+#[test]
 fn a_response_in_progress_is_never_forgotten_for_a_new_one() {
     let mut client = Client::new(
         second()
