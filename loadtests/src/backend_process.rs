@@ -77,9 +77,26 @@ enum Running {
 }
 
 struct OwnCgroup {
-    _group: Cgroup,
+    group: Option<Cgroup>,
     // Should this process be killed, the reaper removes the group's directories.
-    _guards: Vec<harness::DirectoryGuard>,
+    guards: Vec<harness::DirectoryGuard>,
+}
+
+impl Drop for OwnCgroup {
+    fn drop(&mut self) {
+        let directories: Vec<_> = self
+            .group
+            .iter()
+            .flat_map(Cgroup::directories)
+            .cloned()
+            .collect();
+        // Removes the directories, unless a killed process is still on its way out of them.
+        self.group = None;
+        if directories.iter().any(|directory| directory.exists()) {
+            // Then they stay on the reaper's list: it tries again after the last process.
+            self.guards.drain(..).for_each(std::mem::forget);
+        }
+    }
 }
 
 /// A running backend.
@@ -269,8 +286,8 @@ fn limit(stack: &Stack, spec: &BackendSpec<'_>, pid: u32) -> Option<OwnCgroup> {
         .inspect_err(|error| tracing::debug!(%error, "control group refused the process"))
         .ok()?;
     Some(OwnCgroup {
-        _group: group,
-        _guards: guards,
+        group: Some(group),
+        guards,
     })
 }
 

@@ -11,7 +11,7 @@ use crate::backend_process::{self, BackendError};
 use crate::calibrate::{CalibrateError, Calibration, calibrate};
 use crate::hardware::Hardware;
 use crate::judgement::{Judgement, judge, plan};
-use crate::measurement::{Cell, Load, Measurement, SCHEMA_VERSION};
+use crate::measurement::{Cell, Load, Mark, Measurement, SCHEMA_VERSION};
 use crate::progress::Progress;
 use crate::requirements::Requirements;
 use crate::run::{CellSpec, RunError, Runner};
@@ -239,11 +239,13 @@ pub async fn measure(
             spec.vcpu
         ));
         let done_s = crate::stats::count_as_f64(index) * grid.cell_expected_s();
-        let cell: Cell = runner
-            .cell(*spec, |share| {
-                progress.at(done_s + share * grid.cell_expected_s())
-            })
-            .await?;
+        let tell = |share| progress.at(done_s + share * grid.cell_expected_s());
+        let mut cell: Cell = runner.cell(*spec, tell).await?;
+        if cell.marks.contains(&Mark::HostSaturated) {
+            // Another program had the machine for a while: once more may find it idle.
+            progress.say("the machine was busy with something else: measuring the cell again");
+            cell = runner.cell(*spec, tell).await?;
+        }
         measurement.cells.push(cell);
         keep(&measurement);
     }
