@@ -298,9 +298,20 @@ impl DatabaseConfig {
                     example,
                 )
             })?;
+        let pool_max = variables.number("DATABASE_POOL_MAX", "connections to Postgres", 10)?;
+        // One for notifications, one for polls, one for everything else.
+        if pool_max < 3 {
+            let problem = format!("{pool_max} connections are fewer than the 3 that are needed");
+            return Err(ConfigError::new(
+                "DATABASE_POOL_MAX",
+                "connections to Postgres",
+                problem,
+                "10",
+            ));
+        }
         Ok(Self {
             options,
-            pool_max: variables.number("DATABASE_POOL_MAX", "connections to Postgres", 10)?,
+            pool_max,
             acquire_timeout: variables.duration(
                 "DATABASE_ACQUIRE_TIMEOUT_MS",
                 "wait for a connection",
@@ -659,6 +670,7 @@ mod tests {
             ("DATABASE_URL", "mysql://somewhere"),
             ("S3_BUCKET", " "),
             ("OPENAI_API_KEY", ""),
+            ("DATABASE_POOL_MAX", "2"),
             ("REDIS_URL", "127.0.0.1"),
             ("LISTEN_ADDR", "somewhere"),
             ("GENERATION_WORKERS", "0"),

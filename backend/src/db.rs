@@ -2,12 +2,13 @@
 
 pub mod documents;
 pub mod generations;
+pub mod lane;
 pub mod leases;
 pub mod steps;
 pub mod users;
 
 use sqlx::ConnectOptions;
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::config::DatabaseConfig;
 
@@ -54,7 +55,31 @@ fn is_transient_state(code: &str) -> bool {
 
 /// A pool that connects on first use, so a database that is away at the start costs 503s, not the start.
 pub fn pool(config: &DatabaseConfig) -> PgPool {
-    let options = config
+    let connections = config.pool_max - lane_connections(config);
+    PgPoolOptions::new()
+        .max_connections(connections.max(1))
+        .acquire_timeout(config.acquire_timeout)
+        // sqlx tests a connection when it comes back; a second test per use would double that.
+        .test_before_acquire(false)
+        .connect_lazy_with(options(config))
+}
+
+/// The lane of the clients' polls; it and the pool share `DATABASE_POOL_MAX`.
+pub fn lane(config: &DatabaseConfig) -> lane::Lane {
+    lane::Lane::new(
+        options(config),
+        lane_connections(config),
+        config.acquire_timeout,
+    )
+}
+
+/// A third: the pool also carries the worker and its listener.
+fn lane_connections(config: &DatabaseConfig) -> u32 {
+    config.pool_max / 3
+}
+
+fn options(config: &DatabaseConfig) -> PgConnectOptions {
+    config
         .options
         .clone()
         .application_name("allegiant-backend")
@@ -63,13 +88,7 @@ pub fn pool(config: &DatabaseConfig) -> PgPool {
             ("idle_in_transaction_session_timeout", "10s"),
             ("statement_timeout", "30s"),
         ])
-        .disable_statement_logging();
-    PgPoolOptions::new()
-        .max_connections(config.pool_max)
-        .acquire_timeout(config.acquire_timeout)
-        // sqlx tests a connection when it comes back; a second test per use would double that.
-        .test_before_acquire(false)
-        .connect_lazy_with(options)
+        .disable_statement_logging()
 }
 
 /// Brings the schema up to date.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlx::postgres::PgPool;
 
 use crate::config::Config;
-use crate::db;
+use crate::db::{self, lane::Lane};
 use crate::metrics::Metrics;
 use crate::openai::OpenAi;
 use crate::passwords::Passwords;
@@ -24,6 +24,8 @@ pub struct Parts {
     pub config: Config,
     /// Connections to Postgres.
     pub pool: PgPool,
+    /// Connections kept for the polls of clients.
+    pub lane: Lane,
     /// Sessions in Redis or in process.
     pub sessions: Sessions,
     /// Password hashing.
@@ -56,6 +58,7 @@ impl AppState {
         let failed = |part| move |source| SetupError { part, source };
         let parts = Parts {
             pool: db::pool(&config.database),
+            lane: db::lane(&config.database),
             sessions: Sessions::new(&config.sessions)
                 .map_err(|error| failed("sessions")(error.into()))?,
             passwords: Passwords::new(config.passwords)

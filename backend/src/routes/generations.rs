@@ -165,7 +165,7 @@ pub async fn show(
     sender: Authenticated,
     PathId(id): PathId<GenerationId>,
 ) -> Result<Response, ApiError> {
-    let row = db::generations::find(&state.pool, id, sender.user).await?;
+    let row = state.lane.generation(id, sender.user).await?;
     row.map(|row| answer(&state, StatusCode::OK, row))
         .ok_or(ApiError::NotFound("generation"))
 }

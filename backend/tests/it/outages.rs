@@ -101,6 +101,24 @@ async fn a_generation_survives_the_loss_of_every_database_connection() -> anyhow
 }
 
 #[tokio::test]
+async fn a_poll_does_not_notice_that_its_connection_was_cut() -> anyhow::Result<()> {
+    let world = World::new(script_ms(1.0)).await?;
+    let service = world.serve(Role::Api).await?;
+    let user = service.client().registered().await?;
+    let id = user.generate().await?;
+    let pool = world.database().await?;
+    let cut = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    for _ in 0..3 {
+        user.generation(&id).await?;
+        let gone: i64 = sqlx::query_scalar(cut).fetch_one(&pool).await?;
+        assert!(gone > 0, "there was a connection to cut");
+        user.generation(&id).await?;
+    }
+    service.stop().await
+}
+
+#[tokio::test]
 async fn a_file_store_that_is_gone_fails_the_generation_with_a_reason() -> anyhow::Result<()> {
     let (_guard, port) = dead_port()?;
     let world = World::new(script_ms(1.0)).await?;
