@@ -1,40 +1,18 @@
 //! Reads the whole configuration from the environment, once: every variable and its default is in this file.
 
+mod variables;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use url::Url;
 
+use crate::config::variables::Variables;
 use crate::retry::Backoff;
 
-/// A variable that is missing or cannot be read.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("read {variable} ({meaning}): {problem}; for example {variable}={example}")]
-pub struct ConfigError {
-    variable: &'static str,
-    meaning: &'static str,
-    problem: String,
-    example: &'static str,
-}
-
-impl ConfigError {
-    fn new(
-        variable: &'static str,
-        meaning: &'static str,
-        problem: String,
-        example: &'static str,
-    ) -> Self {
-        Self {
-            variable,
-            meaning,
-            problem,
-            example,
-        }
-    }
-}
+pub use variables::ConfigError;
 
 /// Everything the service can be told.
 #[derive(Debug, Clone)]
@@ -530,190 +508,5 @@ impl PasswordConfig {
     }
 }
 
-struct Variables<'a> {
-    lookup: &'a dyn Fn(&str) -> Option<String>,
-}
-
-impl Variables<'_> {
-    /// An empty variable counts as unset: that is what compose files and task definitions produce.
-    fn text(&self, variable: &str) -> Option<String> {
-        (self.lookup)(variable)
-            .map(|value| value.trim().to_owned())
-            .filter(|value| !value.is_empty())
-    }
-
-    fn required(
-        &self,
-        variable: &'static str,
-        meaning: &'static str,
-        example: &'static str,
-    ) -> Result<String, ConfigError> {
-        self.text(variable)
-            .ok_or_else(|| ConfigError::new(variable, meaning, "it is not set".to_owned(), example))
-    }
-
-    fn number<T: FromStr>(
-        &self,
-        variable: &'static str,
-        meaning: &'static str,
-        default: T,
-    ) -> Result<T, ConfigError> {
-        let Some(value) = self.text(variable) else {
-            return Ok(default);
-        };
-        value.parse().map_err(|_| {
-            ConfigError::new(
-                variable,
-                meaning,
-                format!("{value:?} is not a positive whole number"),
-                "6",
-            )
-        })
-    }
-
-    /// All durations are whole milliseconds above zero, so a compressed run only divides them.
-    fn duration(
-        &self,
-        variable: &'static str,
-        meaning: &'static str,
-        default_ms: u64,
-    ) -> Result<Duration, ConfigError> {
-        match self.number(variable, meaning, default_ms) {
-            Ok(milliseconds) if milliseconds > 0 => Ok(Duration::from_millis(milliseconds)),
-            _ => {
-                let value = self.text(variable).unwrap_or_default();
-                let problem = format!("{value:?} is not a whole number of milliseconds above zero");
-                Err(ConfigError::new(variable, meaning, problem, "5000"))
-            }
-        }
-    }
-
-    fn boolean(
-        &self,
-        variable: &'static str,
-        meaning: &'static str,
-        default: bool,
-    ) -> Result<bool, ConfigError> {
-        match self.text(variable).as_deref() {
-            None => Ok(default),
-            Some("true" | "1") => Ok(true),
-            Some("false" | "0") => Ok(false),
-            Some(value) => Err(ConfigError::new(
-                variable,
-                meaning,
-                format!("{value:?} is neither true nor false"),
-                "true",
-            )),
-        }
-    }
-
-    fn url(
-        &self,
-        variable: &'static str,
-        meaning: &'static str,
-        example: &'static str,
-    ) -> Result<Option<String>, ConfigError> {
-        let Some(value) = self.text(variable) else {
-            return Ok(None);
-        };
-        let valid = Url::parse(&value)
-            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        if valid {
-            Ok(Some(value.trim_end_matches('/').to_owned()))
-        } else {
-            Err(ConfigError::new(
-                variable,
-                meaning,
-                format!("{value:?} is not an http URL"),
-                example,
-            ))
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const REQUIRED: [(&str, &str); 3] = [
-        (
-            "DATABASE_URL",
-            "postgres://user:secret@127.0.0.1:5432/allegiant",
-        ),
-        ("S3_BUCKET", "documents"),
-        ("OPENAI_API_KEY", "sk-test"),
-    ];
-
-    fn read(changes: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::from_lookup(&|name| {
-            let pairs = changes.iter().chain(&REQUIRED);
-            pairs
-                .clone()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
-        })
-    }
-
-    #[test]
-    fn three_variables_are_enough() {
-        let config = read(&[]).expect("all required variables are given");
-        assert_eq!(config.worker.slots.get(), 6);
-        assert_eq!(config.worker.sections.get(), 4);
-        assert_eq!(config.openai.base_url, "https://api.openai.com/v1");
-        assert!(config.sessions.redis_url.is_none());
-    }
-
-    #[test]
-    fn every_bad_variable_is_named_with_its_meaning_and_an_example() {
-        let cases = [
-            ("DATABASE_URL", ""),
-            ("DATABASE_URL", "mysql://somewhere"),
-            ("S3_BUCKET", " "),
-            ("OPENAI_API_KEY", ""),
-            ("DATABASE_POOL_MAX", "2"),
-            ("REDIS_URL", "127.0.0.1"),
-            ("LISTEN_ADDR", "somewhere"),
-            ("GENERATION_WORKERS", "0"),
-            ("GENERATION_WORKERS", "six"),
-            ("LEASE_MS", "0"),
-            ("HEARTBEAT_MS", "60000"),
-            ("OPENAI_BASE_URL", "api.openai.com"),
-            ("S3_FORCE_PATH_STYLE", "yes"),
-            ("ARGON2_MEMORY_KIB", "1"),
-            ("SPOOL_DIR", "/nowhere/at/all"),
-        ];
-        for (variable, value) in cases {
-            let message = read(&[(variable, value)]).expect_err(variable).to_string();
-            assert!(
-                message.starts_with(&format!("read {variable} (")),
-                "{message}"
-            );
-            assert!(
-                message.contains(&format!("for example {variable}=")),
-                "{message}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_password_in_the_database_url_is_not_repeated() {
-        let message = read(&[("DATABASE_URL", "mysql://user:hunter2@somewhere")])
-            .expect_err("wrong scheme")
-            .to_string();
-        assert!(!message.contains("hunter2"), "{message}");
-    }
-
-    #[test]
-    fn secrets_stay_out_of_debug_output() {
-        let config = read(&[
-            ("AWS_ACCESS_KEY_ID", "id"),
-            ("AWS_SECRET_ACCESS_KEY", "hunter2"),
-        ])
-        .expect("valid");
-        let text = format!("{:?} {:?}", config.storage, config.openai);
-        assert!(
-            !text.contains("hunter2") && !text.contains("sk-test"),
-            "{text}"
-        );
-    }
-}
+mod tests;
