@@ -6,5 +6,6 @@ pub mod markdown;
 pub mod plots;
 pub mod sections;
 pub mod terminal;
+mod wording;
 
 pub use document::Document;
