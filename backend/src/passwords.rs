@@ -1,9 +1,10 @@
 //! Hashes and checks passwords with argon2id, off the async threads and a few at a time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::password_hash::{CustomizedPasswordHasher, PasswordVerifier, generate_salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::Semaphore;
 
 use crate::config::PasswordConfig;
@@ -17,7 +18,7 @@ pub struct PasswordError(String);
 /// The hasher. Each hash takes its whole memory cost, so no more run at once than there are cores.
 #[derive(Debug, Clone)]
 pub struct Passwords {
-    argon2: Argon2<'static>,
+    hasher: Hasher,
     running: Arc<Semaphore>,
     decoy: Arc<str>,
 }
@@ -30,11 +31,14 @@ impl Passwords {
     pub fn new(config: PasswordConfig) -> Result<Self, PasswordError> {
         let params = Params::new(config.memory_kib, config.iterations, 1, None)
             .map_err(|error| PasswordError(error.to_string()))?;
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let decoy = hash_now(&argon2, b"no account has this password")?.into();
+        let hasher = Hasher {
+            params,
+            memory: Arc::default(),
+        };
+        let decoy = hasher.hash(b"no account has this password")?.into();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self {
-            argon2,
+            hasher,
             running: Arc::new(Semaphore::new(cores)),
             decoy,
         })
@@ -45,8 +49,8 @@ impl Passwords {
     /// # Errors
     /// When the hashing thread dies.
     pub async fn hash(&self, password: Password) -> Result<String, PasswordError> {
-        let argon2 = self.argon2.clone();
-        self.on_a_thread(move || hash_now(&argon2, password.as_bytes()))
+        let hasher = self.hasher.clone();
+        self.on_a_thread(move || hasher.hash(password.as_bytes()))
             .await?
     }
 
@@ -60,13 +64,13 @@ impl Passwords {
         password: Password,
         stored: Option<String>,
     ) -> Result<bool, PasswordError> {
-        let argon2 = self.argon2.clone();
+        let hasher = self.hasher.clone();
         let known = stored.is_some();
         let text = stored.unwrap_or_else(|| self.decoy.to_string());
         self.on_a_thread(move || {
             let hash =
                 PasswordHash::new(&text).map_err(|error| PasswordError(error.to_string()))?;
-            Ok(argon2.verify_password(password.as_bytes(), &hash).is_ok() && known)
+            Ok(hasher.verify_password(password.as_bytes(), &hash).is_ok() && known)
         })
         .await?
     }
@@ -90,11 +94,59 @@ impl Passwords {
     }
 }
 
-fn hash_now(argon2: &Argon2<'_>, password: &[u8]) -> Result<String, PasswordError> {
-    argon2
-        .hash_password(password)
-        .map(|hash| hash.to_string())
-        .map_err(|error| PasswordError(error.to_string()))
+/// argon2id in memory that is kept between hashes: one piece for each that runs at once.
+///
+/// Freed memory would not go back: after the first such block glibc serves the next ones from the
+/// arena of whichever thread asks, and keeps one hash's memory in each of them.
+#[derive(Debug, Clone)]
+struct Hasher {
+    params: Params,
+    memory: Arc<Mutex<Vec<Vec<Block>>>>,
+}
+
+impl Hasher {
+    fn hash(&self, password: &[u8]) -> Result<String, PasswordError> {
+        self.hash_password_customized(password, &generate_salt(), None, None, self.params.clone())
+            .map(|hash| hash.to_string())
+            .map_err(|error| PasswordError(error.to_string()))
+    }
+
+    fn pieces(&self) -> std::sync::MutexGuard<'_, Vec<Vec<Block>>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// [`PasswordVerifier`] follows from this, with the parameters that the stored string names.
+impl CustomizedPasswordHasher<PasswordHash> for Hasher {
+    type Params = Params;
+
+    fn hash_password_customized(
+        &self,
+        password: &[u8],
+        salt: &[u8],
+        algorithm: Option<&str>,
+        version: Option<u32>,
+        params: Params,
+    ) -> argon2::password_hash::Result<PasswordHash> {
+        let algorithm = algorithm.map_or(Ok(Algorithm::Argon2id), Algorithm::try_from)?;
+        let version = version.map_or(Ok(Version::V0x13), Version::try_from)?;
+        let mut blocks = self.pieces().pop().unwrap_or_default();
+        // A string that was stored under another cost needs another size.
+        blocks.resize(params.block_count(), Block::default());
+        let argon2 = Argon2::new(algorithm, version, params.clone());
+        let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+        let result =
+            argon2.hash_password_into_with_memory(password, salt, &mut output, &mut blocks);
+        self.pieces().push(blocks);
+        result?;
+        Ok(PasswordHash {
+            algorithm: algorithm.ident(),
+            version: Some(version.into()),
+            params: ParamsString::try_from(&params)?,
+            salt: Some(Salt::new(salt)?),
+            hash: Some(Output::new(&output)?),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -149,5 +201,31 @@ mod tests {
             .await
             .expect("hashes");
         assert_ne!(first, second);
+    }
+
+    #[tokio::test]
+    async fn hashes_reuse_their_memory_and_check_under_another_cost() {
+        let passwords = cheap();
+        let stored = passwords
+            .hash(password("correct horse"))
+            .await
+            .expect("hashes");
+        for memory_kib in [8, 64, 8] {
+            let other = Passwords {
+                hasher: Hasher {
+                    params: Params::new(memory_kib, 2, 1, None).expect("valid"),
+                    memory: Arc::clone(&passwords.hasher.memory),
+                },
+                ..passwords.clone()
+            };
+            let fresh = other.hash(password("wrong horse")).await.expect("hashes");
+            let checks = |text: &str, stored: &str| {
+                passwords.verify(password(text), Some(stored.to_owned()))
+            };
+            assert!(checks("wrong horse", &fresh).await.expect("checks"));
+            assert!(checks("correct horse", &stored).await.expect("checks"));
+            assert!(!checks("correct horse", &fresh).await.expect("checks"));
+        }
+        assert_eq!(passwords.hasher.pieces().len(), 1, "nothing ran at once");
     }
 }
