@@ -1,11 +1,14 @@
-//! The words and tables of each report.
+//! The words and tables of the main job's report, and of the measured grid, the calibration and the
+//! plan, which their own commands print too.
 
-use simulator::cost::{Cost, LineItem};
+mod cost_lines;
+mod gate;
+mod outcome;
+
 use simulator::outcome::Outcome;
 use simulator::plan::{Evaluated, Plan};
 use simulator::prices::seed_table;
 use simulator::replications::Replications;
-use simulator::scenario::Scenario;
 use simulator::slo::Failure;
 
 use super::document::{Block, Document, Table};
@@ -15,11 +18,13 @@ use super::wording::{
     percent, seconds, significant, slo, spare, tasks,
 };
 use crate::calibrate::Calibration;
-use crate::gate::{Candidate, GateResult};
 use crate::judgement::Judgement;
 use crate::measurement::{Cell, Measurement, VcpuLimit};
 use crate::pipeline::Results;
 use crate::stats::Mean;
+
+pub use gate::gate;
+pub use outcome::outcome;
 
 /// Sizings that a plan shows when nobody says otherwise.
 const PLAN_ROWS: usize = 5;
@@ -327,36 +332,6 @@ fn usd(micros: u64) -> f64 {
     crate::stats::count_u64_as_f64(micros) / 1e6
 }
 
-fn cost_table(after: &Cost, before: Option<&Cost>) -> Table {
-    let mut table = match before {
-        Some(_) => Table::new(["USD/month", "before", "after"]),
-        None => Table {
-            header: vec!["line".into(), "USD/month".into()],
-            rows: vec![],
-        },
-    };
-    let mut row = |what: String, cost: String, was: Option<String>| {
-        let mut cells = vec![what];
-        cells.extend(was);
-        cells.push(cost);
-        table.rows.push(cells);
-    };
-    for (line, cost) in after.lines() {
-        let was = before.map(|before| before.get(line).to_string());
-        row(line_name(line), cost.to_string(), was);
-    }
-    row(
-        "total".into(),
-        after.total().to_string(),
-        before.map(|before| before.total().to_string()),
-    );
-    table
-}
-
-fn line_name(line: LineItem) -> String {
-    line.to_string().replace('_', " ")
-}
-
 /// The sizings that hold, and the commonest reasons why the others do not.
 pub fn plan(document: &mut Document, plan: &Plan, rows: usize) {
     let mut table = Table::new([
@@ -472,150 +447,4 @@ fn provenance(document: &mut Document, results: &Results) {
          cargo sizing simulate --scenario target/sizing/queued.toml     # the same tasks with this backend",
         results.command
     )));
-}
-
-/// The report of one simulation.
-pub fn outcome(scenario: &Scenario, outcome: &Outcome) -> Document {
-    let mut document = Document {
-        title: format!("{} simulated with seed {}", outcome.horizon, outcome.seed),
-        blocks: vec![],
-    };
-    document.paragraph(format!("{}; {}.", arrivals(scenario), slo(scenario)));
-    let verdict = simulator::slo::judge(outcome, &scenario.slo);
-    let failures: Vec<_> = verdict.failures.iter().map(Failure::to_string).collect();
-    let text = if failures.is_empty() {
-        "the SLO is met.".to_owned()
-    } else {
-        failures.join("; ")
-    };
-    document.blocks.push(Block::Verdict {
-        pass: verdict.pass,
-        text,
-    });
-    let mut table = Table::new(["", "mean", "p50", "p95", "p99", "max"]);
-    for (name, of) in [
-        ("wait, s", &outcome.wait_s),
-        ("sojourn, s", &outcome.sojourn_s),
-    ] {
-        let cells = [of.mean, of.p50, of.p95, of.p99, of.max].map(|value| format!("{value:.1}"));
-        let [mean, p50, p95, p99, max] = cells;
-        table.row([name.to_owned(), mean, p50, p95, p99, max]);
-    }
-    document.table(table);
-    let mut table = Table::new(["", "value"]);
-    let rows = [
-        (
-            "completed per hour",
-            format!("{:.2}", outcome.throughput_per_hour),
-        ),
-        (
-            "probability of a wait",
-            format!("{:.4}", outcome.probability_of_wait),
-        ),
-        (
-            "submitted / completed / in flight",
-            format!(
-                "{} / {} / {}",
-                outcome.submitted, outcome.completed, outcome.in_flight_at_end
-            ),
-        ),
-        ("lost", losses(outcome)),
-        ("worker use", percent(outcome.worker_utilization)),
-        ("CPU use", percent(outcome.cpu_utilization)),
-        ("tasks, mean", format!("{:.2}", outcome.tasks_mean)),
-        (
-            "scale-outs / scale-ins",
-            format!("{} / {}", outcome.scale_out_count, outcome.scale_in_count),
-        ),
-        ("bottleneck", outcome.bottleneck.to_string()),
-        ("events", outcome.events.to_string()),
-        (
-            "events per second",
-            outcome
-                .events_per_second
-                .map_or_else(String::new, |rate| format!("{rate:.0}")),
-        ),
-    ];
-    for (name, value) in rows {
-        table.row([name.to_owned(), value]);
-    }
-    document.table(table);
-    document.table(cost_table(&outcome.cost_usd_month, None));
-    document
-}
-
-/// The report of the gate.
-pub fn gate(result: &GateResult) -> Document {
-    let mut document = Document {
-        title: format!("Sizing gate: {}", result.after.file.display()),
-        blocks: vec![],
-    };
-    let scenario = &result.after.judgement.scenario;
-    document.paragraph(format!("Asked: {}; {}.", arrivals(scenario), slo(scenario)));
-    document.blocks.push(verdict("", &result.after.judgement));
-    let mut table = match &result.before {
-        Some(before) => Table {
-            header: vec![
-                String::new(),
-                before.file.display().to_string(),
-                result.after.file.display().to_string(),
-            ],
-            rows: vec![],
-        },
-        None => Table {
-            header: vec![String::new(), result.after.file.display().to_string()],
-            rows: vec![],
-        },
-    };
-    let candidates: Vec<&Candidate> = result.before.iter().chain([&result.after]).collect();
-    let mut row = |what: &str, value: &dyn Fn(&Candidate) -> String| {
-        let mut cells = vec![what.to_owned()];
-        cells.extend(candidates.iter().map(|candidate| value(candidate)));
-        table.rows.push(cells);
-    };
-    row("verdict", &|c| {
-        if c.judgement.verdict.pass {
-            "pass".into()
-        } else {
-            "FAIL".into()
-        }
-    });
-    row("task", &|c| {
-        format!("{} vCPU, {} GiB", c.sizing.vcpu(), c.sizing.memory_gib())
-    });
-    row("workers per task", &|c| {
-        c.sizing.generation_workers.to_string()
-    });
-    row("tasks", &|c| tasks(&c.judgement.scenario.fleet));
-    row("autoscaling", &|c| autoscaling(&c.judgement.scenario.fleet));
-    row("capacity, generations/h", &|c| {
-        first(&c.judgement.replications, |outcome| {
-            outcome
-                .capacity_per_hour
-                .get(&outcome.bottleneck)
-                .map_or_else(String::new, |rate| format!("{rate:.1}"))
-        })
-    });
-    row("bottleneck", &|c| bottleneck(&c.judgement.replications));
-    row("wait p95", &|c| {
-        seconds(c.judgement.replications.wait_p95_s)
-    });
-    row("lost", &|c| first(&c.judgement.replications, losses));
-    row("USD/month", &|c| {
-        interval(c.judgement.replications.cost_usd_month, 2)
-    });
-    document.table(table);
-    let cost = |candidate: &Candidate| {
-        candidate
-            .judgement
-            .replications
-            .outcomes
-            .first()
-            .map(|outcome| outcome.cost_usd_month.clone())
-    };
-    if let Some(after) = cost(&result.after) {
-        let before = result.before.as_ref().and_then(cost);
-        document.table(cost_table(&after, before.as_ref()));
-    }
-    document
 }
