@@ -19,6 +19,7 @@ mod load_balancer;
 mod meter;
 mod service;
 mod task;
+mod upstream;
 
 use crate::engine::Engine;
 use crate::outcome::Outcome;

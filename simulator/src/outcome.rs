@@ -70,6 +70,9 @@ pub struct Outcome {
     pub scale_out_count: u64,
     /// Scale-ins.
     pub scale_in_count: u64,
+    /// Deployments whose last task of an older version stopped taking work; none where the scenario deploys nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployments_completed: Option<u64>,
     /// What limits the throughput first, by formula.
     pub bottleneck: Resource,
     /// Each limit in generations per hour, for the tasks that ran on average.
@@ -123,9 +126,23 @@ pub enum LossCause {
     Oom,
     /// No task was registered to take the request.
     NoTarget,
+    /// The worker ran longer than its time-out allows and was killed.
+    WorkerTimeout,
+    /// The NAT gateway dropped the silent connection to the AI provider.
+    NatIdleReset,
+    /// The client hung up.
+    ClientGaveUp,
 }
 
 impl LossCause {
+    /// Whether it takes the worker without notice, so that a durable job has lost an attempt by it.
+    pub(crate) fn is_crash(self) -> bool {
+        matches!(
+            self,
+            LossCause::Oom | LossCause::WorkerTimeout | LossCause::NatIdleReset
+        )
+    }
+
     /// The name that JSON uses.
     pub fn name(self) -> &'static str {
         match self {
@@ -134,6 +151,9 @@ impl LossCause {
             LossCause::SigkillAfterStopTimeout => "sigkill_after_stop_timeout",
             LossCause::Oom => "oom",
             LossCause::NoTarget => "no_target",
+            LossCause::WorkerTimeout => "worker_timeout",
+            LossCause::NatIdleReset => "nat_idle_reset",
+            LossCause::ClientGaveUp => "client_gave_up",
         }
     }
 }

@@ -64,15 +64,24 @@ pub(super) struct Generation {
     pub(super) released: Option<Instant>,
     /// Workers it has lost to a crash.
     pub(super) crashes: u32,
-    /// The task that has its open request, in sync mode.
+    /// The task that holds it, unless it is durable.
     pub(super) task: Option<usize>,
-    /// Whether a worker runs it now.
-    pub(super) running: bool,
+    /// Workers that have taken it so far.
+    pub(super) runs: u32,
+    /// The task one of whose workers runs it now.
+    pub(super) runs_on: Option<usize>,
     /// Whether its client is gone and it runs on for nobody: lost already, but its worker does not know.
     pub(super) cut: bool,
 }
 
 impl Generation {
+    /// Takes it up again at the start of the step it was in: nothing names what the provider did for it meanwhile.
+    pub(super) fn begin_step_again(&mut self, steps: u32) {
+        let step_ns = (self.length.as_nanos() / u64::from(steps)).max(1);
+        let done_ns = self.done.as_nanos() / step_ns * step_ns;
+        self.done = Duration::from_nanos(done_ns);
+    }
+
     /// Takes it up again `gap` after its worker was lost: the step that had begun at the AI provider went on
     /// meanwhile, at most to its end.
     pub(super) fn resume(&mut self, gap: Duration, steps: u32) {
@@ -172,7 +181,8 @@ mod tests {
             released: None,
             crashes: 0,
             task: None,
-            running: false,
+            runs: 0,
+            runs_on: None,
             cut: false,
         }
     }
@@ -185,6 +195,16 @@ mod tests {
             let mut resumed = generation(minutes(15), minutes(done));
             resumed.resume(minutes(gap), 3);
             assert_eq!(resumed.done, minutes(reached), "done {done}, gap {gap}");
+        }
+    }
+
+    #[test]
+    fn without_a_response_id_the_current_step_begins_again() {
+        let minutes = Duration::from_minutes;
+        for (done, reached) in [(3, 0), (5, 5), (11, 10), (15, 15)] {
+            let mut resumed = generation(minutes(15), minutes(done));
+            resumed.begin_step_again(3);
+            assert_eq!(resumed.done, minutes(reached), "done {done}");
         }
     }
 

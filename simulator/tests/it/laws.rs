@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use simulator::scenario::{
-    Arrivals, Autoscaling, Fleet, GenerationLength, LoadBalancing, Metric, Mode, Profile, Scenario,
-    StopOrder, Tasks, Workload,
+    Arrivals, Autoscaling, Deployments, Fleet, GenerationLength, JobStore, LoadBalancing, Metric,
+    Mode, Profile, Scenario, StopOrder, Tasks, UpstreamCall, Workload,
 };
 use simulator::simulate;
 use simulator::time::Duration;
@@ -92,6 +92,60 @@ fn fleets() -> impl Strategy<Value = Fleet> {
         )
 }
 
+/// What happens to a fleet while it works.
+#[derive(Clone, Debug)]
+struct Operations {
+    deployments: Option<Deployments>,
+    worker_timeout: Option<Duration>,
+    client_gives_up_after: Option<Duration>,
+    task_protection: bool,
+    upstream_keep_alive: bool,
+    blocking: bool,
+    in_process: bool,
+}
+
+impl Operations {
+    fn apply(self, scenario: &mut Scenario) {
+        let fleet = &mut scenario.fleet;
+        fleet.deployments = self.deployments;
+        fleet.worker_timeout = self.worker_timeout;
+        fleet.task_protection = self.task_protection;
+        fleet.upstream_keep_alive = self.upstream_keep_alive;
+        if self.blocking {
+            fleet.upstream_call = UpstreamCall::Blocking;
+        }
+        if self.in_process && fleet.mode == Mode::Queue {
+            fleet.job_store = JobStore::InProcess;
+        }
+        scenario.workload.client_gives_up_after = self.client_gives_up_after;
+    }
+}
+
+prop_compose! {
+    fn operations()(
+        every_h in prop::option::of(1_u64..5),
+        (minimum_healthy_percent, maximum_percent) in (0_u32..100, 100_u32..400),
+        worker_timeout_s in prop::option::of(1_u64..2000),
+        client_gives_up_after_s in prop::option::of(1_u64..2000),
+        flags in any::<(bool, bool, bool, bool)>(),
+    ) -> Operations {
+        Operations {
+            deployments: every_h.map(|every_h| Deployments {
+                every: Duration::from_hours(every_h),
+                // One task is only replaced when it may go first or a second one may come.
+                minimum_healthy_percent: if maximum_percent < 200 { 0 } else { minimum_healthy_percent },
+                maximum_percent,
+            }),
+            worker_timeout: worker_timeout_s.map(Duration::from_secs),
+            client_gives_up_after: client_gives_up_after_s.map(Duration::from_secs),
+            task_protection: flags.0,
+            upstream_keep_alive: flags.1,
+            blocking: flags.2,
+            in_process: flags.3,
+        }
+    }
+}
+
 prop_compose! {
     fn scenarios()(
         seed in any::<u32>(),
@@ -99,7 +153,9 @@ prop_compose! {
         generation in lengths(),
         cpu_s in prop_oneof![Just(0.05), 0.0..200.0],
         memory_per_generation_kib in prop_oneof![Just(200.0), 0.0..400_000.0],
+        steps_per_generation in 1_u32..6,
         fleet in fleets(),
+        operations in prop::option::of(operations()),
     ) -> Scenario {
         let profile = Profile {
             cpu_s_per_generation: cpu_s,
@@ -110,6 +166,10 @@ prop_compose! {
         let mut scenario = Scenario::new(Workload::new(arrivals, generation), profile, fleet);
         scenario.seed = u64::from(seed);
         scenario.horizon = Duration::from_hours(12);
+        scenario.workload.steps_per_generation = steps_per_generation;
+        if let Some(operations) = operations {
+            operations.apply(&mut scenario);
+        }
         scenario
     }
 }
@@ -132,7 +192,10 @@ proptest! {
             prop_assert!((0.0..=1.0 + 1e-9).contains(&share), "{} in\n{}", share, text(&scenario));
         }
         let tasks = scenario.fleet.tasks;
-        prop_assert!(run.tasks_mean >= f64::from(tasks.min) - 1e-9, "{}", text(&scenario));
+        // A deployment may go below the minimum that autoscaling keeps to.
+        if scenario.fleet.deployments.is_none() {
+            prop_assert!(run.tasks_mean >= f64::from(tasks.min) - 1e-9, "{}", text(&scenario));
+        }
         for waits in [run.wait_s, run.sojourn_s] {
             prop_assert!(waits.p50 <= waits.p95 && waits.p95 <= waits.p99 && waits.p99 <= waits.max);
         }
@@ -171,6 +234,10 @@ proptest! {
         let mut few = scenario;
         few.fleet.mode = Mode::Queue;
         few.fleet.autoscaling = Autoscaling::none();
+        few.fleet.job_store = JobStore::Durable;
+        few.fleet.deployments = None;
+        few.fleet.worker_timeout = None;
+        few.fleet.upstream_call = UpstreamCall::Background;
         few.profile.cpu_s_per_generation = 0.0;
         few.profile.cpu_s_per_poll = 0.0;
         few.profile.memory_per_generation_kib = 0.0;

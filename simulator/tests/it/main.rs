@@ -3,6 +3,7 @@
 mod architecture;
 mod fleet;
 mod laws;
+mod operations;
 mod plan;
 mod scenario_text;
 mod theory;
