@@ -15,6 +15,7 @@ mod arrivals;
 mod autoscaler;
 mod fleet;
 mod generation;
+mod gunicorn;
 mod load_balancer;
 mod meter;
 mod service;

@@ -79,6 +79,14 @@ pub struct Outcome {
     pub capacity_per_hour: BTreeMap<Resource, f64>,
     /// The bill of a month of such a fleet.
     pub cost_usd_month: Cost,
+    /// Seconds, summed over the tasks and the whole run, in which none of a task's async workers accepted a connection;
+    /// none where workers are not async.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswering_s: Option<f64>,
+    /// Seconds of the whole run in which no database connection was free, so that every request failed; none where
+    /// workers are not async.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub db_exhausted_s: Option<f64>,
     /// Events simulated.
     pub events: u64,
     /// Events simulated per second of real time: this crate has no clock, so the caller measures and fills it in.
@@ -132,6 +140,8 @@ pub enum LossCause {
     NatIdleReset,
     /// The client hung up.
     ClientGaveUp,
+    /// The worker got no database connection for it.
+    DbConnections,
 }
 
 impl LossCause {
@@ -154,6 +164,7 @@ impl LossCause {
             LossCause::WorkerTimeout => "worker_timeout",
             LossCause::NatIdleReset => "nat_idle_reset",
             LossCause::ClientGaveUp => "client_gave_up",
+            LossCause::DbConnections => "db_connections",
         }
     }
 }

@@ -5,6 +5,7 @@
 //! verdict can be replayed.
 
 mod defaults;
+mod gunicorn;
 mod operations;
 mod text;
 mod validate;
@@ -12,6 +13,7 @@ mod validate;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use gunicorn::{Gunicorn, WorkerModel};
 pub use operations::{Deployments, JobStore, UpstreamCall};
 pub use text::ScenarioError;
 
@@ -215,6 +217,12 @@ pub struct Fleet {
     /// Whether a blocking call keeps its connection alive by TCP probes. Default false, as the AI provider's own client.
     #[serde(default, skip_serializing_if = "is_default")]
     pub upstream_keep_alive: bool,
+    /// How many generations one worker runs at a time. Default sync: one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub worker_model: WorkerModel,
+    /// What async workers do. Default: that of [`Gunicorn::new`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gunicorn: Option<Gunicorn>,
     /// Rolling deployments. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployments: Option<Deployments>,
@@ -505,8 +513,26 @@ impl Fleet {
             task_protection: false,
             upstream_call: UpstreamCall::default(),
             upstream_keep_alive: false,
+            worker_model: WorkerModel::default(),
+            gunicorn: None,
             deployments: None,
         }
+    }
+
+    /// What the async workers do, where workers are async.
+    pub fn async_workers(&self) -> Option<Gunicorn> {
+        match self.worker_model {
+            WorkerModel::Sync => None,
+            WorkerModel::Async => Some(self.gunicorn.unwrap_or_default()),
+        }
+    }
+
+    /// Generations that the workers of one task run at a time.
+    pub fn generations_per_task(&self) -> f64 {
+        let per_worker = self
+            .async_workers()
+            .map_or(1, |settings| settings.pool_connections_max);
+        f64::from(self.workers) * f64::from(per_worker)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The fleet: moves generations between the components, and keeps the service as large as it is wanted.
 
 mod endings;
+mod processes;
 mod report;
 mod sizing;
 
@@ -9,6 +10,7 @@ use std::collections::VecDeque;
 use super::arrivals::ArrivalProcess;
 use super::autoscaler::{Autoscaler, METRIC_PERIOD};
 use super::generation::{Generation, GenerationKey, Generations, Lengths};
+use super::gunicorn::{Life, Workers};
 use super::load_balancer::LoadBalancer;
 use super::meter::Meter;
 use super::service::Service;
@@ -49,6 +51,19 @@ pub(super) enum Event {
         cause: LossCause,
     },
     Deploy,
+    /// The next async worker of a task has answered its requests.
+    Recycle {
+        slot: usize,
+        token: u32,
+    },
+    /// The successor of an async worker accepts.
+    Booted {
+        life: Life,
+    },
+    /// An async worker has drained for as long as it may.
+    DrainTimeout {
+        life: Life,
+    },
     /// The oldest silent connection may have to be cut.
     IdleTimeout,
     MetricPoint,
@@ -92,6 +107,8 @@ pub(super) struct Fleet<'a> {
     service: Service,
     balancer: LoadBalancer,
     autoscaler: Autoscaler,
+    /// The async workers of all tasks, where workers are async.
+    gunicorn: Option<Workers>,
     usage_at_point: Usage,
     window: WindowStart,
     meter: Meter,
@@ -142,6 +159,9 @@ impl<'a> Fleet<'a> {
             service: Service::new(*seed, capacity_pico_vcpu, fleet),
             balancer: LoadBalancer::new(fleet, workload.client_gives_up_after),
             autoscaler: Autoscaler::new(&fleet.autoscaling, fleet.tasks),
+            gunicorn: fleet
+                .async_workers()
+                .map(|settings| Workers::new(scenario, settings)),
             usage_at_point: Usage::default(),
             window: WindowStart::default(),
             meter: Meter::new(scenario.warmup),
@@ -151,7 +171,7 @@ impl<'a> Fleet<'a> {
         let mut queue = EventQueue::new();
         while model.service.missing() > 0 {
             let (slot, _) = model.service.launch(Instant::START);
-            model.service.serve(Instant::START, slot);
+            model.serve(Instant::START, slot, &mut queue);
         }
         queue.push(Instant::START.after(scenario.warmup), Event::WarmupOver);
         if !model.autoscaler.is_off() {
@@ -162,6 +182,14 @@ impl<'a> Fleet<'a> {
         }
         model.schedule_arrival(&mut queue);
         (model, queue)
+    }
+
+    fn serve(&mut self, now: Instant, slot: usize, queue: &mut Queue) {
+        self.service.serve(now, slot);
+        if let Some(workers) = &mut self.gunicorn {
+            workers.serve(now, slot);
+            self.accept(now, slot, queue);
+        }
     }
 
     fn schedule_arrival(&mut self, queue: &mut Queue) {
@@ -184,6 +212,8 @@ impl<'a> Fleet<'a> {
             task: None,
             runs: 0,
             runs_on: None,
+            process: None,
+            rendered: false,
             cut: false,
         });
         self.meter.submit(now);
@@ -234,6 +264,10 @@ impl<'a> Fleet<'a> {
 
     /// One task's free workers take the next work: its backlog in sync mode, the queue otherwise.
     fn pull(&mut self, now: Instant, slot: usize, queue: &mut Queue) {
+        if self.gunicorn.is_some() {
+            self.accept(now, slot, queue);
+            return;
+        }
         loop {
             let task = self.service.task(slot);
             if task.busy() >= self.workers {
@@ -311,6 +345,9 @@ impl<'a> Fleet<'a> {
         self.service.task(slot).scheduled = Instant::NEVER;
         while let Some(key) = self.service.task(slot).pop_finished() {
             self.meter.events += 1;
+            if self.render(slot, key) {
+                continue;
+            }
             let Some(generation) = self.generations.remove(key) else {
                 continue;
             };
@@ -322,6 +359,8 @@ impl<'a> Fleet<'a> {
                     .saturating_sub(u32::from(generation.task.is_some()));
                 self.meter.complete(now, &generation);
             }
+            let (process, rendered) = (generation.process, generation.rendered);
+            self.leave_process(now, (slot, process), (key, rendered), queue);
         }
         self.pull(now, slot, queue);
         self.schedule_progress(now, slot, queue);
@@ -348,7 +387,7 @@ impl Model for Fleet<'_> {
             Event::Started { slot, token } => {
                 if self.service.task(slot).lifecycle_token == token {
                     self.meter.events += 1;
-                    self.service.serve(now, slot);
+                    self.serve(now, slot, queue);
                     self.unsettled |= self.service.is_deploying();
                     self.fill(now, queue);
                 }
@@ -360,6 +399,9 @@ impl Model for Fleet<'_> {
                 }
             }
             Event::Interrupt { key, run, cause } => self.interrupt(now, (key, run), cause, queue),
+            Event::Recycle { slot, token } => self.recycle(now, slot, token, queue),
+            Event::Booted { life } => self.booted(now, life, queue),
+            Event::DrainTimeout { life } => self.kill_draining(now, life, queue),
             Event::Deploy => {
                 self.meter.events += 1;
                 self.deploy(now, queue);

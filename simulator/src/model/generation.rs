@@ -70,6 +70,10 @@ pub(super) struct Generation {
     pub(super) runs: u32,
     /// The task one of whose workers runs it now.
     pub(super) runs_on: Option<usize>,
+    /// The async worker that holds it.
+    pub(super) process: Option<usize>,
+    /// Whether its AI part is over, and only its PDF is left.
+    pub(super) rendered: bool,
     /// Whether its client is gone and it runs on for nobody: lost already, but its worker does not know.
     pub(super) cut: bool,
 }
@@ -183,6 +187,8 @@ mod tests {
             task: None,
             runs: 0,
             runs_on: None,
+            process: None,
+            rendered: false,
             cut: false,
         }
     }

@@ -62,3 +62,9 @@ pub(super) fn minimum_healthy_percent() -> u32 {
 pub(super) fn maximum_percent() -> u32 {
     200
 }
+pub(super) fn pool_connections_max() -> u32 {
+    30
+}
+pub(super) fn worker_boot() -> Duration {
+    Duration::from_secs(7)
+}

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use simulator::scenario::{
-    Arrivals, Autoscaling, Deployments, Fleet, GenerationLength, JobStore, LoadBalancing, Metric,
-    Mode, Profile, Scenario, StopOrder, Tasks, UpstreamCall, Workload,
+    Arrivals, Autoscaling, Deployments, Fleet, GenerationLength, Gunicorn, JobStore, LoadBalancing,
+    Metric, Mode, Profile, Scenario, StopOrder, Tasks, UpstreamCall, WorkerModel, Workload,
 };
 use simulator::simulate;
 use simulator::time::Duration;
@@ -102,6 +102,7 @@ struct Operations {
     upstream_keep_alive: bool,
     blocking: bool,
     in_process: bool,
+    gunicorn: Option<Gunicorn>,
 }
 
 impl Operations {
@@ -117,7 +118,34 @@ impl Operations {
         if self.in_process && fleet.mode == Mode::Queue {
             fleet.job_store = JobStore::InProcess;
         }
+        if let Some(gunicorn) = self.gunicorn
+            && (fleet.mode == Mode::Sync || fleet.job_store == JobStore::InProcess)
+        {
+            fleet.worker_model = WorkerModel::Async;
+            fleet.gunicorn = Some(gunicorn);
+        }
         scenario.workload.client_gives_up_after = self.client_gives_up_after;
+    }
+}
+
+prop_compose! {
+    fn gunicorns()(
+        pool_connections_max in 1_u32..40,
+        db_connections_max in prop::option::of(1_u32..200),
+        pdf_cpu_s in prop_oneof![Just(0.0), 0.1..20.0],
+        max_requests in prop_oneof![Just(0_u32), 1_u32..2000],
+        max_requests_jitter in 0_u32..50,
+        other_requests_per_s in prop_oneof![Just(0.0), 0.0..5.0],
+    ) -> Gunicorn {
+        Gunicorn {
+            pool_connections_max,
+            db_connections_max,
+            pdf_cpu_s,
+            max_requests,
+            max_requests_jitter,
+            other_requests_per_s,
+            ..Gunicorn::new()
+        }
     }
 }
 
@@ -128,6 +156,7 @@ prop_compose! {
         worker_timeout_s in prop::option::of(1_u64..2000),
         client_gives_up_after_s in prop::option::of(1_u64..2000),
         flags in any::<(bool, bool, bool, bool)>(),
+        gunicorn in prop::option::of(gunicorns()),
     ) -> Operations {
         Operations {
             deployments: every_h.map(|every_h| Deployments {
@@ -142,6 +171,7 @@ prop_compose! {
             upstream_keep_alive: flags.1,
             blocking: flags.2,
             in_process: flags.3,
+            gunicorn,
         }
     }
 }
@@ -235,6 +265,8 @@ proptest! {
         few.fleet.mode = Mode::Queue;
         few.fleet.autoscaling = Autoscaling::none();
         few.fleet.job_store = JobStore::Durable;
+        few.fleet.worker_model = WorkerModel::Sync;
+        few.fleet.gunicorn = None;
         few.fleet.deployments = None;
         few.fleet.worker_timeout = None;
         few.fleet.upstream_call = UpstreamCall::Background;

@@ -1,6 +1,7 @@
 //! The crate from outside: against theory, against its own laws, against bad input.
 
 mod architecture;
+mod async_workers;
 mod fleet;
 mod laws;
 mod operations;

@@ -70,6 +70,8 @@ impl Fleet<'_> {
             .scenario
             .fleet
             .worker_timeout
+            // An async worker keeps sending its heartbeat while it waits.
+            .filter(|_| self.gunicorn.is_none())
             .map(|after| (after, LossCause::WorkerTimeout));
         reset.into_iter().chain(timeout).min()
     }
@@ -91,6 +93,7 @@ impl Fleet<'_> {
         self.meter.events += 1;
         self.service.advance(now, slot);
         let task = self.service.task(slot);
+        let process = generation.process;
         let left = task.take(key, generation.demand_pico_vcpu);
         generation.done = generation.length.saturating_sub(left);
         generation.released = Some(now);
@@ -103,6 +106,7 @@ impl Fleet<'_> {
                 self.lose(now, key, cause);
             }
         }
+        self.leave_process(now, (slot, process), (key, false), queue);
         self.pull(now, slot, queue);
         self.schedule_progress(now, slot, queue);
         self.stop_if_drained(now, slot);
@@ -121,7 +125,12 @@ impl Fleet<'_> {
                 released.push((generation.submitted, key));
             }
         }
-        while let Some(key) = self.service.task(slot).backlog.pop_front() {
+        let waiting = self
+            .gunicorn
+            .as_mut()
+            .map_or_else(Vec::new, |workers| workers.stop(now, slot));
+        let backlog = std::mem::take(&mut self.service.task(slot).backlog);
+        for key in waiting.into_iter().chain(backlog) {
             if let Some(generation) = self.generations.get(key) {
                 released.push((generation.submitted, key));
             }

@@ -20,6 +20,7 @@ impl Fleet<'_> {
     /// What the run showed, when it ends now.
     pub(in super::super) fn outcome(mut self, end: Instant) -> Result<Outcome, InvalidScenario> {
         self.service.advance_all(end);
+        let outages = self.gunicorn.as_mut().map(|workers| workers.outages_s(end));
         let in_system_ns = self.meter.in_system_ns(end);
         let mut still_in_system_ns = 0_u128;
         for generation in self.generations.iter().filter(|generation| !generation.cut) {
@@ -61,7 +62,8 @@ impl Fleet<'_> {
             censored_waits: self.meter.censored,
             requeued: self.meter.requeued,
             worker_utilization: share(
-                usage.busy_ns as f64 / (usage.serving_ns as f64 * self.workers as f64),
+                usage.busy_ns as f64
+                    / (usage.serving_ns as f64 * self.scenario.fleet.generations_per_task()),
             ),
             cpu_utilization: share(self.cpu_share(usage)),
             memory_utilization: share(self.memory_share(usage)),
@@ -79,6 +81,8 @@ impl Fleet<'_> {
             bottleneck: capacity::bottleneck(&capacity_per_hour),
             capacity_per_hour,
             cost_usd_month: cost::metered(&self.scenario.fleet, existing_ns, window.as_nanos())?,
+            unanswering_s: outages.map(|(unanswering_s, _)| unanswering_s),
+            db_exhausted_s: outages.map(|(_, exhausted_s)| exhausted_s),
             events: self.meter.events,
             events_per_second: None,
             lost: self.meter.lost,

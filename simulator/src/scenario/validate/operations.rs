@@ -1,6 +1,6 @@
 //! The checks of what happens to a fleet while it works.
 
-use super::{Checked, Duration, Fleet, GENERATION_MAX, count, fail, span};
+use super::{Checked, Duration, Fleet, GENERATION_MAX, count, fail, span, within};
 use crate::scenario::{Deployments, JobStore, Mode, Tasks};
 
 pub(super) fn fleet(fleet: &Fleet) -> Checked {
@@ -19,9 +19,66 @@ pub(super) fn fleet(fleet: &Fleet) -> Checked {
             GENERATION_MAX,
         )?;
     }
+    async_workers(fleet)?;
     fleet
         .deployments
         .map_or(Ok(()), |stated| deployments(stated, fleet.tasks))
+}
+
+fn async_workers(fleet: &Fleet) -> Checked {
+    let Some(settings) = fleet.async_workers() else {
+        return match fleet.gunicorn {
+            Some(_) => fail(
+                "fleet.gunicorn",
+                "says what async workers do, but the workers are sync",
+                "leave it out, or set worker_model to \"async\"",
+            ),
+            None => Ok(()),
+        };
+    };
+    if fleet.mode == Mode::Queue && fleet.job_store == JobStore::Durable {
+        return fail(
+            "fleet.worker_model",
+            "async workers hold their jobs in process",
+            "set job_store to \"in_process\", or mode to \"sync\"",
+        );
+    }
+    // Every worker is a process with its own state.
+    count("fleet.workers", fleet.workers, 1, 1000)?;
+    count(
+        "fleet.gunicorn.pool_connections_max",
+        settings.pool_connections_max,
+        1,
+        10_000,
+    )?;
+    if let Some(most) = settings.db_connections_max {
+        count("fleet.gunicorn.db_connections_max", most, 1, 1_000_000)?;
+    }
+    within("fleet.gunicorn.pdf_cpu_s", settings.pdf_cpu_s, 0.0, 3600.0)?;
+    count(
+        "fleet.gunicorn.max_requests",
+        settings.max_requests,
+        0,
+        1_000_000_000,
+    )?;
+    count(
+        "fleet.gunicorn.max_requests_jitter",
+        settings.max_requests_jitter,
+        0,
+        1_000_000_000,
+    )?;
+    within(
+        "fleet.gunicorn.other_requests_per_s",
+        settings.other_requests_per_s,
+        0.0,
+        1e5,
+    )?;
+    span(
+        "fleet.gunicorn.worker_boot",
+        settings.worker_boot,
+        Duration::from_millis(1),
+        Duration::from_hours(1),
+    )
 }
 
 fn deployments(stated: Deployments, tasks: Tasks) -> Checked {
