@@ -19,6 +19,8 @@ pub enum Resource {
     Memory,
     /// Database connections that async workers hold.
     DbConnections,
+    /// Requests that the AI provider accepts.
+    UpstreamRequests,
     /// In sync mode: the load balancer lets only the generations through that end within its idle time-out.
     AlbIdleTimeout,
 }
@@ -31,6 +33,7 @@ impl Resource {
             Resource::Cpu => "cpu",
             Resource::Memory => "memory",
             Resource::DbConnections => "db_connections",
+            Resource::UpstreamRequests => "upstream_requests",
             Resource::AlbIdleTimeout => "alb_idle_timeout",
         }
     }
@@ -68,6 +71,10 @@ pub fn capacity_per_hour(scenario: &Scenario, tasks: f64) -> BTreeMap<Resource, 
     let cpu_s = profile.cpu_s_per_generation + polls * profile.cpu_s_per_poll + pdf_cpu_s;
     if let Some(most) = gunicorn.and_then(|settings| settings.db_connections_max) {
         terms.insert(Resource::DbConnections, f64::from(most) * per_slot_and_hour);
+    }
+    if let Some(per_minute) = fleet.upstream_requests_per_minute {
+        let steps = f64::from(workload.steps_per_generation);
+        terms.insert(Resource::UpstreamRequests, per_minute * 60.0 / steps);
     }
     if cpu_s > 0.0 {
         let target = fleet.autoscaling.cpu_target_percent / 100.0;

@@ -18,6 +18,8 @@ mod generation;
 mod gunicorn;
 mod load_balancer;
 mod meter;
+mod misfortune;
+mod rate_limit;
 mod service;
 mod task;
 mod upstream;

@@ -142,6 +142,12 @@ pub enum LossCause {
     ClientGaveUp,
     /// The worker got no database connection for it.
     DbConnections,
+    /// The AI provider refused its requests for longer than its client tries.
+    OpenaiRateLimit,
+    /// AWS took the task's spare capacity back.
+    SpotInterruption,
+    /// The task's availability zone failed.
+    AzLoss,
 }
 
 impl LossCause {
@@ -149,7 +155,7 @@ impl LossCause {
     pub(crate) fn is_crash(self) -> bool {
         matches!(
             self,
-            LossCause::Oom | LossCause::WorkerTimeout | LossCause::NatIdleReset
+            LossCause::Oom | LossCause::WorkerTimeout | LossCause::NatIdleReset | LossCause::AzLoss
         )
     }
 
@@ -165,6 +171,9 @@ impl LossCause {
             LossCause::NatIdleReset => "nat_idle_reset",
             LossCause::ClientGaveUp => "client_gave_up",
             LossCause::DbConnections => "db_connections",
+            LossCause::OpenaiRateLimit => "openai_rate_limit",
+            LossCause::SpotInterruption => "spot_interruption",
+            LossCause::AzLoss => "az_loss",
         }
     }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use gunicorn::{Gunicorn, WorkerModel};
-pub use operations::{Deployments, JobStore, UpstreamCall};
+pub use operations::{AzLoss, Deployments, JobStore, Spot, UpstreamCall};
 pub use text::ScenarioError;
 
 use crate::slo::Slo;
@@ -217,6 +217,9 @@ pub struct Fleet {
     /// Whether a blocking call keeps its connection alive by TCP probes. Default false, as the AI provider's own client.
     #[serde(default, skip_serializing_if = "is_default")]
     pub upstream_keep_alive: bool,
+    /// Requests that the AI provider accepts per minute; a step of a generation is one. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_requests_per_minute: Option<f64>,
     /// How many generations one worker runs at a time. Default sync: one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub worker_model: WorkerModel,
@@ -226,6 +229,12 @@ pub struct Fleet {
     /// Rolling deployments. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployments: Option<Deployments>,
+    /// Spot capacity. Default: on demand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spot: Option<Spot>,
+    /// The loss of a zone. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub az_loss: Option<AzLoss>,
 }
 
 /// Whether a key is left out when a scenario is written: those of models that are off, so that a scenario without them
@@ -513,9 +522,12 @@ impl Fleet {
             task_protection: false,
             upstream_call: UpstreamCall::default(),
             upstream_keep_alive: false,
+            upstream_requests_per_minute: None,
             worker_model: WorkerModel::default(),
             gunicorn: None,
             deployments: None,
+            spot: None,
+            az_loss: None,
         }
     }
 

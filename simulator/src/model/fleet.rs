@@ -13,6 +13,8 @@ use super::generation::{Generation, GenerationKey, Generations, Lengths};
 use super::gunicorn::{Life, Workers};
 use super::load_balancer::LoadBalancer;
 use super::meter::Meter;
+use super::misfortune::Misfortune;
+use super::rate_limit::RateLimit;
 use super::service::Service;
 use super::task::{State, Usage};
 use super::upstream::Upstream;
@@ -51,6 +53,13 @@ pub(super) enum Event {
         cause: LossCause,
     },
     Deploy,
+    /// A Spot task is told that its capacity is wanted back.
+    SpotNotice {
+        slot: usize,
+        token: u32,
+    },
+    ZoneLost,
+    ZoneBack,
     /// The next async worker of a task has answered its requests.
     Recycle {
         slot: usize,
@@ -107,6 +116,8 @@ pub(super) struct Fleet<'a> {
     service: Service,
     balancer: LoadBalancer,
     autoscaler: Autoscaler,
+    misfortune: Misfortune,
+    rate_limit: Option<RateLimit>,
     /// The async workers of all tasks, where workers are async.
     gunicorn: Option<Workers>,
     usage_at_point: Usage,
@@ -159,6 +170,8 @@ impl<'a> Fleet<'a> {
             service: Service::new(*seed, capacity_pico_vcpu, fleet),
             balancer: LoadBalancer::new(fleet, workload.client_gives_up_after),
             autoscaler: Autoscaler::new(&fleet.autoscaling, fleet.tasks),
+            misfortune: Misfortune::new(scenario),
+            rate_limit: fleet.upstream_requests_per_minute.map(RateLimit::new),
             gunicorn: fleet
                 .async_workers()
                 .map(|settings| Workers::new(scenario, settings)),
@@ -170,7 +183,8 @@ impl<'a> Fleet<'a> {
         };
         let mut queue = EventQueue::new();
         while model.service.missing() > 0 {
-            let (slot, _) = model.service.launch(Instant::START);
+            let zone = model.misfortune.zone(model.service.slots());
+            let (slot, _) = model.service.launch(Instant::START, zone);
             model.serve(Instant::START, slot, &mut queue);
         }
         queue.push(Instant::START.after(scenario.warmup), Event::WarmupOver);
@@ -180,12 +194,19 @@ impl<'a> Fleet<'a> {
         if let Some(deployments) = fleet.deployments {
             queue.push(Instant::START.after(deployments.every), Event::Deploy);
         }
+        if let Some(loss) = fleet.az_loss {
+            queue.push(Instant::START.after(loss.at), Event::ZoneLost);
+        }
         model.schedule_arrival(&mut queue);
         (model, queue)
     }
 
     fn serve(&mut self, now: Instant, slot: usize, queue: &mut Queue) {
         self.service.serve(now, slot);
+        if let Some(at) = self.misfortune.interruption(now) {
+            let token = self.service.task(slot).lifecycle_token;
+            queue.push(at, Event::SpotNotice { slot, token });
+        }
         if let Some(workers) = &mut self.gunicorn {
             workers.serve(now, slot);
             self.accept(now, slot, queue);
@@ -198,13 +219,18 @@ impl<'a> Fleet<'a> {
         }
     }
 
+    /// What a generation of this length asks for while it runs.
+    fn demand(&self, length: Duration) -> u128 {
+        self.cpu_ns_per_generation * 1_000_000_000_000 / u128::from(length.as_nanos())
+            + self.demand_of_polls_pico_vcpu
+    }
+
     fn submit(&mut self, now: Instant, queue: &mut Queue) {
         let length = self.lengths.next();
-        let cpu = self.cpu_ns_per_generation * 1_000_000_000_000 / u128::from(length.as_nanos());
         let key = self.generations.insert(Generation {
             submitted: now,
             length,
-            demand_pico_vcpu: cpu + self.demand_of_polls_pico_vcpu,
+            demand_pico_vcpu: self.demand(length),
             done: Duration::ZERO,
             started: None,
             released: None,
@@ -301,10 +327,16 @@ impl<'a> Fleet<'a> {
         }
         generation.runs += 1;
         generation.runs_on = Some(slot);
-        let run = generation.runs;
-        let length = generation.length;
-        let left = length.saturating_sub(generation.done);
-        let demand = generation.demand_pico_vcpu;
+        let (run, length, done) = (generation.runs, generation.length, generation.done);
+        let Some(stall) = self.stall(now, key) else {
+            self.refuse(now, slot, key, queue);
+            return;
+        };
+        let demand = self.demand(length.plus(stall));
+        if let Some(generation) = self.generations.get(key) {
+            generation.demand_pico_vcpu = demand;
+        }
+        let left = length.saturating_sub(done).plus(stall);
         self.service.advance(now, slot);
         let task = self.service.task(slot);
         task.start(key, left, demand);
@@ -315,7 +347,12 @@ impl<'a> Fleet<'a> {
         self.schedule_progress(now, slot, queue);
         if let Some((after, cause)) = self.interruption(length) {
             // What takes just as long as it may is still done.
-            let at = now.after(after).after(Duration::from_nanos(1));
+            let begins = if cause == LossCause::NatIdleReset {
+                now.after(stall)
+            } else {
+                now
+            };
+            let at = begins.after(after).after(Duration::from_nanos(1));
             queue.push(at, Event::Interrupt { key, run, cause });
         }
     }
@@ -399,6 +436,13 @@ impl Model for Fleet<'_> {
                 }
             }
             Event::Interrupt { key, run, cause } => self.interrupt(now, (key, run), cause, queue),
+            Event::SpotNotice { slot, token } => {
+                if self.service.task(slot).lifecycle_token == token {
+                    self.interrupt_task(now, slot, queue);
+                }
+            }
+            Event::ZoneLost => self.lose_zone(now, queue),
+            Event::ZoneBack => self.misfortune.zone_is_back(),
             Event::Recycle { slot, token } => self.recycle(now, slot, token, queue),
             Event::Booted { life } => self.booted(now, life, queue),
             Event::DrainTimeout { life } => self.kill_draining(now, life, queue),

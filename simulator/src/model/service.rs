@@ -112,8 +112,8 @@ impl Service {
         }
     }
 
-    /// Starts one task and pays for it from now on; gives its slot and the token of its start.
-    pub(super) fn launch(&mut self, now: Instant) -> (usize, u32) {
+    /// Starts one task in this zone and pays for it from now on; gives its slot and the token of its start.
+    pub(super) fn launch(&mut self, now: Instant, zone: u32) -> (usize, u32) {
         self.count_existing(now);
         self.existing += 1;
         self.active += 1;
@@ -125,6 +125,7 @@ impl Service {
         let task = &mut self.slots[slot];
         task.state = State::Starting;
         task.revision = self.revision;
+        task.zone = zone;
         (slot, task.lifecycle_token)
     }
 

@@ -51,6 +51,8 @@ pub(super) struct Task {
     pub(super) state: State,
     /// The version it runs.
     pub(super) revision: u32,
+    /// The availability zone it is in.
+    pub(super) zone: u32,
     /// Marks the start or the drain deadline that is still to come; older ones are outdated.
     pub(super) lifecycle_token: u32,
     /// Marks the completion that is still to come; older ones are outdated.
@@ -73,6 +75,7 @@ impl Task {
         Task {
             state: State::Free,
             revision: 0,
+            zone: 0,
             lifecycle_token: 0,
             progress_token: 0,
             scheduled: Instant::NEVER,

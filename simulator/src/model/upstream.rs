@@ -38,6 +38,16 @@ impl Upstream {
         cut.then_some(NAT_IDLE_MAX)
     }
 
+    /// Requests that a worker which takes this generation up has still to make, all of them counted at once.
+    pub(super) fn requests_left(&self, generation: &Generation) -> u32 {
+        let step_ns = (generation.length.as_nanos() / u64::from(self.steps)).max(1);
+        let done = u32::try_from(generation.done.as_nanos() / step_ns).unwrap_or(u32::MAX);
+        // The one that is under way goes on by its response id, if it ever had a worker.
+        let under_way = self.call == UpstreamCall::Background && generation.runs > 1;
+        self.steps
+            .saturating_sub(done.saturating_add(u32::from(under_way)))
+    }
+
     /// A worker takes a generation up again, so long after it lost its last one.
     pub(super) fn resume(&self, generation: &mut Generation, gap: Duration) {
         match self.call {

@@ -68,3 +68,6 @@ pub(super) fn pool_connections_max() -> u32 {
 pub(super) fn worker_boot() -> Duration {
     Duration::from_secs(7)
 }
+pub(super) fn zones() -> u32 {
+    2
+}

@@ -64,3 +64,27 @@ pub enum UpstreamCall {
     /// One silent connection per step: cut by a NAT gateway, and begun again by another worker.
     Blocking,
 }
+
+/// Tasks on spare capacity that AWS takes back.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spot {
+    /// How often a task is interrupted, on average. AWS publishes no figure for Fargate.
+    pub interruptions_per_task_day: f64,
+    /// What a task costs less than on demand, in percent; up to 70, and it varies. Default 0.
+    #[serde(default)]
+    pub discount_percent: u32,
+}
+
+/// An availability zone that fails once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AzLoss {
+    /// When, after the start.
+    pub at: Duration,
+    /// How long no task can be started there.
+    pub lasts: Duration,
+    /// Zones that the tasks are spread over. Default 2.
+    #[serde(default = "defaults::zones")]
+    pub zones: u32,
+}

@@ -3,8 +3,9 @@
 
 use proptest::prelude::*;
 use simulator::scenario::{
-    Arrivals, Autoscaling, Deployments, Fleet, GenerationLength, Gunicorn, JobStore, LoadBalancing,
-    Metric, Mode, Profile, Scenario, StopOrder, Tasks, UpstreamCall, WorkerModel, Workload,
+    Arrivals, Autoscaling, AzLoss, Deployments, Fleet, GenerationLength, Gunicorn, JobStore,
+    LoadBalancing, Metric, Mode, Profile, Scenario, Spot, StopOrder, Tasks, UpstreamCall,
+    WorkerModel, Workload,
 };
 use simulator::simulate;
 use simulator::time::Duration;
@@ -103,12 +104,18 @@ struct Operations {
     blocking: bool,
     in_process: bool,
     gunicorn: Option<Gunicorn>,
+    spot: Option<Spot>,
+    az_loss: Option<AzLoss>,
+    upstream_requests_per_minute: Option<f64>,
 }
 
 impl Operations {
     fn apply(self, scenario: &mut Scenario) {
         let fleet = &mut scenario.fleet;
         fleet.deployments = self.deployments;
+        fleet.spot = self.spot;
+        fleet.az_loss = self.az_loss;
+        fleet.upstream_requests_per_minute = self.upstream_requests_per_minute;
         fleet.worker_timeout = self.worker_timeout;
         fleet.task_protection = self.task_protection;
         fleet.upstream_keep_alive = self.upstream_keep_alive;
@@ -157,6 +164,9 @@ prop_compose! {
         client_gives_up_after_s in prop::option::of(1_u64..2000),
         flags in any::<(bool, bool, bool, bool)>(),
         gunicorn in prop::option::of(gunicorns()),
+        interruptions_per_task_day in prop::option::of(0.0..200.0),
+        az_loss in prop::option::of((0_u64..12, 0_u64..12, 2_u32..4)),
+        upstream_requests_per_minute in prop::option::of(1.0..500.0),
     ) -> Operations {
         Operations {
             deployments: every_h.map(|every_h| Deployments {
@@ -172,6 +182,16 @@ prop_compose! {
             blocking: flags.2,
             in_process: flags.3,
             gunicorn,
+            spot: interruptions_per_task_day.map(|interruptions_per_task_day| Spot {
+                interruptions_per_task_day,
+                discount_percent: 50,
+            }),
+            az_loss: az_loss.map(|(at_h, lasts_h, zones)| AzLoss {
+                at: Duration::from_hours(at_h),
+                lasts: Duration::from_hours(lasts_h),
+                zones,
+            }),
+            upstream_requests_per_minute,
         }
     }
 }
@@ -222,8 +242,8 @@ proptest! {
             prop_assert!((0.0..=1.0 + 1e-9).contains(&share), "{} in\n{}", share, text(&scenario));
         }
         let tasks = scenario.fleet.tasks;
-        // A deployment may go below the minimum that autoscaling keeps to.
-        if scenario.fleet.deployments.is_none() {
+        // A deployment or a lost zone may go below the minimum that autoscaling keeps to.
+        if scenario.fleet.deployments.is_none() && scenario.fleet.az_loss.is_none() {
             prop_assert!(run.tasks_mean >= f64::from(tasks.min) - 1e-9, "{}", text(&scenario));
         }
         for waits in [run.wait_s, run.sojourn_s] {
@@ -265,6 +285,9 @@ proptest! {
         few.fleet.mode = Mode::Queue;
         few.fleet.autoscaling = Autoscaling::none();
         few.fleet.job_store = JobStore::Durable;
+        few.fleet.spot = None;
+        few.fleet.az_loss = None;
+        few.fleet.upstream_requests_per_minute = None;
         few.fleet.worker_model = WorkerModel::Sync;
         few.fleet.gunicorn = None;
         few.fleet.deployments = None;

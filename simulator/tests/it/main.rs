@@ -4,6 +4,7 @@ mod architecture;
 mod async_workers;
 mod fleet;
 mod laws;
+mod misfortunes;
 mod operations;
 mod plan;
 mod scenario_text;

@@ -6,6 +6,9 @@ use crate::model::task::State;
 use crate::outcome::LossCause;
 use crate::time::{Duration, Instant};
 
+/// The longest `Retry-After` that the provider's own client obeys: `openai` 3.54.0, `_constants.py`.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
+
 impl Fleet<'_> {
     pub(super) fn stop_if_drained(&mut self, now: Instant, slot: usize) {
         let task = self.service.task(slot);
@@ -74,6 +77,41 @@ impl Fleet<'_> {
             .filter(|_| self.gunicorn.is_none())
             .map(|after| (after, LossCause::WorkerTimeout));
         reset.into_iter().chain(timeout).min()
+    }
+
+    /// How long a generation that a worker takes up waits for the AI provider to accept its requests; none when that is
+    /// longer than its client tries. A durable job tries until they are.
+    pub(super) fn stall(&mut self, now: Instant, key: GenerationKey) -> Option<Duration> {
+        let (Some(limit), Some(generation)) = (&mut self.rate_limit, self.generations.get(key))
+        else {
+            return Some(Duration::ZERO);
+        };
+        let patience = match self.home {
+            Home::Queue => Duration::LONGEST,
+            Home::Request | Home::Process => RETRY_AFTER_MAX,
+        };
+        limit.take(now, self.upstream.requests_left(generation), patience)
+    }
+
+    /// A generation that a worker has just taken is lost to the rate limit.
+    pub(super) fn refuse(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        key: GenerationKey,
+        queue: &mut Queue,
+    ) {
+        self.meter.events += 1;
+        let task = self.service.task(slot);
+        task.outstanding = task.outstanding.saturating_sub(1);
+        let process = self
+            .generations
+            .get(key)
+            .and_then(|generation| generation.process);
+        self.lose(now, key, LossCause::OpenaiRateLimit);
+        self.leave_process(now, (slot, process), (key, false), queue);
+        self.stop_if_drained(now, slot);
+        self.note_idle(slot);
     }
 
     /// One worker is torn from its generation; the task lives on.

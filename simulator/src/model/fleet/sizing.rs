@@ -11,7 +11,8 @@ impl Fleet<'_> {
     /// Starts and stops tasks until the service is what it should be, or until it has to wait for one.
     pub(super) fn settle(&mut self, now: Instant, queue: &mut Queue) {
         while self.service.missing() > 0 {
-            let (slot, token) = self.service.launch(now);
+            let zone = self.misfortune.zone(self.service.slots());
+            let (slot, token) = self.service.launch(now, zone);
             queue.push(
                 now.after(self.scenario.fleet.start_delay),
                 Event::Started { slot, token },
@@ -51,6 +52,32 @@ impl Fleet<'_> {
                 killed
             }
             (_, StopOrder::SigtermAtDeregistration | StopOrder::DrainThenSigterm) => drained,
+        }
+    }
+
+    /// AWS wants the task's capacity back: SIGTERM now, SIGKILL after the stop time-out, which is shorter than the two
+    /// minutes of notice. Its successor starts at once, on Spot again.
+    pub(super) fn interrupt_task(&mut self, now: Instant, slot: usize, queue: &mut Queue) {
+        self.meter.events += 1;
+        self.unsettled = true;
+        let cause = LossCause::SpotInterruption;
+        if self.home == Home::Queue {
+            self.empty(now, slot, cause);
+            return;
+        }
+        let token = self.service.drain(slot);
+        let at = now.after(self.scenario.fleet.stop_timeout);
+        queue.push(at, Event::DrainOver { slot, token, cause });
+        self.stop_if_drained(now, slot);
+    }
+
+    /// Every task of the zone is gone at once, without notice.
+    pub(super) fn lose_zone(&mut self, now: Instant, queue: &mut Queue) {
+        let (slots, back) = self.misfortune.lose_zone(now, self.service.slots());
+        queue.push(back, Event::ZoneBack);
+        for slot in slots {
+            self.meter.events += 1;
+            self.empty(now, slot, LossCause::AzLoss);
         }
     }
 

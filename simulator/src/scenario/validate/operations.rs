@@ -20,9 +20,32 @@ pub(super) fn fleet(fleet: &Fleet) -> Checked {
         )?;
     }
     async_workers(fleet)?;
+    misfortunes(fleet)?;
     fleet
         .deployments
         .map_or(Ok(()), |stated| deployments(stated, fleet.tasks))
+}
+
+fn misfortunes(fleet: &Fleet) -> Checked {
+    if let Some(limit) = fleet.upstream_requests_per_minute {
+        within("fleet.upstream_requests_per_minute", limit, 0.001, 1e9)?;
+    }
+    if let Some(spot) = fleet.spot {
+        within(
+            "fleet.spot.interruptions_per_task_day",
+            spot.interruptions_per_task_day,
+            0.0,
+            1000.0,
+        )?;
+        count("fleet.spot.discount_percent", spot.discount_percent, 0, 90)?;
+    }
+    if let Some(loss) = fleet.az_loss {
+        let year = Duration::from_hours(24 * 366);
+        span("fleet.az_loss.at", loss.at, Duration::ZERO, year)?;
+        span("fleet.az_loss.lasts", loss.lasts, Duration::ZERO, year)?;
+        count("fleet.az_loss.zones", loss.zones, 2, 6)?;
+    }
+    Ok(())
 }
 
 fn async_workers(fleet: &Fleet) -> Checked {
