@@ -2,6 +2,7 @@
 //! every run of a debug build.
 
 use proptest::prelude::*;
+use simulator::capacity::Resource;
 use simulator::scenario::{
     Arrivals, Autoscaling, AzLoss, Deployments, Fleet, GenerationLength, Gunicorn, JobStore,
     LoadBalancing, Metric, Mode, Profile, Scenario, Spot, StopOrder, Tasks, UpstreamCall,
@@ -110,6 +111,22 @@ struct Operations {
 }
 
 impl Operations {
+    fn none() -> Operations {
+        Operations {
+            deployments: None,
+            worker_timeout: None,
+            client_gives_up_after: None,
+            task_protection: false,
+            upstream_keep_alive: false,
+            blocking: false,
+            in_process: false,
+            gunicorn: None,
+            spot: None,
+            az_loss: None,
+            upstream_requests_per_minute: None,
+        }
+    }
+
     fn apply(self, scenario: &mut Scenario) {
         let fleet = &mut scenario.fleet;
         fleet.deployments = self.deployments;
@@ -119,12 +136,17 @@ impl Operations {
         fleet.worker_timeout = self.worker_timeout;
         fleet.task_protection = self.task_protection;
         fleet.upstream_keep_alive = self.upstream_keep_alive;
-        if self.blocking {
-            fleet.upstream_call = UpstreamCall::Blocking;
-        }
-        if self.in_process && fleet.mode == Mode::Queue {
-            fleet.job_store = JobStore::InProcess;
-        }
+        fleet.upstream_call = if self.blocking {
+            UpstreamCall::Blocking
+        } else {
+            UpstreamCall::Background
+        };
+        fleet.job_store = if self.in_process && fleet.mode == Mode::Queue {
+            JobStore::InProcess
+        } else {
+            JobStore::Durable
+        };
+        (fleet.worker_model, fleet.gunicorn) = (WorkerModel::Sync, None);
         if let Some(gunicorn) = self.gunicorn
             && (fleet.mode == Mode::Sync || fleet.job_store == JobStore::InProcess)
         {
@@ -284,15 +306,7 @@ proptest! {
         let mut few = scenario;
         few.fleet.mode = Mode::Queue;
         few.fleet.autoscaling = Autoscaling::none();
-        few.fleet.job_store = JobStore::Durable;
-        few.fleet.spot = None;
-        few.fleet.az_loss = None;
-        few.fleet.upstream_requests_per_minute = None;
-        few.fleet.worker_model = WorkerModel::Sync;
-        few.fleet.gunicorn = None;
-        few.fleet.deployments = None;
-        few.fleet.worker_timeout = None;
-        few.fleet.upstream_call = UpstreamCall::Background;
+        Operations::none().apply(&mut few);
         few.profile.cpu_s_per_generation = 0.0;
         few.profile.cpu_s_per_poll = 0.0;
         few.profile.memory_per_generation_kib = 0.0;
@@ -307,5 +321,71 @@ proptest! {
         if more_tasks > 0 {
             prop_assert!(after.cost_usd_month.total() > before.cost_usd_month.total());
         }
+    }
+
+    #[test]
+    fn a_model_that_never_acts_changes_no_byte(scenario in scenarios()) {
+        let mut off = scenario;
+        Operations::none().apply(&mut off);
+        let mut idle = off.clone();
+        let year = Duration::from_hours(24 * 365);
+        idle.fleet.worker_timeout = Some(Duration::from_hours(700));
+        idle.fleet.deployments = Some(Deployments::every(year));
+        idle.fleet.spot = Some(Spot { interruptions_per_task_day: 0.0, discount_percent: 0 });
+        idle.fleet.az_loss = Some(AzLoss { at: year, lasts: year, zones: 3 });
+        idle.fleet.upstream_requests_per_minute = Some(1e9);
+        idle.fleet.upstream_call = UpstreamCall::Blocking;
+        idle.fleet.upstream_keep_alive = true;
+        idle.workload.client_gives_up_after = Some(Duration::from_hours(700));
+        // A blocking step begins again on another task, which is an act.
+        if idle.fleet.mode == Mode::Queue {
+            idle.fleet.upstream_call = UpstreamCall::Background;
+        }
+        let before = simulate(&off).expect("the strategy makes valid scenarios");
+        let mut after = simulate(&idle).expect("it is still valid");
+        prop_assert_eq!(after.deployments_completed.take(), Some(0));
+        // A limit that is never reached is still a limit, though not the smallest.
+        after.capacity_per_hour.remove(&Resource::UpstreamRequests);
+        let json = |run| serde_json::to_string(run).expect("an outcome is plain data");
+        prop_assert_eq!(json(&after), json(&before), "{}", text(&off));
+    }
+
+    #[test]
+    fn more_vcpu_never_raises_a_sojourn_where_workers_never_run_out(
+        mut small in scenarios(), cpu_s in 0.0..2000.0
+    ) {
+        Operations::none().apply(&mut small);
+        small.fleet.mode = Mode::Queue;
+        small.fleet.autoscaling = Autoscaling::none();
+        small.fleet.tasks = Tasks::fixed(1);
+        small.fleet.workers = 100_000;
+        small.profile.cpu_s_per_generation = cpu_s;
+        small.profile.memory_per_generation_kib = 0.0;
+        (small.fleet.vcpu, small.fleet.memory_gib) = (1.0, 4.0);
+        let mut large = small.clone();
+        large.fleet.vcpu = 2.0;
+        let (before, after) = (simulate(&small).expect("valid"), simulate(&large).expect("valid"));
+        prop_assert!(after.completed >= before.completed, "{}", text(&small));
+        if after.completed == before.completed {
+            // Each finish is rounded up to a nanosecond, at each of which the CPU is shared anew.
+            prop_assert!(after.sojourn_s.max <= before.sojourn_s.max + 1e-3, "{}", text(&small));
+            prop_assert!(after.sojourn_s.mean <= before.sojourn_s.mean + 1e-3, "{}", text(&small));
+        }
+        prop_assert!(after.cost_usd_month.total() > before.cost_usd_month.total());
+    }
+
+    #[test]
+    fn patience_never_loses_more_where_workers_never_run_out(mut hasty in scenarios(), more_s in 0_u64..900) {
+        Operations::none().apply(&mut hasty);
+        hasty.fleet.mode = Mode::Sync;
+        hasty.fleet.autoscaling = Autoscaling::none();
+        hasty.fleet.workers = 100_000;
+        hasty.profile.memory_per_generation_kib = 0.0;
+        let mut patient = hasty.clone();
+        patient.fleet.alb_idle_timeout =
+            hasty.fleet.alb_idle_timeout.plus(Duration::from_secs(more_s));
+        let (before, after) = (simulate(&hasty).expect("valid"), simulate(&patient).expect("valid"));
+        prop_assert!(after.lost_total() <= before.lost_total(), "{}", text(&hasty));
+        prop_assert!(after.completed >= before.completed, "{}", text(&hasty));
     }
 }
