@@ -23,6 +23,7 @@ use crate::event_queue::EventQueue;
 use crate::outcome::LossCause;
 use crate::scenario::{JobStore, Mode, Scenario};
 use crate::time::{Duration, Instant, nanos_from_f64};
+use crate::trace::{Happening, Sink};
 
 /// 10^-12 of a vCPU: fine enough that a millisecond of CPU in 15 minutes is still a million units.
 const PICO: f64 = 1e12;
@@ -122,7 +123,7 @@ pub(super) struct Fleet<'a> {
     gunicorn: Option<Workers>,
     usage_at_point: Usage,
     window: WindowStart,
-    meter: Meter,
+    meter: Meter<'a>,
     /// Whether generations came back to the queue in the midst of an event, and free workers must look again.
     requeued: bool,
     /// Whether tasks may have to be started or stopped after the event.
@@ -133,7 +134,7 @@ type Queue = EventQueue<Event>;
 
 impl<'a> Fleet<'a> {
     /// The desired tasks already serve; nothing is in flight.
-    pub(super) fn at_start(scenario: &'a Scenario) -> (Fleet<'a>, Queue) {
+    pub(super) fn at_start(scenario: &'a Scenario, sink: Sink<'a>) -> (Fleet<'a>, Queue) {
         let Scenario {
             seed,
             workload,
@@ -177,7 +178,7 @@ impl<'a> Fleet<'a> {
                 .map(|settings| Workers::new(scenario, settings)),
             usage_at_point: Usage::default(),
             window: WindowStart::default(),
-            meter: Meter::new(scenario.warmup),
+            meter: Meter::new(scenario.warmup, sink),
             requeued: false,
             unsettled: false,
         };
@@ -203,6 +204,9 @@ impl<'a> Fleet<'a> {
 
     fn serve(&mut self, now: Instant, slot: usize, queue: &mut Queue) {
         self.service.serve(now, slot);
+        self.meter
+            .sink
+            .record(now, Happening::TaskServes { task: slot });
         if let Some(at) = self.misfortune.interruption(now) {
             let token = self.service.task(slot).lifecycle_token;
             queue.push(at, Event::SpotNotice { slot, token });
@@ -228,6 +232,7 @@ impl<'a> Fleet<'a> {
     fn submit(&mut self, now: Instant, queue: &mut Queue) {
         let length = self.lengths.next();
         let key = self.generations.insert(Generation {
+            number: self.meter.submitted,
             submitted: now,
             length,
             demand_pico_vcpu: self.demand(length),
@@ -327,6 +332,7 @@ impl<'a> Fleet<'a> {
         }
         generation.runs += 1;
         generation.runs_on = Some(slot);
+        let number = generation.number;
         let (run, length, done) = (generation.runs, generation.length, generation.done);
         let Some(stall) = self.stall(now, key) else {
             self.refuse(now, slot, key, queue);
@@ -336,6 +342,13 @@ impl<'a> Fleet<'a> {
         if let Some(generation) = self.generations.get(key) {
             generation.demand_pico_vcpu = demand;
         }
+        self.meter.sink.record(
+            now,
+            Happening::Started {
+                generation: number,
+                task: slot,
+            },
+        );
         let left = length.saturating_sub(done).plus(stall);
         self.service.advance(now, slot);
         let task = self.service.task(slot);

@@ -51,6 +51,8 @@ impl<'a> Lengths<'a> {
 /// A generation in the system.
 #[derive(Clone, Debug)]
 pub(super) struct Generation {
+    /// Its place in the order of submission, from 0.
+    pub(super) number: u64,
     pub(super) submitted: Instant,
     /// Length when nothing slows it down.
     pub(super) length: Duration,
@@ -177,6 +179,7 @@ mod tests {
 
     fn generation(length: Duration, done: Duration) -> Generation {
         Generation {
+            number: 0,
             submitted: Instant::START,
             length,
             demand_pico_vcpu: 0,

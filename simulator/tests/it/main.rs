@@ -9,6 +9,7 @@ mod operations;
 mod plan;
 mod scenario_text;
 mod theory;
+mod trace;
 
 use simulator::scenario::{Arrivals, Fleet, GenerationLength, Profile, Scenario, Tasks, Workload};
 use simulator::time::Duration;

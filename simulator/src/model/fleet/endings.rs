@@ -5,6 +5,7 @@ use crate::model::generation::GenerationKey;
 use crate::model::task::State;
 use crate::outcome::LossCause;
 use crate::time::{Duration, Instant};
+use crate::trace::Happening;
 
 /// The longest `Retry-After` that the provider's own client obeys: `openai` 3.54.0, `_constants.py`.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
@@ -173,6 +174,11 @@ impl Fleet<'_> {
                 released.push((generation.submitted, key));
             }
         }
+        if self.service.task(slot).state != State::Starting {
+            self.meter
+                .sink
+                .record(now, Happening::TaskStopped { task: slot });
+        }
         self.service.stop(now, slot);
         self.unsettled = true;
         released.sort_unstable();
@@ -193,6 +199,10 @@ impl Fleet<'_> {
         if generation.crashes >= self.scenario.workload.attempts_max {
             self.lose(now, key, cause);
         } else {
+            let generation = generation.number;
+            self.meter
+                .sink
+                .record(now, Happening::Requeued { generation, cause });
             self.queue.push_front(key);
             self.meter.requeued += 1;
             self.requeued = true;
