@@ -17,6 +17,10 @@ pub enum Resource {
     Cpu,
     /// Memory for generations in flight.
     Memory,
+    /// Database connections that async workers hold.
+    DbConnections,
+    /// Requests that the AI provider accepts.
+    UpstreamRequests,
     /// In sync mode: the load balancer lets only the generations through that end within its idle time-out.
     AlbIdleTimeout,
 }
@@ -28,6 +32,8 @@ impl Resource {
             Resource::Workers => "workers",
             Resource::Cpu => "cpu",
             Resource::Memory => "memory",
+            Resource::DbConnections => "db_connections",
+            Resource::UpstreamRequests => "upstream_requests",
             Resource::AlbIdleTimeout => "alb_idle_timeout",
         }
     }
@@ -42,7 +48,8 @@ impl fmt::Display for Resource {
 /// Generations per hour that each resource of so many tasks would carry if it were the only limit.
 ///
 /// `workers / length`, `vcpu * target / cpu_s`, and `(memory - base) / memory_per_generation / length`, each times
-/// the tasks; the last in whole generations per task. A resource that a generation does not use is left out.
+/// the tasks; the last in whole generations per task. Async workers run as many generations as their pools have
+/// connections, and all tasks together no more than the database has. A resource that a generation does not use is left out.
 pub fn capacity_per_hour(scenario: &Scenario, tasks: f64) -> BTreeMap<Resource, f64> {
     let Scenario {
         workload,
@@ -52,14 +59,23 @@ pub fn capacity_per_hour(scenario: &Scenario, tasks: f64) -> BTreeMap<Resource, 
     } = scenario;
     let length_s = workload.generation.mean().as_secs_f64();
     let per_slot_and_hour = 3600.0 / length_s;
-    let workers = f64::from(fleet.workers) * tasks * per_slot_and_hour;
+    let workers = fleet.generations_per_task() * tasks * per_slot_and_hour;
     let mut terms = BTreeMap::from([(Resource::Workers, workers)]);
 
     let polls = match fleet.mode {
         Mode::Queue => length_s / workload.poll_every.as_secs_f64(),
         Mode::Sync => 0.0,
     };
-    let cpu_s = profile.cpu_s_per_generation + polls * profile.cpu_s_per_poll;
+    let gunicorn = fleet.async_workers();
+    let pdf_cpu_s = gunicorn.map_or(0.0, |settings| settings.pdf_cpu_s);
+    let cpu_s = profile.cpu_s_per_generation + polls * profile.cpu_s_per_poll + pdf_cpu_s;
+    if let Some(most) = gunicorn.and_then(|settings| settings.db_connections_max) {
+        terms.insert(Resource::DbConnections, f64::from(most) * per_slot_and_hour);
+    }
+    if let Some(per_minute) = fleet.upstream_requests_per_minute {
+        let steps = f64::from(workload.steps_per_generation);
+        terms.insert(Resource::UpstreamRequests, per_minute * 60.0 / steps);
+    }
     if cpu_s > 0.0 {
         let target = fleet.autoscaling.cpu_target_percent / 100.0;
         terms.insert(Resource::Cpu, fleet.vcpu * target * tasks * 3600.0 / cpu_s);

@@ -174,8 +174,14 @@ pub fn metered(fleet: &Fleet, task_ns: u128, window_ns: u64) -> Result<Cost, Inv
     };
     // Thousandths of a vCPU and of a GiB are exact for every size that Fargate sells.
     let milli = |size: f64| u128::from(crate::time::nanos_from_f64(size * 1000.0));
-    let task_share =
-        |size: f64, key: &str| micros(milli(size) * price(key) * hours * task_ns, 1000 * window);
+    let discount_percent = fleet.spot.map_or(0, |spot| spot.discount_percent.min(100));
+    let paid_percent = u128::from(100 - discount_percent);
+    let task_share = |size: f64, key: &str| {
+        micros(
+            milli(size) * price(key) * hours * task_ns * paid_percent,
+            1000 * window * 100,
+        )
+    };
 
     let nat = u128::from(fleet.nat_gateways);
     let nat_data_gb = if nat == 0 {

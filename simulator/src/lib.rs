@@ -23,6 +23,7 @@ pub mod rng;
 pub mod scenario;
 pub mod slo;
 pub mod time;
+pub mod trace;
 
 pub use outcome::Outcome;
 pub use plan::{Plan, PlanRequest, plan};
@@ -37,5 +38,17 @@ pub use slo::{Slo, Verdict, judge};
 /// When the scenario cannot be simulated; the error names the key and the remedy.
 pub fn simulate(scenario: &Scenario) -> Result<Outcome, InvalidScenario> {
     scenario.validate()?;
-    model::run(scenario)
+    model::run(scenario, trace::Sink::default())
+}
+
+/// Runs a scenario as [`simulate`] does, and hands over each event as it happens.
+///
+/// # Errors
+/// When the scenario cannot be simulated; the error names the key and the remedy.
+pub fn simulate_traced(
+    scenario: &Scenario,
+    take: &mut dyn FnMut(trace::TraceEvent),
+) -> Result<Outcome, InvalidScenario> {
+    scenario.validate()?;
+    model::run(scenario, trace::Sink::to(take))
 }

@@ -15,20 +15,25 @@ mod arrivals;
 mod autoscaler;
 mod fleet;
 mod generation;
+mod gunicorn;
 mod load_balancer;
 mod meter;
+mod misfortune;
+mod rate_limit;
 mod service;
 mod task;
+mod upstream;
 
 use crate::engine::Engine;
 use crate::outcome::Outcome;
 use crate::scenario::{InvalidScenario, Scenario};
 use crate::time::Instant;
+use crate::trace::Sink;
 
 /// Runs a checked scenario to its horizon.
-pub(crate) fn run(scenario: &Scenario) -> Result<Outcome, InvalidScenario> {
+pub(crate) fn run<'a>(scenario: &'a Scenario, sink: Sink<'a>) -> Result<Outcome, InvalidScenario> {
     let end = Instant::START.after(scenario.horizon);
-    let (fleet, queue) = fleet::Fleet::at_start(scenario);
+    let (fleet, queue) = fleet::Fleet::at_start(scenario, sink);
     let mut engine = Engine::new(fleet, queue);
     engine.step_until(end);
     engine.into_model().outcome(end)

@@ -70,12 +70,23 @@ pub struct Outcome {
     pub scale_out_count: u64,
     /// Scale-ins.
     pub scale_in_count: u64,
+    /// Deployments whose last task of an older version stopped taking work; none where the scenario deploys nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployments_completed: Option<u64>,
     /// What limits the throughput first, by formula.
     pub bottleneck: Resource,
     /// Each limit in generations per hour, for the tasks that ran on average.
     pub capacity_per_hour: BTreeMap<Resource, f64>,
     /// The bill of a month of such a fleet.
     pub cost_usd_month: Cost,
+    /// Seconds, summed over the tasks and the whole run, in which none of a task's async workers accepted a connection;
+    /// none where workers are not async.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswering_s: Option<f64>,
+    /// Seconds of the whole run in which no database connection was free, so that every request failed; none where
+    /// workers are not async.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub db_exhausted_s: Option<f64>,
     /// Events simulated.
     pub events: u64,
     /// Events simulated per second of real time: this crate has no clock, so the caller measures and fills it in.
@@ -123,9 +134,31 @@ pub enum LossCause {
     Oom,
     /// No task was registered to take the request.
     NoTarget,
+    /// The worker ran longer than its time-out allows and was killed.
+    WorkerTimeout,
+    /// The NAT gateway dropped the silent connection to the AI provider.
+    NatIdleReset,
+    /// The client hung up.
+    ClientGaveUp,
+    /// The worker got no database connection for it.
+    DbConnections,
+    /// The AI provider refused its requests for longer than its client tries.
+    OpenaiRateLimit,
+    /// AWS took the task's spare capacity back.
+    SpotInterruption,
+    /// The task's availability zone failed.
+    AzLoss,
 }
 
 impl LossCause {
+    /// Whether it takes the worker without notice, so that a durable job has lost an attempt by it.
+    pub(crate) fn is_crash(self) -> bool {
+        matches!(
+            self,
+            LossCause::Oom | LossCause::WorkerTimeout | LossCause::NatIdleReset | LossCause::AzLoss
+        )
+    }
+
     /// The name that JSON uses.
     pub fn name(self) -> &'static str {
         match self {
@@ -134,6 +167,13 @@ impl LossCause {
             LossCause::SigkillAfterStopTimeout => "sigkill_after_stop_timeout",
             LossCause::Oom => "oom",
             LossCause::NoTarget => "no_target",
+            LossCause::WorkerTimeout => "worker_timeout",
+            LossCause::NatIdleReset => "nat_idle_reset",
+            LossCause::ClientGaveUp => "client_gave_up",
+            LossCause::DbConnections => "db_connections",
+            LossCause::OpenaiRateLimit => "openai_rate_limit",
+            LossCause::SpotInterruption => "spot_interruption",
+            LossCause::AzLoss => "az_loss",
         }
     }
 }

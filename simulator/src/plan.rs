@@ -258,7 +258,10 @@ fn full_capacity_per_hour(scenario: &Scenario, tasks: f64) -> f64 {
     capacity_per_hour(scenario, tasks)
         .into_iter()
         .filter_map(|(resource, capacity)| match resource {
-            Resource::Workers | Resource::Memory => Some(capacity),
+            Resource::Workers
+            | Resource::Memory
+            | Resource::DbConnections
+            | Resource::UpstreamRequests => Some(capacity),
             Resource::Cpu => Some(capacity / target),
             // What the load balancer cuts is simulated, and shows as losses.
             Resource::AlbIdleTimeout => None,

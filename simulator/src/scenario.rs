@@ -5,12 +5,16 @@
 //! verdict can be replayed.
 
 mod defaults;
+mod gunicorn;
+mod operations;
 mod text;
 mod validate;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use gunicorn::{Gunicorn, WorkerModel};
+pub use operations::{AzLoss, Deployments, JobStore, Spot, UpstreamCall};
 pub use text::ScenarioError;
 
 use crate::slo::Slo;
@@ -58,6 +62,9 @@ pub struct Workload {
     /// Workers that one generation may lose to a crash before it counts as lost, in queue mode. Default 5.
     #[serde(default = "defaults::attempts_max")]
     pub attempts_max: u32,
+    /// In sync mode, how long a client waits for its answer before it hangs up. Default: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_gives_up_after: Option<Duration>,
 }
 
 /// When generations are submitted.
@@ -193,6 +200,47 @@ pub struct Fleet {
     /// Instruction set of the tasks. Default x86.
     #[serde(default)]
     pub architecture: Architecture,
+    /// Where an accepted job lives, in queue mode. Default durable.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub job_store: JobStore,
+    /// A worker that runs one generation for longer is killed, as Gunicorn's `timeout` does to a sync worker. Default:
+    /// never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_timeout: Option<Duration>,
+    /// Whether a task that has work is spared by scale-in and deployment (ECS task protection, renewed for as long as
+    /// it works). Default false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub task_protection: bool,
+    /// How a worker calls the AI provider. Default background.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub upstream_call: UpstreamCall,
+    /// Whether a blocking call keeps its connection alive by TCP probes. Default false, as the AI provider's own client.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub upstream_keep_alive: bool,
+    /// Requests that the AI provider accepts per minute; a step of a generation is one. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_requests_per_minute: Option<f64>,
+    /// How many generations one worker runs at a time. Default sync: one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub worker_model: WorkerModel,
+    /// What async workers do. Default: that of [`Gunicorn::new`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gunicorn: Option<Gunicorn>,
+    /// Rolling deployments. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployments: Option<Deployments>,
+    /// Spot capacity. Default: on demand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spot: Option<Spot>,
+    /// The loss of a zone. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub az_loss: Option<AzLoss>,
+}
+
+/// Whether a key is left out when a scenario is written: those of models that are off, so that a scenario without them
+/// reads as it always did.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// How many tasks there may be.
@@ -359,6 +407,7 @@ impl Workload {
             poll_every: defaults::poll_every(),
             steps_per_generation: defaults::steps_per_generation(),
             attempts_max: defaults::attempts_max(),
+            client_gives_up_after: None,
         }
     }
 }
@@ -468,7 +517,34 @@ impl Fleet {
             db_storage_gb: defaults::db_storage_gb(),
             cache_mode: CacheMode::default(),
             architecture: Architecture::default(),
+            job_store: JobStore::default(),
+            worker_timeout: None,
+            task_protection: false,
+            upstream_call: UpstreamCall::default(),
+            upstream_keep_alive: false,
+            upstream_requests_per_minute: None,
+            worker_model: WorkerModel::default(),
+            gunicorn: None,
+            deployments: None,
+            spot: None,
+            az_loss: None,
         }
+    }
+
+    /// What the async workers do, where workers are async.
+    pub fn async_workers(&self) -> Option<Gunicorn> {
+        match self.worker_model {
+            WorkerModel::Sync => None,
+            WorkerModel::Async => Some(self.gunicorn.unwrap_or_default()),
+        }
+    }
+
+    /// Generations that the workers of one task run at a time.
+    pub fn generations_per_task(&self) -> f64 {
+        let per_worker = self
+            .async_workers()
+            .map_or(1, |settings| settings.pool_connections_max);
+        f64::from(self.workers) * f64::from(per_worker)
     }
 }
 

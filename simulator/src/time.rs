@@ -105,6 +105,12 @@ impl Duration {
         self.0 == 0
     }
 
+    /// The sum; more than 64 bits of nanoseconds count as the largest value.
+    #[must_use]
+    pub const fn plus(self, other: Duration) -> Duration {
+        Duration(self.0.saturating_add(other.0))
+    }
+
     /// The difference, or nothing when `other` is longer.
     #[must_use]
     pub const fn saturating_sub(self, other: Duration) -> Duration {

@@ -1,21 +1,29 @@
 //! The fleet: moves generations between the components, and keeps the service as large as it is wanted.
 
+mod endings;
+mod processes;
+mod report;
+mod sizing;
+
 use std::collections::VecDeque;
 
 use super::arrivals::ArrivalProcess;
-use super::autoscaler::{Autoscaler, Decision, METRIC_PERIOD, Readings};
+use super::autoscaler::{Autoscaler, METRIC_PERIOD};
 use super::generation::{Generation, GenerationKey, Generations, Lengths};
+use super::gunicorn::{Life, Workers};
 use super::load_balancer::LoadBalancer;
 use super::meter::Meter;
+use super::misfortune::Misfortune;
+use super::rate_limit::RateLimit;
 use super::service::Service;
 use super::task::{State, Usage};
-use crate::capacity;
-use crate::cost;
+use super::upstream::Upstream;
 use crate::engine::Model;
 use crate::event_queue::EventQueue;
-use crate::outcome::{LossCause, Outcome, SCHEMA_VERSION};
-use crate::scenario::{InvalidScenario, Mode, Scenario, StopOrder};
+use crate::outcome::LossCause;
+use crate::scenario::{JobStore, Mode, Scenario};
 use crate::time::{Duration, Instant, nanos_from_f64};
+use crate::trace::{Happening, Sink};
 
 /// 10^-12 of a vCPU: fine enough that a millisecond of CPU in 15 minutes is still a million units.
 const PICO: f64 = 1e12;
@@ -37,11 +45,50 @@ pub(super) enum Event {
     DrainOver {
         slot: usize,
         token: u32,
+        cause: LossCause,
+    },
+    /// A worker that still runs this generation, for this time in its life, is torn from it.
+    Interrupt {
+        key: GenerationKey,
+        run: u32,
+        cause: LossCause,
+    },
+    Deploy,
+    /// A Spot task is told that its capacity is wanted back.
+    SpotNotice {
+        slot: usize,
+        token: u32,
+    },
+    ZoneLost,
+    ZoneBack,
+    /// The next async worker of a task has answered its requests.
+    Recycle {
+        slot: usize,
+        token: u32,
+    },
+    /// The successor of an async worker accepts.
+    Booted {
+        life: Life,
+    },
+    /// An async worker has drained for as long as it may.
+    DrainTimeout {
+        life: Life,
     },
     /// The oldest silent connection may have to be cut.
     IdleTimeout,
     MetricPoint,
     WarmupOver,
+}
+
+/// What a generation lives and dies with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Home {
+    /// The database: it outlives its workers.
+    Queue,
+    /// Its open request, and the task that holds it.
+    Request,
+    /// The task that accepted it; nobody waits on a connection.
+    Process,
 }
 
 /// What the measured window began with.
@@ -56,6 +103,8 @@ struct WindowStart {
 #[derive(Debug)]
 pub(super) struct Fleet<'a> {
     scenario: &'a Scenario,
+    home: Home,
+    upstream: Upstream,
     cpu_ns_per_generation: u128,
     demand_of_polls_pico_vcpu: u128,
     /// Generations that fit into one task's memory.
@@ -68,18 +117,24 @@ pub(super) struct Fleet<'a> {
     service: Service,
     balancer: LoadBalancer,
     autoscaler: Autoscaler,
+    misfortune: Misfortune,
+    rate_limit: Option<RateLimit>,
+    /// The async workers of all tasks, where workers are async.
+    gunicorn: Option<Workers>,
     usage_at_point: Usage,
     window: WindowStart,
-    meter: Meter,
+    meter: Meter<'a>,
     /// Whether generations came back to the queue in the midst of an event, and free workers must look again.
     requeued: bool,
+    /// Whether tasks may have to be started or stopped after the event.
+    unsettled: bool,
 }
 
 type Queue = EventQueue<Event>;
 
 impl<'a> Fleet<'a> {
     /// The desired tasks already serve; nothing is in flight.
-    pub(super) fn at_start(scenario: &'a Scenario) -> (Fleet<'a>, Queue) {
+    pub(super) fn at_start(scenario: &'a Scenario, sink: Sink<'a>) -> (Fleet<'a>, Queue) {
         let Scenario {
             seed,
             workload,
@@ -96,6 +151,12 @@ impl<'a> Fleet<'a> {
         let memory_slots = (free_kib / profile.memory_per_generation_kib).floor();
         let mut model = Fleet {
             scenario,
+            home: match (fleet.mode, fleet.job_store) {
+                (Mode::Sync, _) => Home::Request,
+                (Mode::Queue, JobStore::InProcess) => Home::Process,
+                (Mode::Queue, JobStore::Durable) => Home::Queue,
+            },
+            upstream: Upstream::new(fleet, workload.steps_per_generation),
             cpu_ns_per_generation: u128::from(nanos_from_f64(profile.cpu_s_per_generation * 1e9)),
             demand_of_polls_pico_vcpu: u128::from(nanos_from_f64(
                 profile.cpu_s_per_poll * polls_per_s * PICO,
@@ -107,25 +168,53 @@ impl<'a> Fleet<'a> {
             lengths: Lengths::new(&workload.generation, *seed),
             generations: Generations::default(),
             queue: VecDeque::new(),
-            service: Service::new(*seed, capacity_pico_vcpu, fleet.tasks.desired),
-            balancer: LoadBalancer::new(fleet.load_balancing, fleet.alb_idle_timeout),
+            service: Service::new(*seed, capacity_pico_vcpu, fleet),
+            balancer: LoadBalancer::new(fleet, workload.client_gives_up_after),
             autoscaler: Autoscaler::new(&fleet.autoscaling, fleet.tasks),
+            misfortune: Misfortune::new(scenario),
+            rate_limit: fleet.upstream_requests_per_minute.map(RateLimit::new),
+            gunicorn: fleet
+                .async_workers()
+                .map(|settings| Workers::new(scenario, settings)),
             usage_at_point: Usage::default(),
             window: WindowStart::default(),
-            meter: Meter::new(scenario.warmup),
+            meter: Meter::new(scenario.warmup, sink),
             requeued: false,
+            unsettled: false,
         };
         let mut queue = EventQueue::new();
         while model.service.missing() > 0 {
-            let (slot, _) = model.service.launch(Instant::START);
-            model.service.serve(Instant::START, slot);
+            let zone = model.misfortune.zone(model.service.slots());
+            let (slot, _) = model.service.launch(Instant::START, zone);
+            model.serve(Instant::START, slot, &mut queue);
         }
         queue.push(Instant::START.after(scenario.warmup), Event::WarmupOver);
         if !model.autoscaler.is_off() {
             queue.push(Instant::START.after(METRIC_PERIOD), Event::MetricPoint);
         }
+        if let Some(deployments) = fleet.deployments {
+            queue.push(Instant::START.after(deployments.every), Event::Deploy);
+        }
+        if let Some(loss) = fleet.az_loss {
+            queue.push(Instant::START.after(loss.at), Event::ZoneLost);
+        }
         model.schedule_arrival(&mut queue);
         (model, queue)
+    }
+
+    fn serve(&mut self, now: Instant, slot: usize, queue: &mut Queue) {
+        self.service.serve(now, slot);
+        self.meter
+            .sink
+            .record(now, Happening::TaskServes { task: slot });
+        if let Some(at) = self.misfortune.interruption(now) {
+            let token = self.service.task(slot).lifecycle_token;
+            queue.push(at, Event::SpotNotice { slot, token });
+        }
+        if let Some(workers) = &mut self.gunicorn {
+            workers.serve(now, slot);
+            self.accept(now, slot, queue);
+        }
     }
 
     fn schedule_arrival(&mut self, queue: &mut Queue) {
@@ -134,32 +223,41 @@ impl<'a> Fleet<'a> {
         }
     }
 
+    /// What a generation of this length asks for while it runs.
+    fn demand(&self, length: Duration) -> u128 {
+        self.cpu_ns_per_generation * 1_000_000_000_000 / u128::from(length.as_nanos())
+            + self.demand_of_polls_pico_vcpu
+    }
+
     fn submit(&mut self, now: Instant, queue: &mut Queue) {
         let length = self.lengths.next();
-        let cpu = self.cpu_ns_per_generation * 1_000_000_000_000 / u128::from(length.as_nanos());
         let key = self.generations.insert(Generation {
+            number: self.meter.submitted,
             submitted: now,
             length,
-            demand_pico_vcpu: cpu + self.demand_of_polls_pico_vcpu,
+            demand_pico_vcpu: self.demand(length),
             done: Duration::ZERO,
             started: None,
             released: None,
             crashes: 0,
             task: None,
-            running: false,
+            runs: 0,
+            runs_on: None,
+            process: None,
+            rendered: false,
             cut: false,
         });
         self.meter.submit(now);
-        match self.scenario.fleet.mode {
-            Mode::Queue => {
+        match self.home {
+            Home::Queue => {
                 self.queue.push_back(key);
                 self.fill(now, queue);
             }
-            Mode::Sync => self.route(now, key, queue),
+            Home::Request | Home::Process => self.route(now, key, queue),
         }
     }
 
-    /// Sync mode: the load balancer hands the request to a task, where it waits for a worker.
+    /// The load balancer hands the request to a task, where it, or the job it leaves, waits for a worker.
     fn route(&mut self, now: Instant, key: GenerationKey, queue: &mut Queue) {
         let Some(slot) = self.balancer.pick(&self.service) else {
             self.lose(now, key, LossCause::NoTarget);
@@ -171,7 +269,9 @@ impl<'a> Fleet<'a> {
         let task = self.service.task(slot);
         task.outstanding += 1;
         task.backlog.push_back(key);
-        if let Some(deadline) = self.balancer.watch(now, key) {
+        if self.home == Home::Request
+            && let Some(deadline) = self.balancer.watch(now, key)
+        {
             queue.push(deadline, Event::IdleTimeout);
         }
         self.pull(now, slot, queue);
@@ -195,14 +295,20 @@ impl<'a> Fleet<'a> {
 
     /// One task's free workers take the next work: its backlog in sync mode, the queue otherwise.
     fn pull(&mut self, now: Instant, slot: usize, queue: &mut Queue) {
+        if self.gunicorn.is_some() {
+            self.accept(now, slot, queue);
+            return;
+        }
         loop {
             let task = self.service.task(slot);
             if task.busy() >= self.workers {
                 return;
             }
-            let next = match (self.scenario.fleet.mode, task.state) {
-                (Mode::Queue, State::Running) => self.queue.pop_front(),
-                (Mode::Sync, State::Running | State::Draining) => task.backlog.pop_front(),
+            let next = match (self.home, task.state) {
+                (Home::Queue, State::Running) => self.queue.pop_front(),
+                (Home::Request | Home::Process, State::Running | State::Draining) => {
+                    task.backlog.pop_front()
+                }
                 _ => None,
             };
             let Some(key) = next else { return };
@@ -222,21 +328,45 @@ impl<'a> Fleet<'a> {
             self.meter.start(now, generation);
         }
         if let Some(released) = generation.released.take() {
-            generation.resume(
-                now.since(released),
-                self.scenario.workload.steps_per_generation,
-            );
+            self.upstream.resume(generation, now.since(released));
         }
-        generation.running = true;
-        let left = generation.length.saturating_sub(generation.done);
-        let demand = generation.demand_pico_vcpu;
+        generation.runs += 1;
+        generation.runs_on = Some(slot);
+        let number = generation.number;
+        let (run, length, done) = (generation.runs, generation.length, generation.done);
+        let Some(stall) = self.stall(now, key) else {
+            self.refuse(now, slot, key, queue);
+            return;
+        };
+        let demand = self.demand(length.plus(stall));
+        if let Some(generation) = self.generations.get(key) {
+            generation.demand_pico_vcpu = demand;
+        }
+        self.meter.sink.record(
+            now,
+            Happening::Started {
+                generation: number,
+                task: slot,
+            },
+        );
+        let left = length.saturating_sub(done).plus(stall);
         self.service.advance(now, slot);
         let task = self.service.task(slot);
         task.start(key, left, demand);
         if task.busy() > self.memory_slots {
-            self.kill_out_of_memory(now, slot, queue);
-        } else {
-            self.schedule_progress(now, slot, queue);
+            self.kill_out_of_memory(now, slot);
+            return;
+        }
+        self.schedule_progress(now, slot, queue);
+        if let Some((after, cause)) = self.interruption(length) {
+            // What takes just as long as it may is still done.
+            let begins = if cause == LossCause::NatIdleReset {
+                now.after(stall)
+            } else {
+                now
+            };
+            let at = begins.after(after).after(Duration::from_nanos(1));
+            queue.push(at, Event::Interrupt { key, run, cause });
         }
     }
 
@@ -265,6 +395,9 @@ impl<'a> Fleet<'a> {
         self.service.task(slot).scheduled = Instant::NEVER;
         while let Some(key) = self.service.task(slot).pop_finished() {
             self.meter.events += 1;
+            if self.render(slot, key) {
+                continue;
+            }
             let Some(generation) = self.generations.remove(key) else {
                 continue;
             };
@@ -276,278 +409,13 @@ impl<'a> Fleet<'a> {
                     .saturating_sub(u32::from(generation.task.is_some()));
                 self.meter.complete(now, &generation);
             }
+            let (process, rendered) = (generation.process, generation.rendered);
+            self.leave_process(now, (slot, process), (key, rendered), queue);
         }
         self.pull(now, slot, queue);
         self.schedule_progress(now, slot, queue);
         self.stop_if_drained(now, slot);
-    }
-
-    fn stop_if_drained(&mut self, now: Instant, slot: usize) {
-        let task = self.service.task(slot);
-        if task.state == State::Draining && task.outstanding == 0 {
-            self.empty(now, slot, LossCause::DeregisteredInFlight);
-        }
-    }
-
-    /// A generation leaves the system without a result.
-    fn lose(&mut self, now: Instant, key: GenerationKey, cause: LossCause) {
-        let Some(generation) = self.generations.remove(key) else {
-            return;
-        };
-        // One whose connection was cut counts as lost since then.
-        if !generation.cut {
-            self.meter.lose(now, &generation, cause);
-        }
-    }
-
-    /// Cuts connections silent for too long. A worker that runs such a request does not learn of it and runs on; one
-    /// that waits in a backlog is gone.
-    fn cut_silent(&mut self, now: Instant, queue: &mut Queue) {
-        while let Some(key) = self.balancer.pop_due(now) {
-            let Some(generation) = self.generations.get(key) else {
-                continue;
-            };
-            self.meter.events += 1;
-            let slot = generation.task;
-            if generation.running {
-                generation.cut = true;
-                self.meter.lose(now, generation, LossCause::AlbIdleTimeout);
-            } else {
-                self.lose(now, key, LossCause::AlbIdleTimeout);
-            }
-            if let Some(slot) = slot {
-                let task = self.service.task(slot);
-                task.outstanding = task.outstanding.saturating_sub(1);
-                // Deadlines come in the order of arrival, so those given up are at the front.
-                while task
-                    .backlog
-                    .front()
-                    .is_some_and(|front| self.generations.get(*front).is_none())
-                {
-                    task.backlog.pop_front();
-                }
-                self.stop_if_drained(now, slot);
-            }
-        }
-        if let Some(deadline) = self.balancer.next_deadline() {
-            queue.push(deadline, Event::IdleTimeout);
-        }
-    }
-
-    /// Stops a task now. In queue mode its generations go back to the front of the queue, in sync mode they are lost.
-    fn empty(&mut self, now: Instant, slot: usize, cause: LossCause) {
-        self.service.advance(now, slot);
-        let mut released = Vec::new();
-        while let Some((key, left)) = self.service.task(slot).pop_unfinished() {
-            if let Some(generation) = self.generations.get(key) {
-                generation.done = generation.length.saturating_sub(left);
-                generation.released = Some(now);
-                generation.running = false;
-                released.push((generation.submitted, key));
-            }
-        }
-        while let Some(key) = self.service.task(slot).backlog.pop_front() {
-            if let Some(generation) = self.generations.get(key) {
-                released.push((generation.submitted, key));
-            }
-        }
-        self.service.stop(now, slot);
-        released.sort_unstable();
-        for (_, key) in released.into_iter().rev() {
-            match self.scenario.fleet.mode {
-                Mode::Sync => self.lose(now, key, cause),
-                Mode::Queue => self.requeue(now, key, cause),
-            }
-        }
-    }
-
-    fn requeue(&mut self, now: Instant, key: GenerationKey, cause: LossCause) {
-        let Some(generation) = self.generations.get(key) else {
-            return;
-        };
-        // A stop is announced and costs no attempt; a crash does.
-        generation.crashes += u32::from(cause == LossCause::Oom);
-        if generation.crashes >= self.scenario.workload.attempts_max {
-            self.lose(now, key, cause);
-        } else {
-            self.queue.push_front(key);
-            self.meter.requeued += 1;
-            self.requeued = true;
-        }
-    }
-
-    fn kill_out_of_memory(&mut self, now: Instant, slot: usize, queue: &mut Queue) {
-        self.meter.events += 1;
-        self.empty(now, slot, LossCause::Oom);
-        self.launch_missing(now, queue);
-    }
-
-    fn launch_missing(&mut self, now: Instant, queue: &mut Queue) {
-        while self.service.missing() > 0 {
-            let (slot, token) = self.service.launch(now);
-            queue.push(
-                now.after(self.scenario.fleet.start_delay),
-                Event::Started { slot, token },
-            );
-        }
-    }
-
-    fn give_up_surplus(&mut self, now: Instant, queue: &mut Queue) {
-        let fleet = &self.scenario.fleet;
-        while let Some(slot) = self.service.surplus() {
-            let starting = self.service.task(slot).state == State::Starting;
-            if starting || fleet.mode == Mode::Queue {
-                // On SIGTERM a worker releases its leases at once and exits.
-                self.empty(now, slot, LossCause::SigkillAfterStopTimeout);
-                continue;
-            }
-            let token = self.service.drain(slot);
-            queue.push(
-                now.after(self.drain_limit().0),
-                Event::DrainOver { slot, token },
-            );
-            self.stop_if_drained(now, slot);
-        }
-    }
-
-    /// How long a deregistered task lives at most in sync mode, and what its open requests are lost to.
-    fn drain_limit(&self) -> (Duration, LossCause) {
-        let fleet = &self.scenario.fleet;
-        let drained = (fleet.deregistration_delay, LossCause::DeregisteredInFlight);
-        match fleet.stop_order {
-            StopOrder::SigtermAtDeregistration
-                if fleet.stop_timeout < fleet.deregistration_delay =>
-            {
-                (fleet.stop_timeout, LossCause::SigkillAfterStopTimeout)
-            }
-            StopOrder::SigtermAtDeregistration | StopOrder::DrainThenSigterm => drained,
-        }
-    }
-
-    fn take_metric_point(&mut self, now: Instant, queue: &mut Queue) {
-        self.service.advance_all(now);
-        let usage = self.service.usage.since(self.usage_at_point);
-        self.usage_at_point = self.service.usage;
-        let seen = usage.serving_ns > 0;
-        let readings = Readings {
-            cpu: seen.then(|| self.cpu_share(usage)),
-            memory: seen.then(|| self.memory_share(usage)),
-            queue_depth_per_task: (self.service.running() > 0)
-                .then(|| self.queued() as f64 / f64::from(self.service.running())),
-        };
-        match self
-            .autoscaler
-            .take_point(now, readings, self.service.desired)
-        {
-            Decision::Keep => {}
-            Decision::Out(tasks) => {
-                self.meter.scale_outs += 1;
-                self.service.desired = tasks;
-                self.launch_missing(now, queue);
-            }
-            Decision::In(tasks) => {
-                self.meter.scale_ins += 1;
-                self.service.desired = tasks;
-                self.give_up_surplus(now, queue);
-            }
-        }
-        queue.push(now.after(METRIC_PERIOD), Event::MetricPoint);
-    }
-
-    /// Generations that wait for a worker.
-    fn queued(&self) -> usize {
-        let backlogs: usize = self
-            .service
-            .slots()
-            .iter()
-            .map(|task| task.backlog.len())
-            .sum();
-        self.queue.len() + backlogs
-    }
-
-    fn cpu_share(&self, usage: Usage) -> f64 {
-        usage.cpu as f64 / (usage.serving_ns as f64 * self.scenario.fleet.vcpu * PICO)
-    }
-
-    fn memory_share(&self, usage: Usage) -> f64 {
-        let profile = &self.scenario.profile;
-        let busy_mean = usage.busy_ns as f64 / usage.serving_ns as f64;
-        let used_kib =
-            profile.memory_base_mib * 1024.0 + profile.memory_per_generation_kib * busy_mean;
-        used_kib / (self.scenario.fleet.memory_gib * 1024.0 * 1024.0)
-    }
-
-    fn begin_window(&mut self, now: Instant) {
-        self.service.advance_all(now);
-        self.window = WindowStart {
-            at: now,
-            usage: self.service.usage,
-            existing_ns: self.service.existing_ns(),
-            in_system_ns: self.meter.in_system_ns(now),
-        };
-    }
-
-    /// What the run showed, when it ends now.
-    pub(super) fn outcome(mut self, end: Instant) -> Result<Outcome, InvalidScenario> {
-        self.service.advance_all(end);
-        let in_system_ns = self.meter.in_system_ns(end);
-        let mut still_in_system_ns = 0_u128;
-        for generation in self.generations.iter().filter(|generation| !generation.cut) {
-            still_in_system_ns += u128::from(end.since(generation.submitted).as_nanos());
-            self.meter.censor(end, generation);
-        }
-        debug_assert_eq!(
-            in_system_ns,
-            self.meter.left_after_ns + still_in_system_ns,
-            "Little's law"
-        );
-
-        let usage = self.service.usage.since(self.window.usage);
-        let window = end.since(self.window.at);
-        let window_ns = window.as_nanos() as f64;
-        let existing_ns = self.service.existing_ns() - self.window.existing_ns;
-        let tasks_mean = existing_ns as f64 / window_ns;
-        let seen = usage.serving_ns > 0;
-        let share = |value: f64| if seen { value } else { 0.0 };
-        let capacity_per_hour = capacity::capacity_per_hour(self.scenario, tasks_mean);
-        let waits = self.meter.waits.count();
-        Ok(Outcome {
-            schema_version: SCHEMA_VERSION,
-            seed: self.scenario.seed,
-            horizon: self.scenario.horizon,
-            warmup: self.scenario.warmup,
-            mode: self.scenario.fleet.mode,
-            throughput_per_hour: self.meter.completed_in_window as f64 / window.as_hours_f64(),
-            wait_s: self.meter.waits.distribution(),
-            sojourn_s: self.meter.sojourns.distribution(),
-            probability_of_wait: if waits == 0 {
-                0.0
-            } else {
-                self.meter.waited as f64 / waits as f64
-            },
-            submitted: self.meter.submitted,
-            completed: self.meter.completed,
-            in_flight_at_end: self.meter.in_system,
-            censored_waits: self.meter.censored,
-            requeued: self.meter.requeued,
-            worker_utilization: share(
-                usage.busy_ns as f64 / (usage.serving_ns as f64 * self.workers as f64),
-            ),
-            cpu_utilization: share(self.cpu_share(usage)),
-            memory_utilization: share(self.memory_share(usage)),
-            in_system_mean: (in_system_ns - self.window.in_system_ns) as f64 / window_ns,
-            tasks_mean,
-            tasks_max: self.service.running_max(),
-            tasks_at_end: self.service.running(),
-            scale_out_count: self.meter.scale_outs,
-            scale_in_count: self.meter.scale_ins,
-            bottleneck: capacity::bottleneck(&capacity_per_hour),
-            capacity_per_hour,
-            cost_usd_month: cost::metered(&self.scenario.fleet, existing_ns, window.as_nanos())?,
-            events: self.meter.events,
-            events_per_second: None,
-            lost: self.meter.lost,
-        })
+        self.note_idle(slot);
     }
 }
 
@@ -569,15 +437,31 @@ impl Model for Fleet<'_> {
             Event::Started { slot, token } => {
                 if self.service.task(slot).lifecycle_token == token {
                     self.meter.events += 1;
-                    self.service.serve(now, slot);
+                    self.serve(now, slot, queue);
+                    self.unsettled |= self.service.is_deploying();
                     self.fill(now, queue);
                 }
             }
-            Event::DrainOver { slot, token } => {
+            Event::DrainOver { slot, token, cause } => {
                 if self.service.task(slot).lifecycle_token == token {
                     self.meter.events += 1;
-                    self.empty(now, slot, self.drain_limit().1);
+                    self.empty(now, slot, cause);
                 }
+            }
+            Event::Interrupt { key, run, cause } => self.interrupt(now, (key, run), cause, queue),
+            Event::SpotNotice { slot, token } => {
+                if self.service.task(slot).lifecycle_token == token {
+                    self.interrupt_task(now, slot, queue);
+                }
+            }
+            Event::ZoneLost => self.lose_zone(now, queue),
+            Event::ZoneBack => self.misfortune.zone_is_back(),
+            Event::Recycle { slot, token } => self.recycle(now, slot, token, queue),
+            Event::Booted { life } => self.booted(now, life, queue),
+            Event::DrainTimeout { life } => self.kill_draining(now, life, queue),
+            Event::Deploy => {
+                self.meter.events += 1;
+                self.deploy(now, queue);
             }
             Event::IdleTimeout => self.cut_silent(now, queue),
             Event::MetricPoint => {
@@ -587,8 +471,13 @@ impl Model for Fleet<'_> {
             Event::WarmupOver => self.begin_window(now),
         }
         // Ends, because only a task's death sends generations back, and its replacement does not serve yet.
-        while std::mem::take(&mut self.requeued) {
-            self.fill(now, queue);
+        while self.unsettled || self.requeued {
+            if std::mem::take(&mut self.unsettled) {
+                self.settle(now, queue);
+            }
+            if std::mem::take(&mut self.requeued) {
+                self.fill(now, queue);
+            }
         }
     }
 }

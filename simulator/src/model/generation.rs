@@ -51,6 +51,8 @@ impl<'a> Lengths<'a> {
 /// A generation in the system.
 #[derive(Clone, Debug)]
 pub(super) struct Generation {
+    /// Its place in the order of submission, from 0.
+    pub(super) number: u64,
     pub(super) submitted: Instant,
     /// Length when nothing slows it down.
     pub(super) length: Duration,
@@ -64,15 +66,28 @@ pub(super) struct Generation {
     pub(super) released: Option<Instant>,
     /// Workers it has lost to a crash.
     pub(super) crashes: u32,
-    /// The task that has its open request, in sync mode.
+    /// The task that holds it, unless it is durable.
     pub(super) task: Option<usize>,
-    /// Whether a worker runs it now.
-    pub(super) running: bool,
+    /// Workers that have taken it so far.
+    pub(super) runs: u32,
+    /// The task one of whose workers runs it now.
+    pub(super) runs_on: Option<usize>,
+    /// The async worker that holds it.
+    pub(super) process: Option<usize>,
+    /// Whether its AI part is over, and only its PDF is left.
+    pub(super) rendered: bool,
     /// Whether its client is gone and it runs on for nobody: lost already, but its worker does not know.
     pub(super) cut: bool,
 }
 
 impl Generation {
+    /// Takes it up again at the start of the step it was in: nothing names what the provider did for it meanwhile.
+    pub(super) fn begin_step_again(&mut self, steps: u32) {
+        let step_ns = (self.length.as_nanos() / u64::from(steps)).max(1);
+        let done_ns = self.done.as_nanos() / step_ns * step_ns;
+        self.done = Duration::from_nanos(done_ns);
+    }
+
     /// Takes it up again `gap` after its worker was lost: the step that had begun at the AI provider went on
     /// meanwhile, at most to its end.
     pub(super) fn resume(&mut self, gap: Duration, steps: u32) {
@@ -164,6 +179,7 @@ mod tests {
 
     fn generation(length: Duration, done: Duration) -> Generation {
         Generation {
+            number: 0,
             submitted: Instant::START,
             length,
             demand_pico_vcpu: 0,
@@ -172,7 +188,10 @@ mod tests {
             released: None,
             crashes: 0,
             task: None,
-            running: false,
+            runs: 0,
+            runs_on: None,
+            process: None,
+            rendered: false,
             cut: false,
         }
     }
@@ -185,6 +204,16 @@ mod tests {
             let mut resumed = generation(minutes(15), minutes(done));
             resumed.resume(minutes(gap), 3);
             assert_eq!(resumed.done, minutes(reached), "done {done}, gap {gap}");
+        }
+    }
+
+    #[test]
+    fn without_a_response_id_the_current_step_begins_again() {
+        let minutes = Duration::from_minutes;
+        for (done, reached) in [(3, 0), (5, 5), (11, 10), (15, 15)] {
+            let mut resumed = generation(minutes(15), minutes(done));
+            resumed.begin_step_again(3);
+            assert_eq!(resumed.done, minutes(reached), "done {done}");
         }
     }
 

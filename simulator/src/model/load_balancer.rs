@@ -1,29 +1,40 @@
-//! The load balancer in sync mode: which task gets a request, and when a silent connection is cut.
+//! The load balancer: which task gets a request, and when a silent connection is cut.
 //!
-//! Queue mode needs none of it: its requests are answered at once.
+//! Durable jobs need none of it: their requests are answered at once, whoever answers.
 
 use std::collections::VecDeque;
 
 use super::generation::GenerationKey;
 use super::service::Service;
 use super::task::State;
-use crate::scenario::LoadBalancing;
+use crate::outcome::LossCause;
+use crate::scenario::{Fleet, LoadBalancing};
 use crate::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(super) struct LoadBalancer {
     algorithm: LoadBalancing,
-    idle_timeout: Duration,
+    /// How long a request may be silent, and who closes its connection then.
+    patience: Duration,
+    impatient: LossCause,
     next_slot: usize,
-    /// Open requests by the moment they are cut. The time-out is the same for all, so the order is that of arrival.
+    /// Open requests by the moment they are cut. The patience is the same for all, so the order is that of arrival.
     deadlines: VecDeque<(Instant, GenerationKey)>,
 }
 
 impl LoadBalancer {
-    pub(super) fn new(algorithm: LoadBalancing, idle_timeout: Duration) -> LoadBalancer {
+    /// Both the load balancer and the client lose patience; no byte flows before the answer, so it is always the same
+    /// one of them.
+    pub(super) fn new(fleet: &Fleet, client_gives_up_after: Option<Duration>) -> LoadBalancer {
+        let (patience, impatient) = match client_gives_up_after {
+            Some(client) if client < fleet.alb_idle_timeout => (client, LossCause::ClientGaveUp),
+            _ => (fleet.alb_idle_timeout, LossCause::AlbIdleTimeout),
+        };
         LoadBalancer {
-            algorithm,
-            idle_timeout,
+            algorithm: fleet.load_balancing,
+            // An answer that takes just as long still arrives.
+            patience: patience.plus(Duration::from_nanos(1)),
+            impatient,
             next_slot: 0,
             deadlines: VecDeque::new(),
         }
@@ -52,21 +63,20 @@ impl LoadBalancer {
     ///
     /// No byte flows before the answer, so the silence counts from the submission.
     pub(super) fn watch(&mut self, now: Instant, key: GenerationKey) -> Option<Instant> {
-        // A connection is cut when it is silent for longer than the time-out.
-        let deadline = now.after(self.idle_timeout).after(Duration::from_nanos(1));
+        let deadline = now.after(self.patience);
         let first = self.deadlines.is_empty();
         self.deadlines.push_back((deadline, key));
         first.then_some(deadline)
     }
 
-    /// The next request whose deadline has come. It may long be answered.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<GenerationKey> {
+    /// The next request whose deadline has come, and who closes it. It may long be answered.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<(GenerationKey, LossCause)> {
         let (deadline, key) = *self.deadlines.front()?;
         if deadline > now {
             return None;
         }
         self.deadlines.pop_front();
-        Some(key)
+        Some((key, self.impatient))
     }
 
     /// When to look at the connections again.

@@ -6,9 +6,11 @@ use super::generation::Generation;
 use crate::histogram::Histogram;
 use crate::outcome::LossCause;
 use crate::time::{Duration, Instant};
+use crate::trace::{Happening, Sink};
 
 #[derive(Debug, Default)]
-pub(super) struct Meter {
+pub(super) struct Meter<'a> {
+    pub(super) sink: Sink<'a>,
     warmup_end: Instant,
     pub(super) waits: Histogram,
     pub(super) waited: u64,
@@ -30,9 +32,10 @@ pub(super) struct Meter {
     pub(super) left_after_ns: u128,
 }
 
-impl Meter {
-    pub(super) fn new(warmup: Duration) -> Meter {
+impl<'a> Meter<'a> {
+    pub(super) fn new(warmup: Duration, sink: Sink<'a>) -> Meter<'a> {
         Meter {
+            sink,
             warmup_end: Instant::START.after(warmup),
             ..Meter::default()
         }
@@ -44,6 +47,8 @@ impl Meter {
 
     pub(super) fn submit(&mut self, now: Instant) {
         self.count_in_system(now);
+        let generation = self.submitted;
+        self.sink.record(now, Happening::Submitted { generation });
         self.submitted += 1;
         self.in_system += 1;
     }
@@ -56,6 +61,9 @@ impl Meter {
 
     pub(super) fn complete(&mut self, now: Instant, generation: &Generation) {
         self.leave(now, generation);
+        let number = generation.number;
+        self.sink
+            .record(now, Happening::Completed { generation: number });
         self.completed += 1;
         if now >= self.warmup_end {
             self.completed_in_window += 1;
@@ -67,6 +75,14 @@ impl Meter {
 
     pub(super) fn lose(&mut self, now: Instant, generation: &Generation, cause: LossCause) {
         self.leave(now, generation);
+        let number = generation.number;
+        self.sink.record(
+            now,
+            Happening::Lost {
+                generation: number,
+                cause,
+            },
+        );
         *self.lost.entry(cause).or_default() += 1;
         if generation.started.is_none() && self.is_measured(generation) {
             self.record_wait(now.since(generation.submitted));

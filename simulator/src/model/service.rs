@@ -2,6 +2,7 @@
 
 use super::task::{State, Task, Usage};
 use crate::rng::Stream;
+use crate::scenario::{Deployments, Fleet};
 use crate::time::Instant;
 
 #[derive(Debug)]
@@ -12,8 +13,16 @@ pub(super) struct Service {
     capacity_pico_vcpu: u128,
     /// Tasks wanted.
     pub(super) desired: u32,
+    deployments: Option<Deployments>,
+    /// Whether a task that has work is spared.
+    protects: bool,
+    /// The version wanted; goes up with every deployment.
+    revision: u32,
+    deployments_completed: u64,
     /// Tasks that start or run; draining ones no longer count as wanted.
     active: u32,
+    /// Those of them that have the version wanted.
+    current: u32,
     running: u32,
     running_max: u32,
     existing: u32,
@@ -24,14 +33,19 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn new(seed: u64, capacity_pico_vcpu: u128, desired: u32) -> Service {
+    pub(super) fn new(seed: u64, capacity_pico_vcpu: u128, fleet: &Fleet) -> Service {
         Service {
             slots: Vec::new(),
             free_slots: Vec::new(),
             stream: Stream::named(seed, "service"),
             capacity_pico_vcpu,
-            desired,
+            desired: fleet.tasks.desired,
+            deployments: fleet.deployments,
+            protects: fleet.task_protection,
+            revision: 0,
+            deployments_completed: 0,
             active: 0,
+            current: 0,
             running: 0,
             running_max: 0,
             existing: 0,
@@ -57,22 +71,61 @@ impl Service {
         self.running_max
     }
 
-    /// Tasks still to be started.
-    pub(super) fn missing(&self) -> u32 {
-        self.desired.saturating_sub(self.active)
+    pub(super) fn deployments_completed(&self) -> u64 {
+        self.deployments_completed
     }
 
-    /// Starts one task and pays for it from now on; gives its slot and the token of its start.
-    pub(super) fn launch(&mut self, now: Instant) -> (usize, u32) {
+    /// Whether tasks of an older version still start or run.
+    fn is_rolling(&self) -> bool {
+        self.current < self.active
+    }
+
+    /// Whether a deployment is not yet completed.
+    pub(super) fn is_deploying(&self) -> bool {
+        u64::from(self.revision) > self.deployments_completed
+    }
+
+    /// From now on every task there is has an older version than the one wanted.
+    pub(super) fn begin_deployment(&mut self) {
+        self.revision += 1;
+        self.current = 0;
+    }
+
+    /// Counts the deployment as completed once the tasks wanted run, all of the version wanted.
+    pub(super) fn end_deployment(&mut self) {
+        if self.is_deploying() && self.current == self.active && self.running >= self.desired {
+            // One that overtakes another completes it as well.
+            self.deployments_completed = u64::from(self.revision);
+        }
+    }
+
+    /// Tasks to be started now: a deployment waits with those that would go beyond its maximum.
+    pub(super) fn missing(&self) -> u32 {
+        let wanted = self.desired.saturating_sub(self.current);
+        match self.deployments {
+            Some(deployments) if self.is_rolling() => wanted.min(
+                deployments
+                    .tasks_max(self.desired)
+                    .saturating_sub(self.active),
+            ),
+            _ => wanted,
+        }
+    }
+
+    /// Starts one task in this zone and pays for it from now on; gives its slot and the token of its start.
+    pub(super) fn launch(&mut self, now: Instant, zone: u32) -> (usize, u32) {
         self.count_existing(now);
         self.existing += 1;
         self.active += 1;
+        self.current += 1;
         let slot = self.free_slots.pop().unwrap_or_else(|| {
             self.slots.push(Task::free_slot(self.capacity_pico_vcpu));
             self.slots.len() - 1
         });
         let task = &mut self.slots[slot];
         task.state = State::Starting;
+        task.revision = self.revision;
+        task.zone = zone;
         (slot, task.lifecycle_token)
     }
 
@@ -83,27 +136,51 @@ impl Service {
         self.running_max = self.running_max.max(self.running);
     }
 
-    /// The task to give up when there is one too many: one that has not started yet, else any running one. ECS
-    /// balances zones and says nothing of what is in flight, so the choice is a fair draw.
-    pub(super) fn surplus(&mut self) -> Option<usize> {
-        if self.active <= self.desired {
-            return None;
+    /// The task to stop next: one too many, or one of an older version that the deployment may do without.
+    pub(super) fn next_to_stop(&mut self) -> Option<usize> {
+        if self.current > self.desired
+            && let Some(slot) = self.pick(true)
+        {
+            return Some(slot);
         }
-        let in_state = |state: State| -> Vec<usize> {
-            (0..self.slots.len())
-                .filter(|slot| self.slots[*slot].state == state)
+        let deployments = self.deployments.filter(|_| self.is_rolling())?;
+        self.pick_outdated(deployments.tasks_min(self.desired))
+    }
+
+    /// One that has not started yet, else any running one. ECS balances zones and says nothing of what is in flight,
+    /// so the choice is a fair draw.
+    fn pick(&mut self, current: bool) -> Option<usize> {
+        let revision = self.revision;
+        let in_state = |state: State, slots: &[Task]| -> Vec<usize> {
+            (0..slots.len())
+                .filter(|slot| {
+                    slots[*slot].state == state && (slots[*slot].revision == revision) == current
+                })
                 .collect()
         };
-        if let Some(starting) = in_state(State::Starting).last() {
+        if let Some(starting) = in_state(State::Starting, &self.slots).last() {
             return Some(*starting);
         }
-        let running = in_state(State::Running);
+        let mut running = in_state(State::Running, &self.slots);
+        if self.protects {
+            running.retain(|slot| self.slots[*slot].is_idle());
+        }
         running.get(self.stream.below(running.len())).copied()
+    }
+
+    fn pick_outdated(&mut self, running_min: u32) -> Option<usize> {
+        let starts = self
+            .slots
+            .iter()
+            .any(|task| task.state == State::Starting && task.revision != self.revision);
+        (starts || self.running > running_min)
+            .then(|| self.pick(false))
+            .flatten()
     }
 
     /// A running task is deregistered and finishes what it has; gives the token of its deadline.
     pub(super) fn drain(&mut self, slot: usize) -> u32 {
-        self.active -= 1;
+        self.forget(slot);
         self.running -= 1;
         let task = &mut self.slots[slot];
         task.state = State::Draining;
@@ -117,15 +194,21 @@ impl Service {
         self.existing -= 1;
         match self.slots[slot].state {
             State::Free => unreachable!("only a task that exists is stopped"),
-            State::Starting => self.active -= 1,
+            State::Starting => self.forget(slot),
             State::Running => {
-                self.active -= 1;
+                self.forget(slot);
                 self.running -= 1;
             }
             State::Draining => {}
         }
         self.slots[slot].stop();
         self.free_slots.push(slot);
+    }
+
+    /// A task no longer counts as wanted.
+    fn forget(&mut self, slot: usize) {
+        self.active -= 1;
+        self.current -= u32::from(self.slots[slot].revision == self.revision);
     }
 
     /// Brings one task up to now.

@@ -49,6 +49,10 @@ impl Usage {
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) state: State,
+    /// The version it runs.
+    pub(super) revision: u32,
+    /// The availability zone it is in.
+    pub(super) zone: u32,
     /// Marks the start or the drain deadline that is still to come; older ones are outdated.
     pub(super) lifecycle_token: u32,
     /// Marks the completion that is still to come; older ones are outdated.
@@ -70,6 +74,8 @@ impl Task {
     pub(super) fn free_slot(capacity_pico_vcpu: u128) -> Task {
         Task {
             state: State::Free,
+            revision: 0,
+            zone: 0,
             lifecycle_token: 0,
             progress_token: 0,
             scheduled: Instant::NEVER,
@@ -86,6 +92,11 @@ impl Task {
     /// Busy workers.
     pub(super) fn busy(&self) -> usize {
         self.in_flight.len()
+    }
+
+    /// Whether it has nothing to finish.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.outstanding == 0
     }
 
     fn is_serving(&self) -> bool {
@@ -173,6 +184,19 @@ impl Task {
             key,
             Duration::from_nanos(finish.saturating_sub(self.virtual_ns)),
         ))
+    }
+
+    /// Takes this generation out, with its demand; gives the work it has left. Looks at everything in flight.
+    pub(super) fn take(&mut self, key: GenerationKey, demand_pico_vcpu: u128) -> Duration {
+        let mut left_ns = 0;
+        self.in_flight.retain(|Reverse((finish, other))| {
+            if *other == key {
+                left_ns = finish.saturating_sub(self.virtual_ns);
+            }
+            *other != key
+        });
+        self.release(demand_pico_vcpu);
+        Duration::from_nanos(left_ns)
     }
 
     /// Empties the slot. Its generations must have been taken out; outdated events find their token changed.

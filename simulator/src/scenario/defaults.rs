@@ -56,3 +56,18 @@ pub(super) fn scale_out_cooldown() -> Duration {
 pub(super) fn scale_in_cooldown() -> Duration {
     Duration::from_secs(300)
 }
+pub(super) fn minimum_healthy_percent() -> u32 {
+    100
+}
+pub(super) fn maximum_percent() -> u32 {
+    200
+}
+pub(super) fn pool_connections_max() -> u32 {
+    30
+}
+pub(super) fn worker_boot() -> Duration {
+    Duration::from_secs(7)
+}
+pub(super) fn zones() -> u32 {
+    2
+}

@@ -1,5 +1,7 @@
 //! The checks of a scenario: every number, and every pair of numbers that must fit together.
 
+mod operations;
+
 use super::{Arrivals, Fleet, GenerationLength, InvalidScenario, Profile, Scenario, Workload};
 use crate::prices::{fargate_memories_gib, fargate_pairs, price_book};
 use crate::slo::Slo;
@@ -67,7 +69,16 @@ fn workload(workload: &Workload, horizon: Duration) -> Checked {
         1,
         1000,
     )?;
-    count("workload.attempts_max", workload.attempts_max, 1, 1000)
+    count("workload.attempts_max", workload.attempts_max, 1, 1000)?;
+    if let Some(patience) = workload.client_gives_up_after {
+        span(
+            "workload.client_gives_up_after",
+            patience,
+            Duration::from_millis(1),
+            GENERATION_MAX,
+        )?;
+    }
+    Ok(())
 }
 
 fn arrivals(arrivals: &Arrivals, horizon: Duration) -> Checked {
@@ -239,6 +250,7 @@ fn fleet(fleet: &Fleet) -> Checked {
     )?;
     count("fleet.nat_gateways", fleet.nat_gateways, 0, 6)?;
     count("fleet.db_storage_gb", fleet.db_storage_gb, 20, 65_536)?;
+    operations::fleet(fleet)?;
     if price_book().rds_nanos(&fleet.db_instance_class).is_none() {
         // The cost model says which classes have a price.
         crate::cost::metered(fleet, 0, 1)?;

@@ -13,6 +13,7 @@ use crate::light_profile;
 fn file(name: &str) -> Scenario {
     let text = match name {
         "proposal" => include_str!("../../scenarios/proposal.toml"),
+        "fastapi" => include_str!("../../scenarios/fastapi.toml"),
         "proposal-sync" => include_str!("../../scenarios/proposal-sync.toml"),
         _ => include_str!("../../scenarios/mvp.toml"),
     };
@@ -249,4 +250,24 @@ fn an_always_on_fleet_costs_what_the_table_says() {
 fn the_outcome_of_the_proposal_is_this_to_the_byte() {
     let outcome = run(&file("proposal"));
     insta::assert_json_snapshot!(outcome);
+}
+
+/// With every model on; the same bytes also in a release build, where this test runs as well.
+#[test]
+fn the_outcome_of_the_measured_stack_is_this_to_the_byte() {
+    let outcome = run(&file("fastapi"));
+    insta::assert_json_snapshot!(outcome);
+}
+
+#[test]
+fn four_threads_at_once_give_the_bytes_of_one() {
+    let scenario = file("fastapi");
+    let json = || serde_json::to_string(&run(&scenario)).expect("an outcome is plain data");
+    let alone = json();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (0..4).map(|_| scope.spawn(json)).collect();
+        for other in others {
+            assert_eq!(other.join().expect("the run does not panic"), alone);
+        }
+    });
 }

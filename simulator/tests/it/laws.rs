@@ -2,9 +2,11 @@
 //! every run of a debug build.
 
 use proptest::prelude::*;
+use simulator::capacity::Resource;
 use simulator::scenario::{
-    Arrivals, Autoscaling, Fleet, GenerationLength, LoadBalancing, Metric, Mode, Profile, Scenario,
-    StopOrder, Tasks, Workload,
+    Arrivals, Autoscaling, AzLoss, Deployments, Fleet, GenerationLength, Gunicorn, JobStore,
+    LoadBalancing, Metric, Mode, Profile, Scenario, Spot, StopOrder, Tasks, UpstreamCall,
+    WorkerModel, Workload,
 };
 use simulator::simulate;
 use simulator::time::Duration;
@@ -92,6 +94,130 @@ fn fleets() -> impl Strategy<Value = Fleet> {
         )
 }
 
+/// What happens to a fleet while it works.
+#[derive(Clone, Debug)]
+struct Operations {
+    deployments: Option<Deployments>,
+    worker_timeout: Option<Duration>,
+    client_gives_up_after: Option<Duration>,
+    task_protection: bool,
+    upstream_keep_alive: bool,
+    blocking: bool,
+    in_process: bool,
+    gunicorn: Option<Gunicorn>,
+    spot: Option<Spot>,
+    az_loss: Option<AzLoss>,
+    upstream_requests_per_minute: Option<f64>,
+}
+
+impl Operations {
+    fn none() -> Operations {
+        Operations {
+            deployments: None,
+            worker_timeout: None,
+            client_gives_up_after: None,
+            task_protection: false,
+            upstream_keep_alive: false,
+            blocking: false,
+            in_process: false,
+            gunicorn: None,
+            spot: None,
+            az_loss: None,
+            upstream_requests_per_minute: None,
+        }
+    }
+
+    fn apply(self, scenario: &mut Scenario) {
+        let fleet = &mut scenario.fleet;
+        fleet.deployments = self.deployments;
+        fleet.spot = self.spot;
+        fleet.az_loss = self.az_loss;
+        fleet.upstream_requests_per_minute = self.upstream_requests_per_minute;
+        fleet.worker_timeout = self.worker_timeout;
+        fleet.task_protection = self.task_protection;
+        fleet.upstream_keep_alive = self.upstream_keep_alive;
+        fleet.upstream_call = if self.blocking {
+            UpstreamCall::Blocking
+        } else {
+            UpstreamCall::Background
+        };
+        fleet.job_store = if self.in_process && fleet.mode == Mode::Queue {
+            JobStore::InProcess
+        } else {
+            JobStore::Durable
+        };
+        (fleet.worker_model, fleet.gunicorn) = (WorkerModel::Sync, None);
+        if let Some(gunicorn) = self.gunicorn
+            && (fleet.mode == Mode::Sync || fleet.job_store == JobStore::InProcess)
+        {
+            fleet.worker_model = WorkerModel::Async;
+            fleet.gunicorn = Some(gunicorn);
+        }
+        scenario.workload.client_gives_up_after = self.client_gives_up_after;
+    }
+}
+
+prop_compose! {
+    fn gunicorns()(
+        pool_connections_max in 1_u32..40,
+        db_connections_max in prop::option::of(1_u32..200),
+        pdf_cpu_s in prop_oneof![Just(0.0), 0.1..20.0],
+        max_requests in prop_oneof![Just(0_u32), 1_u32..2000],
+        max_requests_jitter in 0_u32..50,
+        other_requests_per_s in prop_oneof![Just(0.0), 0.0..5.0],
+    ) -> Gunicorn {
+        Gunicorn {
+            pool_connections_max,
+            db_connections_max,
+            pdf_cpu_s,
+            max_requests,
+            max_requests_jitter,
+            other_requests_per_s,
+            ..Gunicorn::new()
+        }
+    }
+}
+
+prop_compose! {
+    fn operations()(
+        every_h in prop::option::of(1_u64..5),
+        (minimum_healthy_percent, maximum_percent) in (0_u32..100, 100_u32..400),
+        worker_timeout_s in prop::option::of(1_u64..2000),
+        client_gives_up_after_s in prop::option::of(1_u64..2000),
+        flags in any::<(bool, bool, bool, bool)>(),
+        gunicorn in prop::option::of(gunicorns()),
+        interruptions_per_task_day in prop::option::of(0.0..200.0),
+        az_loss in prop::option::of((0_u64..12, 0_u64..12, 2_u32..4)),
+        upstream_requests_per_minute in prop::option::of(1.0..500.0),
+    ) -> Operations {
+        Operations {
+            deployments: every_h.map(|every_h| Deployments {
+                every: Duration::from_hours(every_h),
+                // One task is only replaced when it may go first or a second one may come.
+                minimum_healthy_percent: if maximum_percent < 200 { 0 } else { minimum_healthy_percent },
+                maximum_percent,
+            }),
+            worker_timeout: worker_timeout_s.map(Duration::from_secs),
+            client_gives_up_after: client_gives_up_after_s.map(Duration::from_secs),
+            task_protection: flags.0,
+            upstream_keep_alive: flags.1,
+            blocking: flags.2,
+            in_process: flags.3,
+            gunicorn,
+            spot: interruptions_per_task_day.map(|interruptions_per_task_day| Spot {
+                interruptions_per_task_day,
+                discount_percent: 50,
+            }),
+            az_loss: az_loss.map(|(at_h, lasts_h, zones)| AzLoss {
+                at: Duration::from_hours(at_h),
+                lasts: Duration::from_hours(lasts_h),
+                zones,
+            }),
+            upstream_requests_per_minute,
+        }
+    }
+}
+
 prop_compose! {
     fn scenarios()(
         seed in any::<u32>(),
@@ -99,7 +225,9 @@ prop_compose! {
         generation in lengths(),
         cpu_s in prop_oneof![Just(0.05), 0.0..200.0],
         memory_per_generation_kib in prop_oneof![Just(200.0), 0.0..400_000.0],
+        steps_per_generation in 1_u32..6,
         fleet in fleets(),
+        operations in prop::option::of(operations()),
     ) -> Scenario {
         let profile = Profile {
             cpu_s_per_generation: cpu_s,
@@ -110,6 +238,10 @@ prop_compose! {
         let mut scenario = Scenario::new(Workload::new(arrivals, generation), profile, fleet);
         scenario.seed = u64::from(seed);
         scenario.horizon = Duration::from_hours(12);
+        scenario.workload.steps_per_generation = steps_per_generation;
+        if let Some(operations) = operations {
+            operations.apply(&mut scenario);
+        }
         scenario
     }
 }
@@ -132,7 +264,10 @@ proptest! {
             prop_assert!((0.0..=1.0 + 1e-9).contains(&share), "{} in\n{}", share, text(&scenario));
         }
         let tasks = scenario.fleet.tasks;
-        prop_assert!(run.tasks_mean >= f64::from(tasks.min) - 1e-9, "{}", text(&scenario));
+        // A deployment or a lost zone may go below the minimum that autoscaling keeps to.
+        if scenario.fleet.deployments.is_none() && scenario.fleet.az_loss.is_none() {
+            prop_assert!(run.tasks_mean >= f64::from(tasks.min) - 1e-9, "{}", text(&scenario));
+        }
         for waits in [run.wait_s, run.sojourn_s] {
             prop_assert!(waits.p50 <= waits.p95 && waits.p95 <= waits.p99 && waits.p99 <= waits.max);
         }
@@ -171,6 +306,7 @@ proptest! {
         let mut few = scenario;
         few.fleet.mode = Mode::Queue;
         few.fleet.autoscaling = Autoscaling::none();
+        Operations::none().apply(&mut few);
         few.profile.cpu_s_per_generation = 0.0;
         few.profile.cpu_s_per_poll = 0.0;
         few.profile.memory_per_generation_kib = 0.0;
@@ -185,5 +321,71 @@ proptest! {
         if more_tasks > 0 {
             prop_assert!(after.cost_usd_month.total() > before.cost_usd_month.total());
         }
+    }
+
+    #[test]
+    fn a_model_that_never_acts_changes_no_byte(scenario in scenarios()) {
+        let mut off = scenario;
+        Operations::none().apply(&mut off);
+        let mut idle = off.clone();
+        let year = Duration::from_hours(24 * 365);
+        idle.fleet.worker_timeout = Some(Duration::from_hours(700));
+        idle.fleet.deployments = Some(Deployments::every(year));
+        idle.fleet.spot = Some(Spot { interruptions_per_task_day: 0.0, discount_percent: 0 });
+        idle.fleet.az_loss = Some(AzLoss { at: year, lasts: year, zones: 3 });
+        idle.fleet.upstream_requests_per_minute = Some(1e9);
+        idle.fleet.upstream_call = UpstreamCall::Blocking;
+        idle.fleet.upstream_keep_alive = true;
+        idle.workload.client_gives_up_after = Some(Duration::from_hours(700));
+        // A blocking step begins again on another task, which is an act.
+        if idle.fleet.mode == Mode::Queue {
+            idle.fleet.upstream_call = UpstreamCall::Background;
+        }
+        let before = simulate(&off).expect("the strategy makes valid scenarios");
+        let mut after = simulate(&idle).expect("it is still valid");
+        prop_assert_eq!(after.deployments_completed.take(), Some(0));
+        // A limit that is never reached is still a limit, though not the smallest.
+        after.capacity_per_hour.remove(&Resource::UpstreamRequests);
+        let json = |run| serde_json::to_string(run).expect("an outcome is plain data");
+        prop_assert_eq!(json(&after), json(&before), "{}", text(&off));
+    }
+
+    #[test]
+    fn more_vcpu_never_raises_a_sojourn_where_workers_never_run_out(
+        mut small in scenarios(), cpu_s in 0.0..2000.0
+    ) {
+        Operations::none().apply(&mut small);
+        small.fleet.mode = Mode::Queue;
+        small.fleet.autoscaling = Autoscaling::none();
+        small.fleet.tasks = Tasks::fixed(1);
+        small.fleet.workers = 100_000;
+        small.profile.cpu_s_per_generation = cpu_s;
+        small.profile.memory_per_generation_kib = 0.0;
+        (small.fleet.vcpu, small.fleet.memory_gib) = (1.0, 4.0);
+        let mut large = small.clone();
+        large.fleet.vcpu = 2.0;
+        let (before, after) = (simulate(&small).expect("valid"), simulate(&large).expect("valid"));
+        prop_assert!(after.completed >= before.completed, "{}", text(&small));
+        if after.completed == before.completed {
+            // Each finish is rounded up to a nanosecond, at each of which the CPU is shared anew.
+            prop_assert!(after.sojourn_s.max <= before.sojourn_s.max + 1e-3, "{}", text(&small));
+            prop_assert!(after.sojourn_s.mean <= before.sojourn_s.mean + 1e-3, "{}", text(&small));
+        }
+        prop_assert!(after.cost_usd_month.total() > before.cost_usd_month.total());
+    }
+
+    #[test]
+    fn patience_never_loses_more_where_workers_never_run_out(mut hasty in scenarios(), more_s in 0_u64..900) {
+        Operations::none().apply(&mut hasty);
+        hasty.fleet.mode = Mode::Sync;
+        hasty.fleet.autoscaling = Autoscaling::none();
+        hasty.fleet.workers = 100_000;
+        hasty.profile.memory_per_generation_kib = 0.0;
+        let mut patient = hasty.clone();
+        patient.fleet.alb_idle_timeout =
+            hasty.fleet.alb_idle_timeout.plus(Duration::from_secs(more_s));
+        let (before, after) = (simulate(&hasty).expect("valid"), simulate(&patient).expect("valid"));
+        prop_assert!(after.lost_total() <= before.lost_total(), "{}", text(&hasty));
+        prop_assert!(after.completed >= before.completed, "{}", text(&hasty));
     }
 }

@@ -1,11 +1,15 @@
 //! The crate from outside: against theory, against its own laws, against bad input.
 
 mod architecture;
+mod async_workers;
 mod fleet;
 mod laws;
+mod misfortunes;
+mod operations;
 mod plan;
 mod scenario_text;
 mod theory;
+mod trace;
 
 use simulator::scenario::{Arrivals, Fleet, GenerationLength, Profile, Scenario, Tasks, Workload};
 use simulator::time::Duration;

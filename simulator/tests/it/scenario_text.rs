@@ -139,7 +139,7 @@ fn every_error_names_line_key_and_remedy() {
     line 10, column 8, key `fleet.vcpu`: Fargate has no task of NaN vCPU; take one of 0.25, 0.5, 1, 2, 4, 8, 16
     line 12, column 11, key `fleet.workers`: 0 is out of range; write a whole number from 1 to 100000
     line 12, column 11, key `fleet.workers`: invalid value: integer `-1`, expected a whole number from 0 to 4294967295
-    line 12, column 1, key `fleet.worker`: unknown field `worker`, expected one of `mode`, `vcpu`, `memory_gib`, `workers`, `tasks`, `start_delay`, `autoscaling`, `load_balancing`, `alb_idle_timeout`, `deregistration_delay`, `stop_timeout`, `stop_order`, `nat_gateways`, `db_instance_class`, `db_multi_az`, `db_storage_gb`, `cache_mode`, `architecture`
+    line 12, column 1, key `fleet.worker`: unknown field `worker`, expected one of `mode`, `vcpu`, `memory_gib`, `workers`, `tasks`, `start_delay`, `autoscaling`, `load_balancing`, `alb_idle_timeout`, `deregistration_delay`, `stop_timeout`, `stop_order`, `nat_gateways`, `db_instance_class`, `db_multi_az`, `db_storage_gb`, `cache_mode`, `architecture`, `job_store`, `worker_timeout`, `task_protection`, `upstream_call`, `upstream_keep_alive`, `upstream_requests_per_minute`, `worker_model`, `gunicorn`, `deployments`, `spot`, `az_loss`
     line 9, column 1, key `fleet`: missing field `workers`
     line 13, column 30, key `fleet.tasks.desired`: 5 is not between the min of 2 and the max of 2; write min <= desired <= max
     line 3, column 43, key `workload.arrivals.per_hour`: -1 is out of range; write a number above 0, at most 1000000000000
@@ -160,6 +160,72 @@ fn every_error_names_line_key_and_remedy() {
     line 15, column 12, key `slo.wait_p95`: duration "soon" has no number before "soon"; write a number with a unit, such as "250ms", "2.5s", "10m", "1h30m" or "24h"
     line 15, column 20, key `slo.budget_usd_month`: -5 is not an amount of dollars; write a number from 0 to 1000000000000
     line 9, column 7, unclosed table, expected `]`
+    "#);
+}
+
+#[test]
+fn errors_in_what_happens_to_a_fleet_name_line_key_and_remedy() {
+    let cases = [
+        ("", "worker_timeout = \"0s\""),
+        ("", "upstream_call = \"streaming\""),
+        ("", "task_protection = 1"),
+        ("", "mode = \"sync\"\njob_store = \"in_process\""),
+        ("", "worker_model = \"async\""),
+        ("", "[fleet.gunicorn]\npdf_cpu_s = 3"),
+        (
+            "",
+            "job_store = \"in_process\"\nworker_model = \"async\"\n[fleet.gunicorn]\npdf_cpu_s = -3",
+        ),
+        (
+            "",
+            "job_store = \"in_process\"\nworker_model = \"async\"\n[fleet.gunicorn]\npool_size = 3",
+        ),
+        ("", "upstream_requests_per_minute = 0"),
+        ("", "[fleet.spot]\ninterruptions_per_task_day = -1"),
+        (
+            "",
+            "[fleet.spot]\ninterruptions_per_task_day = 1\ndiscount_percent = 100",
+        ),
+        (
+            "",
+            "[fleet.az_loss]\nat = \"1h\"\nlasts = \"1h\"\nzones = 1",
+        ),
+        ("", "[fleet.deployments]\nevery = \"1s\""),
+        ("", "[fleet.deployments]\nminimum_healthy_percent = 50"),
+        (
+            "",
+            "[fleet.deployments]\nevery = \"24h\"\nminimum_healthy_percent = 101",
+        ),
+        (
+            "",
+            "[fleet.deployments]\nevery = \"24h\"\nmaximum_percent = 100",
+        ),
+        (
+            "",
+            "[fleet.deployments]\nevery = \"24h\"\nkind = \"rolling\"",
+        ),
+        ("[profile]", "client_gives_up_after = \"0s\"\n[profile]"),
+    ];
+    let complaints: Vec<String> = cases.iter().map(|(from, to)| complaint(from, to)).collect();
+    insta::assert_snapshot!(complaints.join("\n"), @r#"
+    line 14, column 18, key `fleet.worker_timeout`: 0s is out of range; write a duration from "1s" to "720h"
+    line 14, column 17, key `fleet.upstream_call`: unknown variant `streaming`, expected `background` or `blocking`
+    line 14, column 19, key `fleet.task_protection`: invalid type: integer `1`, expected a boolean
+    line 15, column 13, key `fleet.job_store`: a sync request has no job to store; leave it out, or set mode to "queue"
+    line 14, column 16, key `fleet.worker_model`: async workers hold their jobs in process; set job_store to "in_process", or mode to "sync"
+    line 14, column 1, key `fleet.gunicorn`: says what async workers do, but the workers are sync; leave it out, or set worker_model to "async"
+    line 17, column 13, key `fleet.gunicorn.pdf_cpu_s`: -3 is out of range; write a number from 0 to 3600
+    line 17, column 1, key `fleet.gunicorn.pool_size`: unknown field `pool_size`, expected one of `pool_connections_max`, `db_connections_max`, `pdf_cpu_s`, `max_requests`, `max_requests_jitter`, `other_requests_per_s`, `worker_boot`
+    line 14, column 32, key `fleet.upstream_requests_per_minute`: 0 is out of range; write a number from 0.001 to 1000000000
+    line 15, column 30, key `fleet.spot.interruptions_per_task_day`: -1 is out of range; write a number from 0 to 1000
+    line 16, column 20, key `fleet.spot.discount_percent`: 100 is out of range; write a whole number from 0 to 90
+    line 17, column 9, key `fleet.az_loss.zones`: 1 is out of range; write a whole number from 2 to 6
+    line 15, column 9, key `fleet.deployments.every`: 1s is out of range; write a duration from "1m" to "8784h"
+    line 14, column 1, key `fleet.deployments`: missing field `every`
+    line 16, column 27, key `fleet.deployments.minimum_healthy_percent`: 101 is out of range; write a whole number from 0 to 100
+    line 16, column 19, key `fleet.deployments.maximum_percent`: with 2 desired tasks, a deployment within 100 to 100 % may neither start nor stop one; raise it, or lower minimum_healthy_percent
+    line 16, column 1, key `fleet.deployments.kind`: unknown field `kind`, expected one of `every`, `minimum_healthy_percent`, `maximum_percent`
+    line 5, column 25, key `workload.client_gives_up_after`: 0s is out of range; write a duration from "1ms" to "720h"
     "#);
 }
 

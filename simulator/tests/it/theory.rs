@@ -2,11 +2,12 @@
 //! Seeds 1 to 12 throughout.
 
 use simulator::erlang::{
-    erlang_c, md1_mean_wait_s, mdc_mean_wait_s, mmc_mean_wait_s, mmc_wait_quantile_s,
+    erlang_b, erlang_c, md1_mean_wait_s, mdc_mean_wait_s, mmc_mean_wait_s, mmc_wait_quantile_s,
     pollaczek_khinchine_mean_wait_s,
 };
+use simulator::outcome::LossCause;
 use simulator::replications::{Interval, replicate};
-use simulator::scenario::{GenerationLength, Scenario};
+use simulator::scenario::{GenerationLength, Gunicorn, JobStore, Scenario, WorkerModel};
 use simulator::time::Duration;
 
 use crate::pure_queue;
@@ -182,4 +183,64 @@ fn a_shared_cpu_is_processor_sharing() {
         0.6,
         0.02,
     );
+}
+
+#[test]
+fn mgcc_blocks_as_erlang_b_says_whatever_the_lengths() {
+    // Async workers without a free database connection refuse: a system without a queue, whose loss depends on the
+    // mean length only (Sevastyanov 1957; Gross and Harris, Fundamentals of Queueing Theory, 2.5 and 5.2.2).
+    let generations = [
+        GenerationLength::Exponential { mean: MEAN },
+        GenerationLength::Deterministic { length: MEAN },
+        GenerationLength::Uniform {
+            min: Duration::from_secs(2),
+            max: Duration::from_secs(18),
+        },
+    ];
+    for generation in generations {
+        for (servers, load) in [(1, 0.8), (12, 0.9)] {
+            let per_s = rate(load, servers);
+            let hours = (140 / u64::from(servers)).max(20);
+            let mut scenario = pure_queue(per_s * 3600.0, generation.clone(), 1, hours);
+            scenario.seed = 1;
+            scenario.fleet.job_store = JobStore::InProcess;
+            scenario.fleet.worker_model = WorkerModel::Async;
+            scenario.fleet.gunicorn = Some(Gunicorn {
+                pool_connections_max: servers,
+                ..Gunicorn::new()
+            });
+            let runs = replicate(&scenario, RUNS).expect("the scenario is valid");
+            let refused: Vec<f64> = runs
+                .outcomes
+                .iter()
+                .map(|run| {
+                    let lost = run.lost.get(&LossCause::DbConnections).copied();
+                    lost.unwrap_or(0) as f64 / run.submitted as f64
+                })
+                .collect();
+            let exact = erlang_b(servers, per_s * 10.0);
+            agrees("refused", &scenario, Interval::of(&refused), exact, 0.06);
+            let carried: Vec<f64> = runs.outcomes.iter().map(|run| run.in_system_mean).collect();
+            let exact = per_s * 10.0 * (1.0 - exact);
+            agrees("carried", &scenario, Interval::of(&carried), exact, 0.02);
+        }
+    }
+}
+
+#[test]
+fn littles_law_holds_between_the_reported_figures() {
+    let per_s = rate(0.9, 6);
+    let generation = GenerationLength::Exponential { mean: MEAN };
+    let mut scenario = pure_queue(per_s * 3600.0, generation, 6, 60);
+    scenario.seed = 1;
+    let runs = replicate(&scenario, RUNS).expect("the scenario is valid");
+    for run in &runs.outcomes {
+        let by_law = run.throughput_per_hour / 3600.0 * run.sojourn_s.mean;
+        // What was in flight at the window's two ends is all that may differ: some of 110,000.
+        assert!(
+            (by_law / run.in_system_mean - 1.0).abs() < 3e-3,
+            "{by_law} for {}",
+            run.in_system_mean
+        );
+    }
 }

@@ -1,0 +1,91 @@
+//! What the run showed.
+
+use super::{Fleet, WindowStart};
+use crate::outcome::{Outcome, SCHEMA_VERSION};
+use crate::scenario::InvalidScenario;
+use crate::time::Instant;
+use crate::{capacity, cost};
+
+impl Fleet<'_> {
+    pub(super) fn begin_window(&mut self, now: Instant) {
+        self.service.advance_all(now);
+        self.window = WindowStart {
+            at: now,
+            usage: self.service.usage,
+            existing_ns: self.service.existing_ns(),
+            in_system_ns: self.meter.in_system_ns(now),
+        };
+    }
+
+    /// What the run showed, when it ends now.
+    pub(in super::super) fn outcome(mut self, end: Instant) -> Result<Outcome, InvalidScenario> {
+        self.service.advance_all(end);
+        let outages = self.gunicorn.as_mut().map(|workers| workers.outages_s(end));
+        let in_system_ns = self.meter.in_system_ns(end);
+        let mut still_in_system_ns = 0_u128;
+        for generation in self.generations.iter().filter(|generation| !generation.cut) {
+            still_in_system_ns += u128::from(end.since(generation.submitted).as_nanos());
+            self.meter.censor(end, generation);
+        }
+        debug_assert_eq!(
+            in_system_ns,
+            self.meter.left_after_ns + still_in_system_ns,
+            "Little's law"
+        );
+
+        let usage = self.service.usage.since(self.window.usage);
+        let window = end.since(self.window.at);
+        let window_ns = window.as_nanos() as f64;
+        let existing_ns = self.service.existing_ns() - self.window.existing_ns;
+        let tasks_mean = existing_ns as f64 / window_ns;
+        let seen = usage.serving_ns > 0;
+        let share = |value: f64| if seen { value } else { 0.0 };
+        let capacity_per_hour = capacity::capacity_per_hour(self.scenario, tasks_mean);
+        let waits = self.meter.waits.count();
+        Ok(Outcome {
+            schema_version: SCHEMA_VERSION,
+            seed: self.scenario.seed,
+            horizon: self.scenario.horizon,
+            warmup: self.scenario.warmup,
+            mode: self.scenario.fleet.mode,
+            throughput_per_hour: self.meter.completed_in_window as f64 / window.as_hours_f64(),
+            wait_s: self.meter.waits.distribution(),
+            sojourn_s: self.meter.sojourns.distribution(),
+            probability_of_wait: if waits == 0 {
+                0.0
+            } else {
+                self.meter.waited as f64 / waits as f64
+            },
+            submitted: self.meter.submitted,
+            completed: self.meter.completed,
+            in_flight_at_end: self.meter.in_system,
+            censored_waits: self.meter.censored,
+            requeued: self.meter.requeued,
+            worker_utilization: share(
+                usage.busy_ns as f64
+                    / (usage.serving_ns as f64 * self.scenario.fleet.generations_per_task()),
+            ),
+            cpu_utilization: share(self.cpu_share(usage)),
+            memory_utilization: share(self.memory_share(usage)),
+            in_system_mean: (in_system_ns - self.window.in_system_ns) as f64 / window_ns,
+            tasks_mean,
+            tasks_max: self.service.running_max(),
+            tasks_at_end: self.service.running(),
+            scale_out_count: self.meter.scale_outs,
+            scale_in_count: self.meter.scale_ins,
+            deployments_completed: self
+                .scenario
+                .fleet
+                .deployments
+                .map(|_| self.service.deployments_completed()),
+            bottleneck: capacity::bottleneck(&capacity_per_hour),
+            capacity_per_hour,
+            cost_usd_month: cost::metered(&self.scenario.fleet, existing_ns, window.as_nanos())?,
+            unanswering_s: outages.map(|(unanswering_s, _)| unanswering_s),
+            db_exhausted_s: outages.map(|(_, exhausted_s)| exhausted_s),
+            events: self.meter.events,
+            events_per_second: None,
+            lost: self.meter.lost,
+        })
+    }
+}

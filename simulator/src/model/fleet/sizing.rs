@@ -1,0 +1,152 @@
+//! Keeps the service as large as it is wanted, and at the version that is wanted.
+
+use super::{Event, Fleet, Home, PICO, Queue};
+use crate::model::autoscaler::{Decision, METRIC_PERIOD, Readings};
+use crate::model::task::{State, Usage};
+use crate::outcome::LossCause;
+use crate::scenario::StopOrder;
+use crate::time::{Duration, Instant};
+
+impl Fleet<'_> {
+    /// Starts and stops tasks until the service is what it should be, or until it has to wait for one.
+    pub(super) fn settle(&mut self, now: Instant, queue: &mut Queue) {
+        while self.service.missing() > 0 {
+            let zone = self.misfortune.zone(self.service.slots());
+            let (slot, token) = self.service.launch(now, zone);
+            queue.push(
+                now.after(self.scenario.fleet.start_delay),
+                Event::Started { slot, token },
+            );
+        }
+        while let Some(slot) = self.service.next_to_stop() {
+            self.give_up(now, slot, queue);
+        }
+        self.service.end_deployment();
+    }
+
+    /// Stops a task as ECS does: a durable worker releases its leases at once on SIGTERM and exits; open requests and
+    /// jobs in process get the time that is left to them.
+    fn give_up(&mut self, now: Instant, slot: usize, queue: &mut Queue) {
+        let starting = self.service.task(slot).state == State::Starting;
+        if starting || self.home == Home::Queue {
+            self.empty(now, slot, LossCause::SigkillAfterStopTimeout);
+            return;
+        }
+        let (limit, cause) = self.drain_limit();
+        let token = self.service.drain(slot);
+        queue.push(now.after(limit), Event::DrainOver { slot, token, cause });
+        self.stop_if_drained(now, slot);
+    }
+
+    /// How long a deregistered task lives at most, and what its open work is lost to.
+    fn drain_limit(&self) -> (Duration, LossCause) {
+        let fleet = &self.scenario.fleet;
+        let drained = (fleet.deregistration_delay, LossCause::DeregisteredInFlight);
+        let killed = (fleet.stop_timeout, LossCause::SigkillAfterStopTimeout);
+        match (self.home, fleet.stop_order) {
+            // The load balancer has no open request to wait for, so SIGTERM comes at once.
+            (Home::Process, _) => killed,
+            (_, StopOrder::SigtermAtDeregistration)
+                if fleet.stop_timeout < fleet.deregistration_delay =>
+            {
+                killed
+            }
+            (_, StopOrder::SigtermAtDeregistration | StopOrder::DrainThenSigterm) => drained,
+        }
+    }
+
+    /// AWS wants the task's capacity back: SIGTERM now, SIGKILL after the stop time-out, which is shorter than the two
+    /// minutes of notice. Its successor starts at once, on Spot again.
+    pub(super) fn interrupt_task(&mut self, now: Instant, slot: usize, queue: &mut Queue) {
+        self.meter.events += 1;
+        self.unsettled = true;
+        let cause = LossCause::SpotInterruption;
+        if self.home == Home::Queue {
+            self.empty(now, slot, cause);
+            return;
+        }
+        let token = self.service.drain(slot);
+        let at = now.after(self.scenario.fleet.stop_timeout);
+        queue.push(at, Event::DrainOver { slot, token, cause });
+        self.stop_if_drained(now, slot);
+    }
+
+    /// Every task of the zone is gone at once, without notice.
+    pub(super) fn lose_zone(&mut self, now: Instant, queue: &mut Queue) {
+        let (slots, back) = self.misfortune.lose_zone(now, self.service.slots());
+        queue.push(back, Event::ZoneBack);
+        for slot in slots {
+            self.meter.events += 1;
+            self.empty(now, slot, LossCause::AzLoss);
+        }
+    }
+
+    /// A new version replaces the tasks that there are.
+    pub(super) fn deploy(&mut self, now: Instant, queue: &mut Queue) {
+        self.service.begin_deployment();
+        self.unsettled = true;
+        if let Some(deployments) = self.scenario.fleet.deployments {
+            queue.push(now.after(deployments.every), Event::Deploy);
+        }
+    }
+
+    /// A protected task that has nothing left to do may have been waited for.
+    pub(super) fn note_idle(&mut self, slot: usize) {
+        if self.scenario.fleet.task_protection && self.service.task(slot).is_idle() {
+            self.unsettled = true;
+        }
+    }
+
+    pub(super) fn take_metric_point(&mut self, now: Instant, queue: &mut Queue) {
+        self.service.advance_all(now);
+        let usage = self.service.usage.since(self.usage_at_point);
+        self.usage_at_point = self.service.usage;
+        let seen = usage.serving_ns > 0;
+        let readings = Readings {
+            cpu: seen.then(|| self.cpu_share(usage)),
+            memory: seen.then(|| self.memory_share(usage)),
+            queue_depth_per_task: (self.service.running() > 0)
+                .then(|| self.queued() as f64 / f64::from(self.service.running())),
+        };
+        match self
+            .autoscaler
+            .take_point(now, readings, self.service.desired)
+        {
+            Decision::Keep => {}
+            Decision::Out(tasks) => {
+                self.meter.scale_outs += 1;
+                self.service.desired = tasks;
+                self.unsettled = true;
+            }
+            Decision::In(tasks) => {
+                self.meter.scale_ins += 1;
+                self.service.desired = tasks;
+                self.unsettled = true;
+            }
+        }
+        queue.push(now.after(METRIC_PERIOD), Event::MetricPoint);
+    }
+
+    /// Generations that wait for a worker.
+    fn queued(&self) -> usize {
+        let backlogs: usize = self
+            .service
+            .slots()
+            .iter()
+            .map(|task| task.backlog.len())
+            .sum();
+        self.queue.len() + backlogs
+    }
+
+    pub(super) fn cpu_share(&self, usage: Usage) -> f64 {
+        usage.cpu as f64 / (usage.serving_ns as f64 * self.scenario.fleet.vcpu * PICO)
+    }
+
+    pub(super) fn memory_share(&self, usage: Usage) -> f64 {
+        let profile = &self.scenario.profile;
+        let busy_mean = usage.busy_ns as f64 / usage.serving_ns as f64;
+        let used_kib =
+            profile.memory_base_mib * 1024.0 + profile.memory_per_generation_kib * busy_mean;
+        used_kib / (self.scenario.fleet.memory_gib * 1024.0 * 1024.0)
+    }
+}
