@@ -184,10 +184,15 @@ variable "health_check_unhealthy_count" {
 }
 
 variable "waf_enabled" {
-  description = "Whether a web application firewall stands before the load balancer (from 6 USD a month)."
+  description = "Whether a web application firewall stands at the edge, CloudFront's where there is one (from 6 USD a month)."
   type        = bool
   default     = false
   nullable    = false
+
+  validation {
+    condition     = !(var.waf_enabled && var.cloudfront_enabled) || var.region == "us-east-1"
+    error_message = "waf_enabled with cloudfront_enabled needs region us-east-1: a firewall for CloudFront exists there only."
+  }
 }
 
 variable "waf_requests_per_5_min_max" {
@@ -387,17 +392,6 @@ variable "database_connections_max" {
   validation {
     condition     = var.database_connections_max == null ? true : var.database_connections_max >= 1 && floor(var.database_connections_max) == var.database_connections_max
     error_message = "database_connections_max must be a whole number of at least 1."
-  }
-}
-
-variable "database_password_rotation_days" {
-  description = "Days after which RDS makes a new password. Tasks read it when they start, so each rotation needs a new deployment."
-  type        = number
-  default     = 365
-
-  validation {
-    condition     = var.database_password_rotation_days >= 1 && var.database_password_rotation_days <= 1000
-    error_message = "database_password_rotation_days must be from 1 to 1000 days."
   }
 }
 
