@@ -265,10 +265,33 @@ data "aws_cloudfront_origin_request_policy" "all_viewer" {
   name = "Managed-AllViewer"
 }
 
-data "aws_cloudfront_response_headers_policy" "security" {
+resource "aws_cloudfront_response_headers_policy" "main" {
   count = var.cloudfront_enabled ? 1 : 0
 
-  name = "Managed-SecurityHeadersPolicy"
+  name    = local.prefix
+  comment = "What a browser must not do with an answer"
+
+  security_headers_config {
+    strict_transport_security {
+      access_control_max_age_sec = 31536000 # a year
+      include_subdomains         = true
+      override                   = true
+    }
+
+    content_type_options {
+      override = true
+    }
+
+    frame_options {
+      frame_option = "DENY"
+      override     = true
+    }
+
+    referrer_policy {
+      referrer_policy = "no-referrer"
+      override        = true
+    }
+  }
 }
 
 # Every answer belongs to one user, so nothing is cached: CloudFront ends TLS near the client and
@@ -316,7 +339,7 @@ resource "aws_cloudfront_distribution" "main" {
     compress                   = true
     cache_policy_id            = data.aws_cloudfront_cache_policy.disabled[0].id
     origin_request_policy_id   = data.aws_cloudfront_origin_request_policy.all_viewer[0].id
-    response_headers_policy_id = data.aws_cloudfront_response_headers_policy.security[0].id
+    response_headers_policy_id = aws_cloudfront_response_headers_policy.main[0].id
   }
 
   restrictions {
