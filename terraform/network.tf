@@ -1,18 +1,6 @@
 # Two availability zones, because a load balancer and a database's subnet group need two.
 
-data "aws_availability_zones" "available" {
-  state = "available"
-
-  # Local zones would need an opt-in and have no NAT gateway.
-  filter {
-    name   = "opt-in-status"
-    values = ["opt-in-not-required"]
-  }
-}
-
 locals {
-  zones = slice(data.aws_availability_zones.available.names, 0, 2)
-
   # Without a NAT gateway the only way out is a public address; the tasks' security group still admits
   # the load balancer alone.
   tasks_public = var.nat_gateways == 0
@@ -40,21 +28,21 @@ resource "aws_subnet" "public" {
   count = 2
 
   vpc_id                  = aws_vpc.main.id
-  availability_zone       = local.zones[count.index]
+  availability_zone       = var.availability_zones[count.index]
   cidr_block              = cidrsubnet(var.vpc_cidr, 8, count.index)
   map_public_ip_on_launch = false
 
-  tags = { Name = "${local.prefix}-public-${local.zones[count.index]}" }
+  tags = { Name = "${local.prefix}-public-${var.availability_zones[count.index]}" }
 }
 
 resource "aws_subnet" "private" {
   count = 2
 
   vpc_id            = aws_vpc.main.id
-  availability_zone = local.zones[count.index]
+  availability_zone = var.availability_zones[count.index]
   cidr_block        = cidrsubnet(var.vpc_cidr, 8, 10 + count.index)
 
-  tags = { Name = "${local.prefix}-private-${local.zones[count.index]}" }
+  tags = { Name = "${local.prefix}-private-${var.availability_zones[count.index]}" }
 }
 
 # --- Ways out ---
@@ -71,7 +59,7 @@ resource "aws_eip" "nat" {
 
   domain = "vpc"
 
-  tags = { Name = "${local.prefix}-nat-${local.zones[count.index]}" }
+  tags = { Name = "${local.prefix}-nat-${var.availability_zones[count.index]}" }
 
   depends_on = [aws_internet_gateway.main]
 }
@@ -82,7 +70,7 @@ resource "aws_nat_gateway" "main" {
   allocation_id = aws_eip.nat[count.index].id
   subnet_id     = aws_subnet.public[count.index].id
 
-  tags = { Name = "${local.prefix}-${local.zones[count.index]}" }
+  tags = { Name = "${local.prefix}-${var.availability_zones[count.index]}" }
 
   depends_on = [aws_internet_gateway.main]
 }
@@ -114,7 +102,7 @@ resource "aws_route_table" "private" {
 
   vpc_id = aws_vpc.main.id
 
-  tags = { Name = "${local.prefix}-private-${local.zones[count.index]}" }
+  tags = { Name = "${local.prefix}-private-${var.availability_zones[count.index]}" }
 }
 
 resource "aws_route" "private_nat" {

@@ -102,6 +102,17 @@ variable "vpc_cidr" {
   }
 }
 
+variable "availability_zones" {
+  description = "The two availability zones. Named, not looked up, so that a zone that AWS adds moves nothing."
+  type        = list(string)
+  default     = ["us-east-1a", "us-east-1b"]
+
+  validation {
+    condition     = length(distinct(var.availability_zones)) == 2 && alltrue([for zone in var.availability_zones : can(regex("^${var.region}[a-z]$", zone))])
+    error_message = "availability_zones must be two different zones of the region, such as us-east-1a and us-east-1b."
+  }
+}
+
 variable "domain_name" {
   description = "Name under which the service answers by HTTPS. Null: HTTP only, under the load balancer's own name."
   type        = string

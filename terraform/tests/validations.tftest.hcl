@@ -199,6 +199,7 @@ run "settings_that_contradict_each_other" {
   }
 
   expect_failures = [
+    var.availability_zones,
     var.task_memory_mib,
     var.domain_name,
     var.health_check_timeout_s,

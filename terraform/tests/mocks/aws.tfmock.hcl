@@ -1,10 +1,6 @@
 # Made-up strings would fail the provider's checks of ARNs, and an unknown ARN would hide the documents
 # that it is a part of. Nothing else is set: a test must not assert on a value from here.
 
-mock_data "aws_availability_zones" {
-  defaults = { names = ["us-east-1a", "us-east-1b", "us-east-1c"] }
-}
-
 mock_data "aws_caller_identity" {
   defaults = { account_id = "123456789012" }
 }
