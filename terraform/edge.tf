@@ -114,7 +114,7 @@ resource "aws_lb_listener" "https" {
   }
 
   lifecycle {
-    ignore_changes = [default_action[0].target_group_arn]
+    ignore_changes = [default_action]
   }
 }
 
@@ -269,6 +269,7 @@ data "aws_cloudfront_origin_request_policy" "all_viewer" {
 resource "aws_cloudfront_response_headers_policy" "main" {
   count = var.cloudfront_enabled ? 1 : 0
 
+  # checkov:skip=CKV_AWS_259:It is enforced for a year; what is missing is the browsers' preload list, which binds the whole domain for good.
   name    = local.prefix
   comment = "What a browser must not do with an answer"
 
