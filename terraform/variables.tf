@@ -1,4 +1,5 @@
-# The sizing of the service: the values that `cargo sizing gate` judges and that AWS gets.
+# The sizing of the service: the values that `cargo sizing gate` judges and that AWS gets, and no others
+# (the rest is in settings.tf).
 # A default is what AWS does when nobody says anything, or this project's recommendation where AWS has no say.
 
 # --- Compute ---
@@ -69,8 +70,8 @@ variable "tasks_desired" {
   type        = number
 
   validation {
-    condition     = var.tasks_desired >= var.tasks_min && var.tasks_desired <= var.tasks_max
-    error_message = "tasks_desired must lie between tasks_min and tasks_max."
+    condition     = var.tasks_desired >= var.tasks_min && var.tasks_desired <= var.tasks_max && floor(var.tasks_desired) == var.tasks_desired
+    error_message = "tasks_desired must be a whole number between tasks_min and tasks_max."
   }
 }
 
@@ -79,8 +80,8 @@ variable "tasks_max" {
   type        = number
 
   validation {
-    condition     = var.tasks_max >= var.tasks_min
-    error_message = "tasks_max must be at least tasks_min."
+    condition     = var.tasks_max >= var.tasks_min && var.tasks_max <= 5000 && floor(var.tasks_max) == var.tasks_max
+    error_message = "tasks_max must be a whole number from tasks_min to 5000, the most that a service may have."
   }
 }
 
@@ -99,30 +100,55 @@ variable "autoscaling_cpu_target_percent" {
   description = "Target of CPU tracking, in percent of the task's vCPU."
   type        = number
   default     = 70
+
+  validation {
+    condition     = var.autoscaling_cpu_target_percent >= 1 && var.autoscaling_cpu_target_percent <= 100
+    error_message = "autoscaling_cpu_target_percent must be from 1 to 100 percent."
+  }
 }
 
 variable "autoscaling_memory_target_percent" {
   description = "Target of memory tracking, in percent of the task's memory."
   type        = number
   default     = 80
+
+  validation {
+    condition     = var.autoscaling_memory_target_percent >= 1 && var.autoscaling_memory_target_percent <= 100
+    error_message = "autoscaling_memory_target_percent must be from 1 to 100 percent."
+  }
 }
 
 variable "autoscaling_queue_depth_target" {
   description = "Target of queue-depth tracking: queued generations per running task."
   type        = number
   default     = 1
+
+  validation {
+    condition     = var.autoscaling_queue_depth_target > 0
+    error_message = "autoscaling_queue_depth_target must be more than 0 generations."
+  }
 }
 
 variable "scale_out_cooldown_s" {
   description = "Seconds after a scale-out before the next one. AWS defaults to 300."
   type        = number
   default     = 300
+
+  validation {
+    condition     = var.scale_out_cooldown_s >= 0 && floor(var.scale_out_cooldown_s) == var.scale_out_cooldown_s
+    error_message = "scale_out_cooldown_s must be a whole number of at least 0 seconds."
+  }
 }
 
 variable "scale_in_cooldown_s" {
   description = "Seconds after a scale-in before the next one. AWS defaults to 300."
   type        = number
   default     = 300
+
+  validation {
+    condition     = var.scale_in_cooldown_s >= 0 && floor(var.scale_in_cooldown_s) == var.scale_in_cooldown_s
+    error_message = "scale_in_cooldown_s must be a whole number of at least 0 seconds."
+  }
 }
 
 # --- Network ---
@@ -177,12 +203,18 @@ variable "db_instance_class" {
   description = "RDS instance class."
   type        = string
   default     = "db.t4g.micro"
+
+  validation {
+    condition     = can(regex("^db\\.[a-z0-9]+\\.[a-z0-9]+$", var.db_instance_class))
+    error_message = "db_instance_class must be an RDS instance class, such as db.t4g.micro."
+  }
 }
 
 variable "db_multi_az" {
   description = "Whether RDS keeps a standby in a second availability zone."
   type        = bool
   default     = false
+  nullable    = false
 }
 
 variable "cache_mode" {

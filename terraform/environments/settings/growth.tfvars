@@ -1,0 +1,2 @@
+environment     = "growth"
+generation_mode = "queue"

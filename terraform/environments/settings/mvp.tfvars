@@ -1,0 +1,2 @@
+environment     = "mvp"
+generation_mode = "queue"

@@ -1,0 +1,185 @@
+# What the configuration must refuse although every single value is allowed, and what it must let pass.
+
+mock_provider "aws" {
+  source          = "./tests/mocks"
+  override_during = plan
+}
+
+mock_provider "aws" {
+  alias           = "us_east_1"
+  source          = "./tests/mocks"
+  override_during = plan
+}
+
+variables {
+  image_tag          = "0123abc"
+  task_cpu           = 1024
+  task_memory_mib    = 2048
+  generation_workers = 24
+  tasks_min          = 1
+  tasks_desired      = 2
+  tasks_max          = 4
+}
+
+run "synchronous_wait_that_nothing_covers" {
+  command = plan
+
+  variables {
+    generation_mode        = "sync"
+    alb_idle_timeout_s     = 900
+    deregistration_delay_s = 899
+    stop_timeout_s         = 120
+    spot_percent           = 50
+    cloudfront_enabled     = true
+  }
+
+  expect_failures = [
+    terraform_data.findings,
+    check.alb_idle_timeout,
+    check.cloudfront_timeout,
+    check.deregistration_delay,
+    check.stop_timeout,
+    check.spot,
+  ]
+}
+
+run "synchronous_wait_that_is_covered" {
+  command = plan
+
+  variables {
+    generation_mode         = "sync"
+    alb_idle_timeout_s      = 901
+    deregistration_delay_s  = 900
+    task_protection_enabled = true
+  }
+
+  assert {
+    condition     = length(output.findings) == 0
+    error_message = "nothing must be found"
+  }
+}
+
+run "queue_that_is_cut_short" {
+  command = plan
+
+  variables {
+    deregistration_delay_s = 29
+    stop_timeout_s         = 9
+    tasks_max              = 8
+    cache_mode             = "sidecar"
+  }
+
+  expect_failures = [
+    terraform_data.findings,
+    check.deregistration_delay,
+    check.stop_timeout,
+    check.database_connections,
+    check.shared_cache,
+    check.vcpu_quota,
+  ]
+}
+
+run "queue_at_its_bounds" {
+  command = plan
+
+  variables {
+    deregistration_delay_s = 30
+    stop_timeout_s         = 10
+    tasks_max              = 6
+    tasks_desired          = 3
+    database_pool_max      = 13
+  }
+
+  assert {
+    condition     = length(output.findings) == 0
+    error_message = "nothing must be found"
+  }
+
+  assert {
+    condition     = local.connections_peak == 78 && local.database_connections_max == 79
+    error_message = "a micro allows 79 connections, not the 112 of the formula"
+  }
+
+  assert {
+    condition     = local.vcpu_peak == 6
+    error_message = "six tasks of 1 vCPU are the default quota"
+  }
+}
+
+run "blue_green_runs_both_sets" {
+  command = plan
+
+  variables {
+    deployment_strategy = "blue_green"
+    tasks_max           = 4
+  }
+
+  assert {
+    condition     = local.connections_peak == 80
+    error_message = "two sets of four tasks open ten connections each"
+  }
+
+  expect_failures = [
+    terraform_data.findings,
+    check.database_connections,
+    check.vcpu_quota,
+  ]
+}
+
+run "two_tasks_without_a_cache_in_a_class_that_nobody_knows" {
+  command = plan
+
+  variables {
+    tasks_max         = 2
+    cache_mode        = "none"
+    database_pool_max = 40
+    db_instance_class = "db.x9z.huge"
+  }
+
+  expect_failures = [
+    terraform_data.findings,
+    check.shared_cache,
+    check.database_connections,
+  ]
+}
+
+run "what_was_asked_for_and_granted" {
+  command = plan
+
+  variables {
+    tasks_max                = 8
+    task_cpu                 = 2048
+    task_memory_mib          = 4096
+    fargate_vcpu_quota       = 16
+    db_instance_class        = "db.x9z.huge"
+    database_connections_max = 80
+  }
+
+  assert {
+    condition     = length(output.findings) == 0
+    error_message = "nothing must be found"
+  }
+}
+
+run "finding_that_is_only_told" {
+  command = plan
+
+  variables {
+    tasks_max        = 2
+    task_cpu         = 4096
+    task_memory_mib  = 8192
+    cache_mode       = "none"
+    enforce_findings = false
+  }
+
+  assert {
+    condition     = keys(output.findings) == ["shared_cache", "vcpu_quota"] && strcontains(output.findings["shared_cache"], "tasks_max to 1")
+    error_message = "a finding must name its remedy"
+  }
+
+  expect_failures = [
+    check.shared_cache,
+    check.vcpu_quota,
+    check.deployment_surge,
+  ]
+}
