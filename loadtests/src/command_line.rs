@@ -106,6 +106,9 @@ pub struct SimulateArguments {
     /// Seed to use instead of the file's.
     #[arg(long)]
     pub seed: Option<u64>,
+    /// File to write every event to, one JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// How to print the outcome.
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub format: TableFormat,

@@ -20,6 +20,7 @@ pub mod scenarios;
 pub mod source_document;
 pub mod stats;
 pub mod terraform;
+pub mod trace;
 
 /// `1 worker`, `2 workers`.
 pub fn plural(count: u64, noun: &str) -> String {

@@ -25,6 +25,7 @@ use loadtests::progress::Progress;
 use loadtests::report::{self, Document};
 use loadtests::requirements::Requirements;
 use loadtests::terraform::read_sizing;
+use loadtests::trace::simulate_to_file;
 use simulator::plan::PlanRequest;
 use simulator::scenario::{Mode, Scenario};
 
@@ -159,7 +160,10 @@ fn simulate(arguments: &SimulateArguments) -> Result<Outcome> {
     if let Some(seed) = arguments.seed {
         scenario.seed = seed;
     }
-    let outcome = timed_simulation(&scenario)?;
+    let outcome = match &arguments.trace {
+        Some(file) => simulate_to_file(&scenario, file)?,
+        None => timed_simulation(&scenario)?,
+    };
     match arguments.format {
         TableFormat::Json => println!("{}", json(&outcome)?),
         TableFormat::Table => show(&report::sections::outcome(&scenario, &outcome)),

@@ -150,3 +150,53 @@ fn the_same_seed_gives_the_same_bytes() {
     assert_eq!(once("7"), once("7"));
     assert_ne!(once("7"), once("8"));
 }
+
+#[test]
+fn trace_holds_every_generation_and_leaves_nothing_half_written() {
+    let scratch = Scratch::new();
+    let scenario = "simulator/scenarios/proposal.toml";
+    let trace = scratch.0.path().join("trace.jsonl");
+    let trace_argument = trace.to_str().expect("a UTF-8 path");
+    let arguments = [
+        "simulate",
+        "--scenario",
+        scenario,
+        "--format",
+        "json",
+        "--trace",
+        trace_argument,
+    ];
+    let outcome: serde_json::Value =
+        serde_json::from_str(&stdout_of(0, &arguments)).expect("JSON on standard output");
+    let lines = std::fs::read_to_string(&trace).expect("the trace was written");
+    let events: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("one JSON object a line"))
+        .collect();
+    let count = |name| events.iter().filter(|event| event["event"] == name).count() as u64;
+    // The trace begins with the run, the outcome counts what was submitted after the warm-up.
+    assert!(count("submitted") >= outcome["submitted"].as_u64().expect("a count"));
+    assert!(count("completed") <= count("started"));
+    assert!(
+        events
+            .windows(2)
+            .all(|pair| pair[0]["at_ns"].as_u64() <= pair[1]["at_ns"].as_u64())
+    );
+
+    let nowhere = scratch.0.path().join("missing/trace.jsonl");
+    let stderr = stderr_of(
+        2,
+        &[
+            "simulate",
+            "--scenario",
+            scenario,
+            "--trace",
+            nowhere.to_str().expect("a UTF-8 path"),
+        ],
+    );
+    assert!(stderr.contains("missing/trace.jsonl"), "{stderr}");
+    let left: Vec<_> = std::fs::read_dir(scratch.0.path())
+        .expect("the scratch folder")
+        .collect();
+    assert_eq!(left.len(), 1, "only the complete trace: {left:?}");
+}
