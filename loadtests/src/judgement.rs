@@ -45,14 +45,19 @@ pub fn judge(scenario: &Scenario, replications: u32) -> Result<Judgement, Invali
     })
 }
 
-/// One simulation, with its events per second of wall time: the only figure the pure simulator
-/// cannot know.
+/// One simulation, with its events per second of wall time.
 ///
 /// # Errors
 /// When the scenario is impossible.
 pub fn timed_simulation(scenario: &Scenario) -> Result<Outcome, InvalidScenario> {
+    timed(|| simulate(scenario))
+}
+
+/// The outcome of `run` with its events per second of wall time: the only figure the pure simulator
+/// cannot know.
+pub(crate) fn timed<E>(run: impl FnOnce() -> Result<Outcome, E>) -> Result<Outcome, E> {
     let began = Instant::now();
-    let mut outcome = simulate(scenario)?;
+    let mut outcome = run()?;
     let elapsed_s = began.elapsed().as_secs_f64();
     outcome.events_per_second =
         (elapsed_s > 0.0).then(|| crate::stats::count_u64_as_f64(outcome.events) / elapsed_s);

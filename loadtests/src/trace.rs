@@ -1,12 +1,15 @@
 //! `sizing simulate --trace FILE`: every event of a simulation, one JSON object a line.
 
+use std::fs::Permissions;
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use simulator::outcome::Outcome;
 use simulator::scenario::{InvalidScenario, Scenario};
 use simulator::simulate_traced;
-use tempfile::NamedTempFile;
+
+use crate::judgement::timed;
 
 /// Why there is no trace.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +28,8 @@ pub enum TraceError {
     },
 }
 
-/// Simulates `scenario` and writes its events to `path`, which appears only when it is complete.
+/// Simulates `scenario` and writes its events to `path`, which appears only when it is complete. The
+/// events per second include the writing.
 ///
 /// # Errors
 /// When the scenario is impossible or the file cannot be written.
@@ -38,16 +42,21 @@ pub fn simulate_to_file(scenario: &Scenario, path: &Path) -> Result<Outcome, Tra
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    let file = NamedTempFile::new_in(folder).map_err(error)?;
+    let file = tempfile::Builder::new()
+        // A result to hand on, not a secret: the umask decides, as for any other file.
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+        .map_err(error)?;
     let mut lines = BufWriter::new(file);
     let mut written = Ok(());
-    let outcome = simulate_traced(scenario, &mut |event| {
+    let mut write = |event| {
         if written.is_ok() {
             written = serde_json::to_writer(&mut lines, &event)
                 .map_err(Into::into)
                 .and_then(|()| lines.write_all(b"\n"));
         }
-    })?;
+    };
+    let outcome = timed(|| simulate_traced(scenario, &mut write))?;
     written.map_err(error)?;
     let file = lines
         .into_inner()

@@ -174,6 +174,7 @@ fn trace_holds_every_generation_and_leaves_nothing_half_written() {
         .map(|line| serde_json::from_str(line).expect("one JSON object a line"))
         .collect();
     let count = |name| events.iter().filter(|event| event["event"] == name).count() as u64;
+    assert!(outcome["events_per_second"].as_f64() > Some(0.0));
     // The trace begins with the run, the outcome counts what was submitted after the warm-up.
     assert!(count("submitted") >= outcome["submitted"].as_u64().expect("a count"));
     assert!(count("completed") <= count("started"));
