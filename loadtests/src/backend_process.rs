@@ -1,4 +1,4 @@
-//! The backend as its own release binary, under the vCPU and memory of the cell that measures it.
+//! The backend as its own process, under the vCPU and memory of the cell that measures it.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -27,7 +27,7 @@ pub enum BackendError {
         detail: String,
     },
     /// The binary that was asked for does not exist.
-    #[error("find the backend binary {path}: build it with `cargo build --release -p backend`")]
+    #[error("find the backend binary {path}: build it with `{BUILD_COMMAND}`")]
     Missing {
         /// Where it was looked for.
         path: PathBuf,
@@ -55,7 +55,7 @@ pub enum BackendError {
 /// What a backend is started with.
 #[derive(Debug)]
 pub struct BackendSpec<'a> {
-    /// The release binary.
+    /// The binary.
     pub binary: &'a Path,
     /// vCPU it gets.
     pub vcpu: f64,
@@ -326,19 +326,35 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Builds the backend's release binary with the cargo that runs this program and returns its path.
+/// The build that this program is itself of, and the backend will be: `--release` or the profile of
+/// `cargo test`, which `Cargo.toml` optimises for the purpose.
+const PROFILE: &str = if cfg!(debug_assertions) {
+    "dev"
+} else {
+    "release"
+};
+
+/// How the backend is built, for messages.
+pub const BUILD_COMMAND: &str = if cfg!(debug_assertions) {
+    "cargo build --package backend"
+} else {
+    "cargo build --release --package backend"
+};
+
+/// Builds the backend's binary with the cargo that runs this program, in the same profile, and returns its path.
 ///
 /// # Errors
 /// When cargo cannot be run or the build fails; cargo's own messages go to the terminal.
 pub async fn build(workspace: &Path) -> Result<PathBuf, BackendError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let command = "cargo build --release -p backend".to_owned();
+    let command = BUILD_COMMAND.to_owned();
     let output = tokio::process::Command::new(&cargo)
         // This package too: the same selection resolves to the same features, so nothing that this
         // program was built from is built again.
         .args([
             "build",
-            "--release",
+            "--profile",
+            PROFILE,
             "--package",
             "backend",
             "--package",

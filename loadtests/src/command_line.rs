@@ -78,7 +78,7 @@ pub struct GridArguments {
     /// Generations that each cell measures at least.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub generations: Option<u32>,
-    /// The backend's release binary; built by cargo when not given.
+    /// The backend's binary; built by cargo when not given.
     #[arg(long, value_name = "FILE")]
     pub backend: Option<PathBuf>,
 }

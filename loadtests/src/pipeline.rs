@@ -214,7 +214,7 @@ pub async fn measure(
     let binary = match &grid.backend {
         Some(binary) => binary.clone(),
         None => {
-            progress.say("building the backend (cargo build --release -p backend)");
+            progress.say(&format!("building the backend ({})", backend_process::BUILD_COMMAND));
             backend_process::build(workspace).await?
         }
     };

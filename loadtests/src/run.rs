@@ -81,7 +81,7 @@ pub enum RunError {
 pub struct Runner<'a> {
     /// The services.
     pub stack: &'a Stack,
-    /// The backend's release binary.
+    /// The backend's binary.
     pub binary: &'a Path,
     /// The load.
     pub load: Load,
