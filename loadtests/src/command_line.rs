@@ -1,8 +1,11 @@
 //! The arguments of `sizing`; what they do is in the module of the same name as the command.
 
+mod axes;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use simulator::scenario::{Architecture, Autoscaling, CacheMode, Case, Tasks};
 
 /// Seeds that a sizing is simulated with when nobody says otherwise.
 pub const REPLICATIONS: u32 = 10;
@@ -106,7 +109,13 @@ pub struct SimulateArguments {
     /// Seed to use instead of the file's.
     #[arg(long)]
     pub seed: Option<u64>,
-    /// File to write every event to, one JSON object a line.
+    /// Runs at consecutive seeds; figures are their means, with 95 % confidence intervals.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub replications: u32,
+    /// Threads to simulate on; the result does not depend on it. All cores when not given.
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    pub threads: Option<usize>,
+    /// File to write every event of the first run to, one JSON object a line.
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
     /// How to print the outcome.
@@ -117,6 +126,22 @@ pub struct SimulateArguments {
 /// Options of `plan`.
 #[derive(Debug, Args)]
 pub struct PlanArguments {
+    /// Take load, cost of a generation, fleet and SLO from this scenario instead of the SLO file, the
+    /// calibration and the proposal.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["slo", "calibration"])]
+    pub scenario: Option<PathBuf>,
+    /// Case of the scenario's assumptions to plan for.
+    #[arg(long, value_enum, default_value_t = CaseArgument::Mid)]
+    pub case: CaseArgument,
+    /// What to search.
+    #[command(flatten)]
+    pub axes: AxisArguments,
+    /// How many of the cheapest sizings that do not hold to list, with their reasons.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub rejected: usize,
+    /// Threads to search on; the result does not depend on it. All cores when not given.
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    pub threads: Option<usize>,
     /// The SLO, the budget and the load.
     #[arg(long, value_name = "FILE", default_value = "loadtests/slo.toml")]
     pub slo: PathBuf,
@@ -136,6 +161,53 @@ pub struct PlanArguments {
     /// How to print the plan.
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub format: TableFormat,
+}
+
+/// The axes of a plan; one that is not given takes its default grid.
+#[derive(Clone, Debug, Default, Args)]
+pub struct AxisArguments {
+    /// Task sizes as vCPU x GiB.
+    #[arg(long, value_delimiter = ',', value_name = "1x2,...", value_parser = axes::size)]
+    pub sizes: Option<Vec<(f64, f64)>>,
+    /// Workers per task.
+    #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub workers: Option<Vec<u32>>,
+    /// Task counts: fixed ones, or min-max, which starts with min.
+    #[arg(long, value_delimiter = ',', value_name = "2,1-3,...", value_parser = axes::tasks)]
+    pub tasks: Option<Vec<Tasks>>,
+    /// Ways to scale: none, or metric=target with cpu, memory (percent) or queue_depth (per task).
+    #[arg(long, value_delimiter = ',', value_name = "none,cpu=70,...", value_parser = axes::autoscaling)]
+    pub autoscaling: Option<Vec<Autoscaling>>,
+    /// NAT gateways; 0 gives each task a public address.
+    #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = clap::value_parser!(u32).range(0..=6))]
+    pub nat_gateways: Option<Vec<u32>>,
+    /// Cache modes: elasticache, sidecar, none.
+    #[arg(long, value_delimiter = ',', value_name = "MODE,...", value_parser = axes::cache_mode)]
+    pub cache_modes: Option<Vec<CacheMode>>,
+    /// Instruction sets: x86, arm.
+    #[arg(long, value_delimiter = ',', value_name = "ISA,...", value_parser = axes::architecture)]
+    pub architectures: Option<Vec<Architecture>>,
+}
+
+/// A case of a scenario's assumptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CaseArgument {
+    /// The lowest load of all assumptions together.
+    Low,
+    /// The likeliest of each.
+    Mid,
+    /// The highest load of all assumptions together.
+    High,
+}
+
+impl From<CaseArgument> for Case {
+    fn from(case: CaseArgument) -> Case {
+        match case {
+            CaseArgument::Low => Case::Low,
+            CaseArgument::Mid => Case::Mid,
+            CaseArgument::High => Case::High,
+        }
+    }
 }
 
 /// Options of `gate`.
@@ -183,6 +255,13 @@ pub enum GateFormat {
     Markdown,
     /// For programs.
     Json,
+}
+
+fn parse_threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads) if (1..=1024).contains(&threads) => Ok(threads),
+        _ => Err("a thread count is a whole number from 1 to 1024".to_owned()),
+    }
 }
 
 fn parse_vcpu(text: &str) -> Result<f64, String> {

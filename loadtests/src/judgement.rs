@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use serde::Serialize;
 use simulator::outcome::Outcome;
-use simulator::plan::{Evaluated, Plan, PlanRequest, candidates, evaluate, rank};
+use simulator::plan::{Plan, PlanRequest, candidates, evaluate_family, families, rank};
 use simulator::replications::{Replications, combine};
-use simulator::scenario::{InvalidScenario, Scenario};
+use simulator::scenario::{Fleet, InvalidScenario, Scenario};
 use simulator::simulate;
 use simulator::slo::{Verdict, judge_replications};
 
@@ -31,7 +31,7 @@ pub fn judge(scenario: &Scenario, replications: u32) -> Result<Judgement, Invali
     let seeds: Vec<u64> = (0..u64::from(replications))
         .map(|i| scenario.seed.wrapping_add(i))
         .collect();
-    let outcomes = parallel(&seeds, |seed| {
+    let outcomes = parallel(cores(), &seeds, |seed| {
         let mut seeded = scenario.clone();
         seeded.seed = *seed;
         timed_simulation(&seeded)
@@ -69,19 +69,35 @@ pub(crate) fn timed<E>(run: impl FnOnce() -> Result<Outcome, E>) -> Result<Outco
 /// # Errors
 /// When a candidate is impossible, which would be a defect of the candidate list.
 pub fn plan(request: &PlanRequest) -> Result<Plan, InvalidScenario> {
-    let fleets = candidates(request);
-    let evaluated: Vec<Evaluated> = parallel(&fleets, |fleet| evaluate(request, fleet))?;
-    Ok(rank(evaluated))
+    plan_on(request, cores())
 }
 
-/// Maps `items` on all cores; results keep the order of the items, so they do not depend on timing.
-fn parallel<T: Sync, R: Send, E: Send>(
+/// Searches the candidates of `request` on so many threads.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_on(request: &PlanRequest, threads: usize) -> Result<Plan, InvalidScenario> {
+    let fleets = candidates(request);
+    let families = families(request, &fleets);
+    let evaluated = parallel(threads, &families, |family| {
+        let kin: Vec<&Fleet> = family.iter().map(|index| &fleets[*index]).collect();
+        evaluate_family(request, &kin)
+    })?;
+    Ok(rank(evaluated.into_iter().flatten().collect()))
+}
+
+/// Threads that can run at the same time.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Maps `items` on so many threads; results keep the order of the items, so they do not depend on timing.
+pub(crate) fn parallel<T: Sync, R: Send, E: Send>(
+    threads: usize,
     items: &[T],
     work: impl Fn(&T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
-    let threads = std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(items.len().max(1));
+    let threads = threads.clamp(1, items.len().max(1));
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<(usize, Result<R, E>)>> = Mutex::new(Vec::with_capacity(items.len()));
     std::thread::scope(|scope| {
@@ -114,7 +130,8 @@ mod tests {
     #[test]
     fn order_does_not_depend_on_threads() {
         let items: Vec<u32> = (0..1000).collect();
-        let doubled = parallel(&items, |item| Ok::<_, ()>(item * 2)).expect("no item fails");
+        let doubled =
+            parallel(cores(), &items, |item| Ok::<_, ()>(item * 2)).expect("no item fails");
         assert_eq!(
             doubled,
             items.iter().map(|item| item * 2).collect::<Vec<_>>()
@@ -123,10 +140,10 @@ mod tests {
 
     #[test]
     fn the_first_failure_is_the_answer() {
-        let failed = parallel(
-            &[1, 2, 3],
-            |item| if *item == 2 { Err(*item) } else { Ok(*item) },
-        );
+        let failed = parallel(2, &[1, 2, 3], |item| match item {
+            2 => Err(*item),
+            _ => Ok(*item),
+        });
         assert_eq!(failed, Err(2));
     }
 }

@@ -8,6 +8,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -18,16 +19,15 @@ use loadtests::command_line::{
 };
 use loadtests::exit_code::Outcome;
 use loadtests::gate::gate;
-use loadtests::judgement::{plan, timed_simulation};
+use loadtests::judgement::{cores, plan_on};
 use loadtests::measurement::Measurement;
 use loadtests::pipeline::{self, Grid};
+use loadtests::planning;
 use loadtests::progress::Progress;
 use loadtests::report::{self, Document};
 use loadtests::requirements::Requirements;
 use loadtests::terraform::read_sizing;
-use loadtests::trace::simulate_to_file;
-use simulator::plan::PlanRequest;
-use simulator::scenario::{Mode, Scenario};
+use simulator::scenario::{Mode, Scenario, ScenarioError};
 
 /// The committed cost of one generation.
 const CALIBRATION: &str = "loadtests/results/calibration.json";
@@ -147,53 +147,66 @@ fn measure(arguments: &MeasureArguments) -> Result<Outcome> {
 }
 
 fn simulate(arguments: &SimulateArguments) -> Result<Outcome> {
-    let text = read(&arguments.scenario)?;
-    let folder = arguments
-        .scenario
-        .parent()
-        .unwrap_or(Path::new("."))
-        .to_owned();
-    let mut scenario = Scenario::from_toml_with(&text, &mut |file| {
-        std::fs::read_to_string(folder.join(file)).map_err(|error| error.to_string())
-    })
-    .with_context(|| format!("read {}", arguments.scenario.display()))?;
+    let (_, mut scenario) = read_scenario(&arguments.scenario)?;
     if let Some(seed) = arguments.seed {
         scenario.seed = seed;
     }
-    let outcome = match &arguments.trace {
-        Some(file) => simulate_to_file(&scenario, file)?,
-        None => timed_simulation(&scenario)?,
-    };
+    let simulation = loadtests::simulation::simulate(
+        &scenario,
+        arguments.replications,
+        arguments.threads.unwrap_or_else(cores),
+        arguments.trace.as_deref(),
+    )?;
     match arguments.format {
-        TableFormat::Json => println!("{}", json(&outcome)?),
-        TableFormat::Table => show(&report::sections::outcome(&scenario, &outcome)),
+        TableFormat::Json => println!("{}", json(&simulation.json())?),
+        TableFormat::Table => show(&report::sections::simulation(&simulation)),
     }
     Ok(Outcome::Success)
 }
 
+/// A scenario with the text that it was read from.
+fn read_scenario(path: &Path) -> Result<(String, Scenario)> {
+    let path = existing(path);
+    let text = read(&path)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let scenario = Scenario::from_toml_with(&text, &mut |file| {
+        std::fs::read_to_string(folder.join(file)).map_err(|error| error.to_string())
+    })
+    .with_context(|| format!("read {}", path.display()))?;
+    Ok((text, scenario))
+}
+
 fn make_plan(arguments: &PlanArguments) -> Result<Outcome> {
-    let requirements = Requirements::read(&existing(&arguments.slo))?;
-    let profile = pipeline::profile(&read_calibration(&arguments.calibration)?);
-    let proposal = read_sizing(&existing(Path::new(
-        "terraform/environments/proposal.tfvars",
-    )))?;
-    let fleet = proposal.fleet(Mode::Queue);
-    let base = requirements.scenario(fleet, profile)?;
-    let request = PlanRequest {
-        replications: arguments.replications,
-        ..PlanRequest::around(base)
+    let file = arguments.scenario.as_ref().unwrap_or(&arguments.slo);
+    let (text, base) = if arguments.scenario.is_some() {
+        let (text, scenario) = read_scenario(file)?;
+        (text, scenario.at(arguments.case.into()))
+    } else {
+        let requirements = Requirements::read(&existing(file))?;
+        let profile = pipeline::profile(&read_calibration(&arguments.calibration)?);
+        let proposal = read_sizing(&existing(Path::new(
+            "terraform/environments/proposal.tfvars",
+        )))?;
+        let base = requirements.scenario(proposal.fleet(Mode::Queue), profile)?;
+        (read(&existing(file))?, base)
     };
-    let plan = plan(&request)?;
+    let request = planning::request(base, &arguments.axes, arguments.replications);
+    let began = Instant::now();
+    let plan = plan_on(&request, arguments.threads.unwrap_or_else(cores))?;
+    let elapsed_s = began.elapsed().as_secs_f64();
+    if let Some(invalid) = planning::unanswerable(&plan, &request) {
+        return Err(ScenarioError::located(&text, invalid))
+            .with_context(|| format!("plan for {}", file.display()));
+    }
     match arguments.format {
         TableFormat::Json => println!("{}", json(&plan)?),
-        TableFormat::Table => {
-            let mut document = Document {
-                title: "Cheapest sizings that hold".into(),
-                blocks: vec![],
-            };
-            report::sections::plan(&mut document, &plan, arguments.top);
-            show(&document);
-        }
+        TableFormat::Table => show(&report::sections::searched_plan(
+            &plan,
+            &request,
+            arguments.top,
+            arguments.rejected,
+            elapsed_s,
+        )),
     }
     Ok(Outcome::Success)
 }

@@ -17,6 +17,7 @@ mod histogram;
 mod model;
 pub mod outcome;
 pub mod plan;
+pub mod precision;
 pub mod prices;
 pub mod replications;
 pub mod rng;
@@ -38,7 +39,7 @@ pub use slo::{Slo, Verdict, judge};
 /// When the scenario cannot be simulated; the error names the key and the remedy.
 pub fn simulate(scenario: &Scenario) -> Result<Outcome, InvalidScenario> {
     scenario.validate()?;
-    model::run(scenario, trace::Sink::default())
+    Ok(model::run(scenario, trace::Sink::default())?.outcome)
 }
 
 /// Runs a scenario as [`simulate`] does, and hands over each event as it happens.
@@ -50,5 +51,5 @@ pub fn simulate_traced(
     take: &mut dyn FnMut(trace::TraceEvent),
 ) -> Result<Outcome, InvalidScenario> {
     scenario.validate()?;
-    model::run(scenario, trace::Sink::to(take))
+    Ok(model::run(scenario, trace::Sink::to(take))?.outcome)
 }

@@ -30,11 +30,23 @@ use crate::scenario::{InvalidScenario, Scenario};
 use crate::time::Instant;
 use crate::trace::Sink;
 
+/// A run with what prices it again for a fleet that differs in its surroundings only.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) outcome: Outcome,
+    /// Nanoseconds that tasks existed in the measured window, summed over them.
+    pub(crate) task_ns: u128,
+    /// Length of the measured window.
+    pub(crate) window_ns: u64,
+    /// The most that the generations of one task ever asked of its CPU, in vCPU.
+    pub(crate) demand_peak_vcpu: f64,
+}
+
 /// Runs a checked scenario to its horizon.
-pub(crate) fn run<'a>(scenario: &'a Scenario, sink: Sink<'a>) -> Result<Outcome, InvalidScenario> {
+pub(crate) fn run<'a>(scenario: &'a Scenario, sink: Sink<'a>) -> Result<Run, InvalidScenario> {
     let end = Instant::START.after(scenario.horizon);
     let (fleet, queue) = fleet::Fleet::at_start(scenario, sink);
     let mut engine = Engine::new(fleet, queue);
     engine.step_until(end);
-    engine.into_model().outcome(end)
+    engine.into_model().finish(end)
 }

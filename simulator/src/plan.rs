@@ -2,21 +2,23 @@
 //!
 //! Every candidate sees the same arrivals and the same lengths (common random numbers: the seed is the base's, and the
 //! streams do not depend on the fleet), so that two candidates differ by their fleets alone. A rejected candidate keeps
-//! its reasons. Two bounds spare a simulation, and say so: a fleet whose resources at full use carry less than what
-//! comes, and a fleet whose fewest tasks cost more than the budget.
+//! its reasons; one that costs as much as the one before it says what put it there. [`families`] says how runs are saved.
+
+mod search;
 
 use std::cmp::Ordering;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::capacity::{Resource, capacity_per_hour};
-use crate::cost;
 use crate::prices::{MicroUsd, fargate_pairs};
-use crate::replications::{Interval, replicate};
+use crate::replications::Interval;
 use crate::scenario::{
-    Architecture, Arrivals, Autoscaling, CacheMode, Fleet, InvalidScenario, Metric, Scenario, Tasks,
+    Architecture, Autoscaling, CacheMode, Fleet, InvalidScenario, Metric, Scenario, Tasks,
 };
-use crate::slo::{Failure, judge_replications};
+use crate::slo::Failure;
+
+pub use search::{evaluate_family, families};
 
 /// What to search: the base scenario, and the values that its fleet may take.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +42,9 @@ pub struct PlanRequest {
     pub architectures: Vec<Architecture>,
     /// Runs per candidate, at consecutive seeds.
     pub replications: u32,
+    /// Whether a candidate that its runs ahead cannot save is spared them. Verdicts are the same either way; the figures
+    /// of a rejected candidate are over fewer runs.
+    pub early_refusal: bool,
 }
 
 impl PlanRequest {
@@ -94,8 +99,47 @@ impl PlanRequest {
             cache_modes: vec![base.fleet.cache_mode],
             architectures: vec![base.fleet.architecture],
             replications: 3,
+            early_refusal: true,
             base,
         }
+    }
+
+    /// Every axis: the grid of [`PlanRequest::around`] with the smallest memory of each size, several targets, 0 to 2
+    /// NAT gateways, and a cache of its own where there is one task.
+    pub fn wide(base: Scenario) -> PlanRequest {
+        let mut request = PlanRequest::around(base);
+        let own = (request.base.fleet.vcpu, request.base.fleet.memory_gib);
+        let mut smallest: Vec<(f64, f64)> = Vec::new();
+        for pair in std::mem::take(&mut request.pairs) {
+            let known = smallest
+                .iter()
+                .any(|(vcpu, _)| (vcpu - pair.0).abs() < 1e-9);
+            if !known || pair == own {
+                smallest.push(pair);
+            }
+        }
+        request.pairs = smallest;
+        for (metric, target) in [
+            (Metric::Cpu, 50.0),
+            (Metric::QueueDepth, 0.5),
+            (Metric::QueueDepth, 4.0),
+        ] {
+            let tracking = Autoscaling::tracking(metric, target);
+            if !request.autoscaling.contains(&tracking) {
+                request.autoscaling.push(tracking);
+            }
+        }
+        for nat_gateways in 0..=2 {
+            if !request.nat_gateways.contains(&nat_gateways) {
+                request.nat_gateways.push(nat_gateways);
+            }
+        }
+        for cache_mode in [CacheMode::Elasticache, CacheMode::Sidecar] {
+            if !request.cache_modes.contains(&cache_mode) {
+                request.cache_modes.push(cache_mode);
+            }
+        }
+        request
     }
 }
 
@@ -127,6 +171,61 @@ pub struct Evaluated {
     pub failures: Vec<Failure>,
     /// Whether it was simulated; else a bound alone refused it.
     pub simulated: bool,
+    /// Runs made for it; none where those of a fleet that differs by its bill alone tell all. How many runs its figures
+    /// are over, their `n` says: fewer than asked for, when it was hopeless before.
+    pub runs_made: usize,
+    /// What put it behind the candidate before it in its list, where both cost the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tie: Option<TieBreak>,
+}
+
+impl Evaluated {
+    fn refused(fleet: &Fleet, cost_floor: MicroUsd, failures: Vec<Failure>) -> Evaluated {
+        Evaluated {
+            fleet: fleet.clone(),
+            cost_usd_month: cost_floor,
+            wait_p95_s: None,
+            throughput_per_hour: None,
+            lost: None,
+            failures,
+            simulated: false,
+            runs_made: 0,
+            tie: None,
+        }
+    }
+
+    fn after(self, runs_made: usize) -> Evaluated {
+        Evaluated { runs_made, ..self }
+    }
+
+    fn wait(&self) -> f64 {
+        self.wait_p95_s.map_or(f64::INFINITY, |wait| wait.mean)
+    }
+}
+
+/// What decides between candidates of the same cost, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TieBreak {
+    /// The other one's generations start sooner.
+    WaitP95,
+    /// As soon, but the other one never has as many tasks.
+    TasksMax,
+    /// As many tasks, but the other one has fewer workers in each.
+    Workers,
+    /// Nothing that was looked at tells them apart: they stand in the order of the axes.
+    Listing,
+}
+
+impl fmt::Display for TieBreak {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TieBreak::WaitP95 => "same cost, longer wait",
+            TieBreak::TasksMax => "same cost and wait, more tasks",
+            TieBreak::Workers => "same cost and wait, more workers",
+            TieBreak::Listing => "same cost, wait, tasks and workers",
+        })
+    }
 }
 
 /// Every combination of the axes that makes sense.
@@ -175,98 +274,17 @@ fn surroundings<'a>(
     })
 }
 
-/// Finds out about one candidate. Candidates are independent of each other, so the caller may do so in parallel.
+/// Finds out about one candidate. Candidates are independent of each other, so the caller may do so in parallel;
+/// [`families`] and [`evaluate_family`] save runs.
 ///
 /// # Errors
 /// When the base scenario or the candidate cannot be simulated.
 pub fn evaluate(request: &PlanRequest, fleet: &Fleet) -> Result<Evaluated, InvalidScenario> {
-    let scenario = Scenario {
-        fleet: fleet.clone(),
-        ..request.base.clone()
-    };
-    let floor = cost::monthly(fleet, f64::from(fleet.tasks.min))?.total();
-    let failures = refused_by_bounds(&scenario, floor);
-    if !failures.is_empty() {
-        return Ok(Evaluated {
-            fleet: scenario.fleet,
-            cost_usd_month: floor,
-            wait_p95_s: None,
-            throughput_per_hour: None,
-            lost: None,
-            failures,
-            simulated: false,
-        });
-    }
-    let runs = replicate(&scenario, request.replications)?;
-    let verdict = judge_replications(&runs, &scenario.slo);
-    Ok(Evaluated {
-        fleet: scenario.fleet,
-        cost_usd_month: MicroUsd::from_usd(runs.cost_usd_month.mean),
-        wait_p95_s: Some(runs.wait_p95_s),
-        throughput_per_hour: Some(runs.throughput_per_hour),
-        lost: Some(runs.lost),
-        failures: verdict.failures,
-        simulated: true,
-    })
-}
-
-/// The reasons to reject a candidate without simulating it.
-fn refused_by_bounds(scenario: &Scenario, cost_floor: MicroUsd) -> Vec<Failure> {
-    let Scenario {
-        workload,
-        profile,
-        fleet,
-        slo,
-        ..
-    } = scenario;
-    let mut failures = Vec::new();
-    let mut refuse = |key: &str, limit: f64, actual: f64| {
-        failures.push(Failure {
-            key: key.to_owned(),
-            limit,
-            actual,
-        });
-    };
-    let offered = workload.arrivals.mean_per_hour();
-    let tasks = f64::from(fleet.tasks.max);
-    let carried = if profile.memory_base_mib >= fleet.memory_gib * 1024.0 {
-        0.0
-    } else {
-        full_capacity_per_hour(scenario, tasks)
-    };
-    // A trace may be a short burst that a queue absorbs; a stationary load is not absorbed.
-    let stationary = !matches!(workload.arrivals, Arrivals::Trace { .. });
-    if carried <= 0.0 || (stationary && offered >= carried) {
-        refuse("capacity_per_hour", offered, carried);
-    }
-    if let Some(budget) = slo.budget_usd_month
-        && cost_floor > budget
-    {
-        refuse("budget_usd_month", budget.as_usd(), cost_floor.as_usd());
-    }
-    // Sessions and limits live in the cache, and a sidecar or a process is no cache for its neighbours.
-    if fleet.cache_mode != CacheMode::Elasticache && fleet.tasks.max > 1 {
-        refuse("tasks_without_shared_cache", 1.0, tasks);
-    }
-    failures
-}
-
-/// What workers, memory and the whole vCPU would carry. The capacity formula counts on the CPU up to its target only,
-/// but a fleet above it still works.
-fn full_capacity_per_hour(scenario: &Scenario, tasks: f64) -> f64 {
-    let target = scenario.fleet.autoscaling.cpu_target_percent / 100.0;
-    capacity_per_hour(scenario, tasks)
+    let found = evaluate_family(request, &[fleet])?;
+    Ok(found
         .into_iter()
-        .filter_map(|(resource, capacity)| match resource {
-            Resource::Workers
-            | Resource::Memory
-            | Resource::DbConnections
-            | Resource::UpstreamRequests => Some(capacity),
-            Resource::Cpu => Some(capacity / target),
-            // What the load balancer cuts is simulated, and shows as losses.
-            Resource::AlbIdleTimeout => None,
-        })
-        .fold(f64::INFINITY, f64::min)
+        .next()
+        .expect("one fleet asked about is one fleet found out about"))
 }
 
 /// Puts evaluated candidates in order of merit.
@@ -274,29 +292,50 @@ pub fn rank(evaluated: Vec<Evaluated>) -> Plan {
     let (mut accepted, mut rejected): (Vec<Evaluated>, Vec<Evaluated>) = evaluated
         .into_iter()
         .partition(|candidate| candidate.failures.is_empty());
-    accepted.sort_by(by_merit);
-    rejected.sort_by(by_merit);
+    for list in [&mut accepted, &mut rejected] {
+        list.sort_by(by_merit);
+        for index in 1..list.len() {
+            list[index].tie = tie_break(&list[index - 1], &list[index]);
+        }
+    }
     Plan { accepted, rejected }
 }
 
 fn by_merit(one: &Evaluated, other: &Evaluated) -> Ordering {
-    let wait = |candidate: &Evaluated| candidate.wait_p95_s.map_or(f64::INFINITY, |wait| wait.mean);
     one.cost_usd_month
         .cmp(&other.cost_usd_month)
-        .then(wait(one).total_cmp(&wait(other)))
+        .then(one.wait().total_cmp(&other.wait()))
         .then(one.fleet.tasks.max.cmp(&other.fleet.tasks.max))
         .then(one.fleet.workers.cmp(&other.fleet.workers))
 }
 
-/// Searches all candidates, one after the other.
+/// What put a candidate behind another one of the same cost.
+fn tie_break(ahead: &Evaluated, behind: &Evaluated) -> Option<TieBreak> {
+    if ahead.cost_usd_month != behind.cost_usd_month {
+        return None;
+    }
+    Some(if ahead.wait().total_cmp(&behind.wait()).is_ne() {
+        TieBreak::WaitP95
+    } else if ahead.fleet.tasks.max != behind.fleet.tasks.max {
+        TieBreak::TasksMax
+    } else if ahead.fleet.workers != behind.fleet.workers {
+        TieBreak::Workers
+    } else {
+        TieBreak::Listing
+    })
+}
+
+/// Searches all candidates, one family after the other.
 ///
 /// # Errors
 /// When the base scenario or a candidate cannot be simulated.
 pub fn plan(request: &PlanRequest) -> Result<Plan, InvalidScenario> {
     request.base.validate()?;
-    let evaluated = candidates(request)
-        .iter()
-        .map(|fleet| evaluate(request, fleet))
-        .collect::<Result<Vec<Evaluated>, InvalidScenario>>()?;
+    let fleets = candidates(request);
+    let mut evaluated = Vec::with_capacity(fleets.len());
+    for family in families(request, &fleets) {
+        let kin: Vec<&Fleet> = family.iter().map(|index| &fleets[*index]).collect();
+        evaluated.extend(evaluate_family(request, &kin)?);
+    }
     Ok(rank(evaluated))
 }

@@ -4,6 +4,7 @@
 //! constructors that carry the documented defaults, and written back ([`Scenario::to_toml`]) so that any
 //! verdict can be replayed.
 
+mod assumption;
 mod defaults;
 mod gunicorn;
 mod operations;
@@ -13,6 +14,7 @@ mod validate;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use assumption::{Assumption, Case};
 pub use gunicorn::{Gunicorn, WorkerModel};
 pub use operations::{AzLoss, Deployments, JobStore, Spot, UpstreamCall};
 pub use text::ScenarioError;
@@ -87,6 +89,16 @@ pub enum Arrivals {
         per_hour: f64,
         /// 24 multipliers of the rate, one per hour of the day.
         hourly: Vec<f64>,
+    },
+    /// Poisson with a rate that follows the hour of the day, from what is assumed of the users; the run starts at
+    /// midnight. A run takes the likeliest values, unless [`Scenario::at`] says which.
+    Users {
+        /// People who use the service.
+        users: Assumption<f64>,
+        /// Generations that one of them asks for in a day.
+        generations_per_user_day: Assumption<f64>,
+        /// How the day is spread over its hours: 24 weights, whatever their sum.
+        hourly: Assumption<Vec<f64>>,
     },
     /// At these moments after the start, in ascending order.
     Trace {
@@ -389,6 +401,37 @@ impl Scenario {
         }
     }
 
+    /// The scenario with every assumption at its value of this case.
+    #[must_use]
+    pub fn at(&self, case: Case) -> Scenario {
+        let mut scenario = self.clone();
+        if let Arrivals::Users {
+            users,
+            generations_per_user_day,
+            hourly,
+        } = &self.workload.arrivals
+        {
+            scenario.workload.arrivals = Arrivals::Users {
+                users: Assumption::exactly(*users.at(case)),
+                generations_per_user_day: Assumption::exactly(*generations_per_user_day.at(case)),
+                hourly: Assumption::exactly(hourly.at(case).clone()),
+            };
+        }
+        scenario
+    }
+
+    /// Whether an assumption has more than one value, so that the cases differ.
+    pub fn has_cases(&self) -> bool {
+        match &self.workload.arrivals {
+            Arrivals::Users {
+                users,
+                generations_per_user_day,
+                hourly,
+            } => !(users.is_exact() && generations_per_user_day.is_exact() && hourly.is_exact()),
+            _ => false,
+        }
+    }
+
     /// Checks every number, and every pair of numbers that must fit together.
     ///
     /// # Errors
@@ -420,6 +463,11 @@ impl Arrivals {
             Arrivals::Daily { per_hour, hourly } => {
                 per_hour * hourly.iter().sum::<f64>() / hourly.len().max(1) as f64
             }
+            Arrivals::Users {
+                users,
+                generations_per_user_day,
+                ..
+            } => users.mid * generations_per_user_day.mid / 24.0,
             Arrivals::Trace { at } => match at.last() {
                 Some(last) if !last.is_zero() => at.len() as f64 / last.as_hours_f64(),
                 _ => 0.0,
@@ -563,6 +611,17 @@ impl Autoscaling {
     /// No autoscaling.
     pub fn none() -> Autoscaling {
         Autoscaling::on(Vec::new())
+    }
+
+    /// Target tracking of one metric at this target (percent, or generations per task) and the default cooldowns.
+    pub fn tracking(metric: Metric, target: f64) -> Autoscaling {
+        let mut autoscaling = Autoscaling::on(vec![metric]);
+        match metric {
+            Metric::Cpu => autoscaling.cpu_target_percent = target,
+            Metric::Memory => autoscaling.memory_target_percent = target,
+            Metric::QueueDepth => autoscaling.queue_depth_per_task_target = target,
+        }
+        autoscaling
     }
 
     /// Target tracking of these metrics at the default targets and cooldowns.

@@ -86,13 +86,14 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The four figures that a promise is about.
-struct Figures {
-    arrivals_measured: f64,
-    wait_p95_s: f64,
-    lost: f64,
-    cost_usd_month: f64,
-    throughput_per_hour: f64,
+/// The figures that a promise is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figures {
+    pub(crate) arrivals_measured: f64,
+    pub(crate) wait_p95_s: f64,
+    pub(crate) lost: f64,
+    pub(crate) cost_usd_month: f64,
+    pub(crate) throughput_per_hour: f64,
 }
 
 /// Holds one run against a promise.
@@ -127,7 +128,8 @@ pub fn judge_replications(replications: &Replications, slo: &Slo) -> Verdict {
     )
 }
 
-fn verdict(figures: &Figures, slo: &Slo) -> Verdict {
+/// Holds figures against a promise.
+pub(crate) fn verdict(figures: &Figures, slo: &Slo) -> Verdict {
     let mut failures = Vec::new();
     let mut hold = |key: &str, held: bool, limit: f64, actual: f64| {
         if !held {

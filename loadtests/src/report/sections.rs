@@ -4,6 +4,8 @@
 mod cost_lines;
 mod gate;
 mod outcome;
+mod plan;
+mod simulation;
 
 use simulator::outcome::Outcome;
 use simulator::plan::{Evaluated, Plan};
@@ -25,6 +27,8 @@ use crate::stats::Mean;
 
 pub use gate::gate;
 pub use outcome::outcome;
+pub use plan::searched_plan;
+pub use simulation::simulation;
 
 /// Sizings that a plan shows when nobody says otherwise.
 const PLAN_ROWS: usize = 5;

@@ -19,6 +19,12 @@ pub(super) fn arrivals(scenario: &Scenario) -> String {
             "{per_hour} generations an hour on average (daily profile), for {}",
             scenario.horizon
         ),
+        Arrivals::Users { users, .. } => format!(
+            "{:.1} generations an hour on average of {} users (daily profile), for {}",
+            scenario.workload.arrivals.mean_per_hour(),
+            users.mid,
+            scenario.horizon
+        ),
         Arrivals::Trace { at } => format!(
             "{} at given instants",
             crate::plural(at.len() as u64, "generation")

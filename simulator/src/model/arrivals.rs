@@ -39,6 +39,15 @@ impl<'a> ArrivalProcess<'a> {
             Arrivals::Daily { per_hour, hourly } => {
                 thinned(&mut self.stream, self.last, *per_hour, hourly)
             }
+            Arrivals::Users {
+                users,
+                generations_per_user_day,
+                hourly,
+            } => {
+                let per_day = users.mid * generations_per_user_day.mid;
+                let per_weight = per_day / hourly.mid.iter().sum::<f64>();
+                thinned(&mut self.stream, self.last, per_weight, &hourly.mid)
+            }
             Arrivals::Trace { at } => {
                 let index = usize::try_from(self.drawn - 1).unwrap_or(usize::MAX);
                 Instant::START.after(*at.get(index)?)

@@ -229,6 +229,15 @@ impl Service {
         self.existing_ns
     }
 
+    /// The most that the generations of one task ever asked of its CPU, in 10^-12 of a vCPU.
+    pub(super) fn demand_peak_pico_vcpu(&self) -> u128 {
+        self.slots
+            .iter()
+            .map(|task| task.demand_peak_pico_vcpu)
+            .max()
+            .unwrap_or(0)
+    }
+
     fn count_existing(&mut self, now: Instant) {
         let elapsed = u128::from(now.since(self.existing_since).as_nanos());
         self.existing_ns += u128::from(self.existing) * elapsed;

@@ -65,6 +65,8 @@ pub(super) struct Task {
     pub(super) outstanding: u32,
     capacity_pico_vcpu: u128,
     demand_pico_vcpu: u128,
+    /// The most that was ever asked for in this slot.
+    pub(super) demand_peak_pico_vcpu: u128,
     virtual_ns: u64,
     updated: Instant,
     in_flight: BinaryHeap<Reverse<(u64, GenerationKey)>>,
@@ -83,6 +85,7 @@ impl Task {
             outstanding: 0,
             capacity_pico_vcpu,
             demand_pico_vcpu: 0,
+            demand_peak_pico_vcpu: 0,
             virtual_ns: 0,
             updated: Instant::START,
             in_flight: BinaryHeap::new(),
@@ -142,6 +145,7 @@ impl Task {
         let finish = self.virtual_ns.saturating_add(left.as_nanos());
         self.in_flight.push(Reverse((finish, key)));
         self.demand_pico_vcpu += demand_pico_vcpu;
+        self.demand_peak_pico_vcpu = self.demand_peak_pico_vcpu.max(self.demand_pico_vcpu);
     }
 
     /// The next generation that has come to its end, if there is one. The clock must be up to date; the caller

@@ -27,6 +27,20 @@ pub struct ScenarioError {
 
 impl std::error::Error for ScenarioError {}
 
+impl ScenarioError {
+    /// A failed check, with the position of its key in the text that was read.
+    pub fn located(text: &str, invalid: InvalidScenario) -> ScenarioError {
+        let (line, column) = position_of(text, &invalid.key);
+        ScenarioError {
+            line,
+            column,
+            key: Some(invalid.key),
+            problem: invalid.problem,
+            remedy: Some(invalid.remedy),
+        }
+    }
+}
+
 impl fmt::Display for ScenarioError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let (Some(line), Some(column)) = (self.line, self.column) {
@@ -248,16 +262,8 @@ fn in_text(text: &str, error: &toml::de::Error) -> ScenarioError {
     }
 }
 
-/// A failed check, with the position of its key.
 fn located(text: &str, invalid: InvalidScenario) -> ScenarioError {
-    let (line, column) = position_of(text, &invalid.key);
-    ScenarioError {
-        line,
-        column,
-        key: Some(invalid.key),
-        problem: invalid.problem,
-        remedy: Some(invalid.remedy),
-    }
+    ScenarioError::located(text, invalid)
 }
 
 /// Where the value of this key stands; of its nearest stated ancestor, when the key itself is a default.

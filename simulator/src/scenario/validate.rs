@@ -2,7 +2,10 @@
 
 mod operations;
 
-use super::{Arrivals, Fleet, GenerationLength, InvalidScenario, Profile, Scenario, Workload};
+use super::{
+    Arrivals, Assumption, Case, Fleet, GenerationLength, InvalidScenario, Profile, Scenario,
+    Workload,
+};
 use crate::prices::{fargate_memories_gib, fargate_pairs, price_book};
 use crate::slo::Slo;
 use crate::time::Duration;
@@ -90,25 +93,26 @@ fn arrivals(arrivals: &Arrivals, horizon: Duration) -> Checked {
         }
         Arrivals::Daily { per_hour, hourly } => {
             positive("workload.arrivals.per_hour", *per_hour)?;
-            if hourly.len() != 24 {
-                return fail(
-                    "workload.arrivals.hourly",
-                    format!("{} multipliers", hourly.len()),
-                    "write 24, one per hour of the day",
-                );
+            per_hour * hours_of_day(hourly)?
+        }
+        Arrivals::Users {
+            users,
+            generations_per_user_day,
+            hourly,
+        } => {
+            assumption("workload.arrivals.users", users)?;
+            assumption(
+                "workload.arrivals.generations_per_user_day",
+                generations_per_user_day,
+            )?;
+            let mut peak_per_hour = 0.0_f64;
+            for case in Case::ALL {
+                let weights = hourly.at(case);
+                let peak_share = hours_of_day(weights)? / weights.iter().sum::<f64>();
+                let per_day = users.at(case) * generations_per_user_day.at(case);
+                peak_per_hour = peak_per_hour.max(per_day * peak_share);
             }
-            for multiplier in hourly {
-                within("workload.arrivals.hourly", *multiplier, 0.0, 1e6)?;
-            }
-            let peak = hourly.iter().copied().fold(0.0, f64::max);
-            if peak <= 0.0 {
-                return fail(
-                    "workload.arrivals.hourly",
-                    "every hour is empty",
-                    "give at least one hour a multiplier above 0",
-                );
-            }
-            per_hour * peak
+            peak_per_hour
         }
         Arrivals::Trace { at } => {
             if !at.is_sorted() {
@@ -132,6 +136,47 @@ fn arrivals(arrivals: &Arrivals, horizon: Duration) -> Checked {
         );
     }
     Ok(())
+}
+
+/// Checks the hours of a day; gives the largest.
+fn hours_of_day(hourly: &[f64]) -> Result<f64, InvalidScenario> {
+    const KEY: &str = "workload.arrivals.hourly";
+    if hourly.len() != 24 {
+        fail(
+            KEY,
+            format!("{} multipliers", hourly.len()),
+            "write 24, one per hour of the day",
+        )?;
+    }
+    for multiplier in hourly {
+        within(KEY, *multiplier, 0.0, 1e6)?;
+    }
+    let peak = hourly.iter().copied().fold(0.0, f64::max);
+    if peak <= 0.0 {
+        fail(
+            KEY,
+            "every hour is empty",
+            "give at least one hour a multiplier above 0",
+        )?;
+    }
+    Ok(peak)
+}
+
+fn assumption(key: &str, assumed: &Assumption<f64>) -> Checked {
+    for case in Case::ALL {
+        positive(key, *assumed.at(case))?;
+    }
+    if assumed.low <= assumed.mid && assumed.mid <= assumed.high {
+        return Ok(());
+    }
+    fail(
+        key,
+        format!(
+            "{}, {}, {} is no interval",
+            assumed.low, assumed.mid, assumed.high
+        ),
+        "write low <= mid <= high",
+    )
 }
 
 fn generation(generation: &GenerationLength) -> Checked {

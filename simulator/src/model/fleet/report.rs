@@ -1,6 +1,7 @@
 //! What the run showed.
 
-use super::{Fleet, WindowStart};
+use super::{Fleet, PICO, WindowStart};
+use crate::model::Run;
 use crate::outcome::{Outcome, SCHEMA_VERSION};
 use crate::scenario::InvalidScenario;
 use crate::time::Instant;
@@ -18,7 +19,7 @@ impl Fleet<'_> {
     }
 
     /// What the run showed, when it ends now.
-    pub(in super::super) fn outcome(mut self, end: Instant) -> Result<Outcome, InvalidScenario> {
+    pub(in super::super) fn finish(mut self, end: Instant) -> Result<Run, InvalidScenario> {
         self.service.advance_all(end);
         let outages = self.gunicorn.as_mut().map(|workers| workers.outages_s(end));
         let in_system_ns = self.meter.in_system_ns(end);
@@ -42,7 +43,7 @@ impl Fleet<'_> {
         let share = |value: f64| if seen { value } else { 0.0 };
         let capacity_per_hour = capacity::capacity_per_hour(self.scenario, tasks_mean);
         let waits = self.meter.waits.count();
-        Ok(Outcome {
+        let outcome = Outcome {
             schema_version: SCHEMA_VERSION,
             seed: self.scenario.seed,
             horizon: self.scenario.horizon,
@@ -86,6 +87,12 @@ impl Fleet<'_> {
             events: self.meter.events,
             events_per_second: None,
             lost: self.meter.lost,
+        };
+        Ok(Run {
+            outcome,
+            task_ns: existing_ns,
+            window_ns: window.as_nanos(),
+            demand_peak_vcpu: self.service.demand_peak_pico_vcpu() as f64 / PICO,
         })
     }
 }

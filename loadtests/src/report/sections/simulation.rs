@@ -1,0 +1,148 @@
+//! The report of `sizing simulate` over several runs or cases.
+
+use simulator::replications::Replications;
+use simulator::slo::{Failure, judge_replications};
+
+use super::outcome::outcome;
+use crate::report::document::{Block, Document, Table};
+use crate::report::wording::{arrivals, interval, slo};
+use crate::simulation::{FIGURES, Simulation, over};
+
+/// The report of one simulation: that of its run when there is one, else its figures over the runs, case by case.
+pub fn simulation(simulation: &Simulation) -> Document {
+    let mid = simulation.mid();
+    let single = simulation.cases.len() == 1 && mid.outcomes.len() == 1;
+    let mut document = if single {
+        outcome(&simulation.scenario, &mid.outcomes[0])
+    } else {
+        several(simulation)
+    };
+    for doubt in &simulation.doubts {
+        document.paragraph(format!("Doubt about {}: {}.", doubt.key, doubt.text));
+    }
+    document
+}
+
+fn several(simulation: &Simulation) -> Document {
+    let scenario = &simulation.scenario;
+    let runs = simulation.mid().outcomes.len();
+    let mut document = Document {
+        title: format!(
+            "{} simulated with {} from seed {} on",
+            scenario.horizon,
+            crate::plural(runs as u64, "run"),
+            scenario.seed
+        ),
+        blocks: vec![],
+    };
+    document.paragraph(format!("{}; {}.", arrivals(scenario), slo(scenario)));
+    let named = simulation.cases.len() > 1;
+    for (case, runs) in &simulation.cases {
+        let verdict = judge_replications(runs, &scenario.slo);
+        let failures: Vec<_> = verdict.failures.iter().map(Failure::to_string).collect();
+        let text = if failures.is_empty() {
+            "the SLO is met".to_owned()
+        } else {
+            failures.join("; ")
+        };
+        let text = if named {
+            format!("{case}: {text}.")
+        } else {
+            format!("{text}.")
+        };
+        document.blocks.push(Block::Verdict {
+            pass: verdict.pass,
+            text,
+        });
+    }
+    document.table(figures(simulation));
+    document.table(bills(simulation));
+    document
+}
+
+fn header(simulation: &Simulation, what: &str) -> Vec<String> {
+    let cases = simulation.cases.iter();
+    let names = cases.map(|(case, _)| match simulation.cases.len() {
+        1 => "mean".to_owned(),
+        _ => case.to_string(),
+    });
+    [what.to_owned()].into_iter().chain(names).collect()
+}
+
+fn figures(simulation: &Simulation) -> Table {
+    let mut table = Table {
+        header: header(simulation, ""),
+        rows: vec![],
+    };
+    let mut row = |name: &str, cell: &dyn Fn(&Replications) -> String| {
+        let cells = simulation.cases.iter().map(|(_, runs)| cell(runs));
+        table
+            .rows
+            .push([name.replace('_', " ")].into_iter().chain(cells).collect());
+    };
+    row("submitted", &|runs| {
+        let submitted = |run: &simulator::Outcome| crate::stats::count_u64_as_f64(run.submitted);
+        interval(over(runs, submitted), 0)
+    });
+    for (name, figure) in FIGURES {
+        let digits = match name {
+            "probability_of_wait" | "worker_utilization" => 4,
+            _ => 2,
+        };
+        row(name, &|runs| interval(over(runs, figure), digits));
+    }
+    row("lost by cause", &causes);
+    row("bottleneck", &|runs| {
+        runs.outcomes[0].bottleneck.to_string()
+    });
+    table
+}
+
+/// Losses of all runs together.
+fn causes(runs: &Replications) -> String {
+    let mut total = std::collections::BTreeMap::new();
+    for (cause, count) in runs.outcomes.iter().flat_map(|run| &run.lost) {
+        *total.entry(*cause).or_insert(0_u64) += count;
+    }
+    let words: Vec<_> = total
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(cause, count)| format!("{count} {cause}"))
+        .collect();
+    if words.is_empty() {
+        "0".to_owned()
+    } else {
+        words.join(", ")
+    }
+}
+
+fn bills(simulation: &Simulation) -> Table {
+    let mut table = Table {
+        header: header(simulation, "USD/month"),
+        rows: vec![],
+    };
+    let lines: Vec<_> = simulation.mid().outcomes[0]
+        .cost_usd_month
+        .lines()
+        .map(|(line, _)| line)
+        .collect();
+    for line in lines {
+        let cells = simulation.cases.iter().map(|(_, runs)| {
+            let bills = runs.outcomes.iter();
+            let amounts: Vec<f64> = bills
+                .map(|run| run.cost_usd_month.get(line).as_usd())
+                .collect();
+            interval(simulator::replications::Interval::of(&amounts), 2)
+        });
+        let name = line.to_string().replace('_', " ");
+        table.rows.push([name].into_iter().chain(cells).collect());
+    }
+    let totals = simulation
+        .cases
+        .iter()
+        .map(|(_, runs)| interval(runs.cost_usd_month, 2));
+    table
+        .rows
+        .push(["total".to_owned()].into_iter().chain(totals).collect());
+    table
+}
