@@ -5,6 +5,7 @@ mod axes;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use simulator::platform::Platform;
 use simulator::scenario::{Architecture, Autoscaling, CacheMode, Case, Tasks};
 
 /// Seeds that a sizing is simulated with when nobody says otherwise.
@@ -112,6 +113,10 @@ pub struct SimulateArguments {
     /// Runs at consecutive seeds; figures are their means, with 95 % confidence intervals.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub replications: u32,
+    /// Platform to move the scenario to, at the size sold there that has at least as much; `all` sets
+    /// them side by side.
+    #[arg(long, value_enum)]
+    pub platform: Option<PlatformArgument>,
     /// Threads to simulate on; the result does not depend on it. All cores when not given.
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     pub threads: Option<usize>,
@@ -187,6 +192,38 @@ pub struct AxisArguments {
     /// Instruction sets: x86, arm.
     #[arg(long, value_delimiter = ',', value_name = "ISA,...", value_parser = axes::architecture)]
     pub architectures: Option<Vec<Architecture>>,
+}
+
+/// Where a scenario is simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum PlatformArgument {
+    /// ECS on Fargate.
+    Fargate,
+    /// AWS App Runner.
+    AppRunner,
+    /// Google Cloud Run.
+    CloudRun,
+    /// Render.
+    Render,
+    /// Railway.
+    Railway,
+    /// Each of them.
+    All,
+}
+
+impl PlatformArgument {
+    /// The platforms that it stands for.
+    pub fn platforms(self) -> Vec<Platform> {
+        match self {
+            PlatformArgument::Fargate => vec![Platform::Fargate],
+            PlatformArgument::AppRunner => vec![Platform::AppRunner],
+            PlatformArgument::CloudRun => vec![Platform::CloudRun],
+            PlatformArgument::Render => vec![Platform::Render],
+            PlatformArgument::Railway => vec![Platform::Railway],
+            PlatformArgument::All => Platform::ALL.to_vec(),
+        }
+    }
 }
 
 /// A case of a scenario's assumptions.

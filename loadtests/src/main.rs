@@ -15,7 +15,8 @@ use clap::Parser;
 use loadtests::calibrate::Calibration;
 use loadtests::command_line::{
     Command, CommandLine, GateArguments, GateFormat, GridArguments, MainArguments,
-    MeasureArguments, PlanArguments, REPLICATIONS, SimulateArguments, TableFormat,
+    MeasureArguments, PlanArguments, PlatformArgument, REPLICATIONS, SimulateArguments,
+    TableFormat,
 };
 use loadtests::exit_code::Outcome;
 use loadtests::gate::gate;
@@ -26,7 +27,9 @@ use loadtests::planning;
 use loadtests::progress::Progress;
 use loadtests::report::{self, Document};
 use loadtests::requirements::Requirements;
+use loadtests::simulation::{self, Simulation};
 use loadtests::terraform::read_sizing;
+use simulator::platform::moved;
 use simulator::scenario::{Mode, Scenario, ScenarioError};
 
 /// The committed cost of one generation.
@@ -151,17 +154,44 @@ fn simulate(arguments: &SimulateArguments) -> Result<Outcome> {
     if let Some(seed) = arguments.seed {
         scenario.seed = seed;
     }
-    let simulation = loadtests::simulation::simulate(
-        &scenario,
-        arguments.replications,
-        arguments.threads.unwrap_or_else(cores),
-        arguments.trace.as_deref(),
-    )?;
-    match arguments.format {
-        TableFormat::Json => println!("{}", json(&simulation.json())?),
-        TableFormat::Table => show(&report::sections::simulation(&simulation)),
+    let threads = arguments.threads.unwrap_or_else(cores);
+    let run = |scenario: &Scenario| {
+        simulation::simulate(
+            scenario,
+            arguments.replications,
+            threads,
+            arguments.trace.as_deref(),
+        )
+    };
+    match arguments
+        .platform
+        .map(PlatformArgument::platforms)
+        .as_deref()
+    {
+        None => print_simulation(&run(&scenario)?, arguments.format)?,
+        Some([one]) => print_simulation(&run(&moved(&scenario, *one))?, arguments.format)?,
+        Some(several) => {
+            let simulations = several
+                .iter()
+                .map(|platform| run(&moved(&scenario, *platform)))
+                .collect::<Result<Vec<Simulation>, _>>()?;
+            match arguments.format {
+                TableFormat::Json => {
+                    println!("{}", json(&simulation::json_by_platform(&simulations))?);
+                }
+                TableFormat::Table => show(&report::sections::platforms(&simulations)),
+            }
+        }
     }
     Ok(Outcome::Success)
+}
+
+fn print_simulation(simulation: &Simulation, format: TableFormat) -> Result<()> {
+    match format {
+        TableFormat::Json => println!("{}", json(&simulation.json())?),
+        TableFormat::Table => show(&report::sections::simulation(simulation)),
+    }
+    Ok(())
 }
 
 /// A scenario with the text that it was read from.

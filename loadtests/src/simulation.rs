@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use simulator::outcome::Outcome;
+use simulator::platform::{Finding, Platform, findings};
 use simulator::precision::{Doubt, doubts};
 use simulator::replications::{Interval, Replications, at_replication, combine};
 use simulator::scenario::{Case, Scenario};
@@ -19,6 +20,8 @@ pub struct Simulation {
     pub scenario: Scenario,
     /// Each case with its runs at consecutive seeds.
     pub cases: Vec<(Case, Replications)>,
+    /// What its platform has against it.
+    pub findings: Vec<Finding>,
     /// What the runs of the likeliest case do not show well enough.
     pub doubts: Vec<Doubt>,
 }
@@ -59,6 +62,7 @@ pub fn simulate(
     let mut simulation = Simulation {
         scenario: scenario.clone(),
         cases,
+        findings: findings(scenario),
         doubts: Vec::new(),
     };
     simulation.doubts = doubts(&simulation.mid().outcomes);
@@ -104,7 +108,7 @@ impl Simulation {
 
     /// The JSON form: the outcome of the likeliest case's first run, and, where there are several runs or cases, the
     /// figures over them.
-    pub fn json(&self) -> impl Serialize + '_ {
+    pub fn json(&self) -> impl Serialize {
         let runs = self.mid();
         let several_runs = runs.outcomes.len() > 1;
         let several_cases = self.cases.len() > 1;
@@ -134,6 +138,7 @@ impl Simulation {
                     .map(|(case, runs)| (case.name(), &runs.outcomes[0]))
                     .collect()
             }),
+            findings: &self.findings,
             doubts: &self.doubts,
         }
     }
@@ -149,6 +154,17 @@ struct Json<'a> {
     intervals: Option<BTreeMap<&'static str, BTreeMap<&'static str, f64>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cases: Option<BTreeMap<&'static str, &'a Outcome>>,
+    #[serde(skip_serializing_if = "<[Finding]>::is_empty")]
+    findings: &'a [Finding],
     #[serde(skip_serializing_if = "<[Doubt]>::is_empty")]
     doubts: &'a [Doubt],
+}
+
+/// Simulations of one workload on several platforms, as JSON by the platform's name.
+pub fn json_by_platform(simulations: &[Simulation]) -> impl Serialize {
+    let by_platform: BTreeMap<Platform, _> = simulations
+        .iter()
+        .map(|simulation| (simulation.scenario.fleet.platform, simulation.json()))
+        .collect();
+    BTreeMap::from([("platforms", by_platform)])
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::platform::silent_request_max;
 use crate::scenario::{Mode, Scenario};
 
 /// What may limit the throughput. Ties go to the first of them.
@@ -21,7 +22,7 @@ pub enum Resource {
     DbConnections,
     /// Requests that the AI provider accepts.
     UpstreamRequests,
-    /// In sync mode: the load balancer lets only the generations through that end within its idle time-out.
+    /// In sync mode: the load balancer, or the platform, lets only the generations through that end within its idle time-out.
     AlbIdleTimeout,
 }
 
@@ -88,7 +89,7 @@ pub fn capacity_per_hour(scenario: &Scenario, tasks: f64) -> BTreeMap<Resource, 
         terms.insert(Resource::Memory, slots * tasks * per_slot_and_hour);
     }
     if fleet.mode == Mode::Sync {
-        let share = workload.generation.share_within(fleet.alb_idle_timeout);
+        let share = workload.generation.share_within(silent_request_max(fleet));
         terms.insert(Resource::AlbIdleTimeout, workers * share);
     }
     terms

@@ -1,12 +1,15 @@
 //! The monthly bill by line item, from the fleet's shape and the task time that really ran.
 
+mod elsewhere;
+mod extras;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::prices::{MicroUsd, PriceBook, price_book};
-use crate::scenario::{Architecture, CacheMode, Fleet, InvalidScenario};
+use crate::scenario::{Architecture, Bill, CacheMode, Fleet, InvalidScenario};
 
 /// One line of the monthly bill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -38,11 +41,31 @@ pub enum LineItem {
     S3Ecr,
     /// Secrets kept.
     SecretsManager,
+    /// Bytes to the internet.
+    InternetEgress,
+    /// Bytes between zones, on both sides.
+    CrossAz,
+    /// `PostgreSQL` on RDS beyond its standard support, on the standby as well.
+    RdsExtendedSupport,
+    /// Tokens of the AI provider.
+    OpenaiTokens,
+    /// Fee, or price per instance, of a platform other than Fargate.
+    PlatformPlan,
+    /// vCPU time on such a platform.
+    PlatformVcpu,
+    /// Memory time on such a platform.
+    PlatformMemory,
+    /// Database beside such a platform.
+    Supabase,
+    /// Cache beside such a platform.
+    Upstash,
+    /// Stored PDFs beside such a platform.
+    ObjectStorage,
 }
 
 impl LineItem {
     /// Every line, in the order of the bill.
-    pub const ALL: [LineItem; 13] = [
+    pub const ALL: [LineItem; 23] = [
         LineItem::FargateVcpu,
         LineItem::FargateMemory,
         LineItem::NatGatewayHours,
@@ -56,6 +79,16 @@ impl LineItem {
         LineItem::Cloudwatch,
         LineItem::S3Ecr,
         LineItem::SecretsManager,
+        LineItem::InternetEgress,
+        LineItem::CrossAz,
+        LineItem::RdsExtendedSupport,
+        LineItem::OpenaiTokens,
+        LineItem::PlatformPlan,
+        LineItem::PlatformVcpu,
+        LineItem::PlatformMemory,
+        LineItem::Supabase,
+        LineItem::Upstash,
+        LineItem::ObjectStorage,
     ];
 
     /// The name that JSON uses.
@@ -74,6 +107,16 @@ impl LineItem {
             LineItem::Cloudwatch => "cloudwatch",
             LineItem::S3Ecr => "s3_ecr",
             LineItem::SecretsManager => "secrets_manager",
+            LineItem::InternetEgress => "internet_egress",
+            LineItem::CrossAz => "cross_az",
+            LineItem::RdsExtendedSupport => "rds_extended_support",
+            LineItem::OpenaiTokens => "openai_tokens",
+            LineItem::PlatformPlan => "platform_plan",
+            LineItem::PlatformVcpu => "platform_vcpu",
+            LineItem::PlatformMemory => "platform_memory",
+            LineItem::Supabase => "supabase",
+            LineItem::Upstash => "upstash",
+            LineItem::ObjectStorage => "object_storage",
         }
     }
 }
@@ -138,25 +181,69 @@ impl<'de> Deserialize<'de> for Cost {
     }
 }
 
-/// The bill of a fleet in which `tasks_mean` tasks exist on average, all month long.
+/// What ran in a window of a run, and is billed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Metered {
+    /// Nanoseconds that tasks existed, summed over them.
+    pub task_ns: u128,
+    /// Length of the window.
+    pub window_ns: u64,
+    /// vCPU in use on average, of all tasks together.
+    pub vcpu_used: f64,
+    /// Memory in use on average, of all tasks together.
+    pub memory_gib_used: f64,
+    /// Generations that a worker took up for the first time: the AI provider bills them, whatever becomes of them.
+    pub started: u64,
+    /// Generations completed.
+    pub completed: u64,
+}
+
+/// The bill of a fleet in which `tasks_mean` tasks exist on average, all month long, all of whose CPU and memory are in
+/// use, and which does nothing.
 ///
 /// # Errors
 /// When the price book has no price for the fleet's database class.
 pub fn monthly(fleet: &Fleet, tasks_mean: f64) -> Result<Cost, InvalidScenario> {
     const SCALE: u64 = 1_000_000_000;
-    metered(
+    bill(
         fleet,
-        u128::from(crate::time::nanos_from_f64(tasks_mean * SCALE as f64)),
-        SCALE,
+        &Bill::default(),
+        &Metered {
+            task_ns: u128::from(crate::time::nanos_from_f64(tasks_mean * SCALE as f64)),
+            window_ns: SCALE,
+            vcpu_used: fleet.vcpu * tasks_mean,
+            memory_gib_used: fleet.memory_gib * tasks_mean,
+            started: 0,
+            completed: 0,
+        },
     )
 }
 
-/// The bill of a fleet whose tasks existed `task_ns` nanoseconds altogether while `window_ns` passed,
-/// stretched to a month. Integer arithmetic throughout: each line is rounded once, half up.
+/// The bill of what was metered, stretched to a month. Lines beyond those of the review's stack appear when they are
+/// not zero.
 ///
 /// # Errors
-/// When the price book has no price for the fleet's database class.
-pub fn metered(fleet: &Fleet, task_ns: u128, window_ns: u64) -> Result<Cost, InvalidScenario> {
+/// When the price book has no price for something that the fleet or the bill names.
+pub fn bill(fleet: &Fleet, terms: &Bill, metered: &Metered) -> Result<Cost, InvalidScenario> {
+    let mut cost = match fleet.platform.offer() {
+        None => stack(fleet, metered.task_ns, metered.window_ns)?,
+        Some(offer) => elsewhere::hosting(fleet, offer, metered),
+    };
+    for (item, amount) in extras::lines(fleet, terms, metered)? {
+        if amount > MicroUsd::ZERO {
+            cost.lines.insert(item, amount);
+        }
+    }
+    Ok(cost)
+}
+
+/// Whether everything that the bill names has a price.
+pub(crate) fn check_bill(terms: &Bill) -> Result<(), InvalidScenario> {
+    extras::check(terms)
+}
+
+/// The review's stack on AWS. Integer arithmetic throughout: each line is rounded once, half up.
+fn stack(fleet: &Fleet, task_ns: u128, window_ns: u64) -> Result<Cost, InvalidScenario> {
     let book = price_book();
     let hours = u128::from(book.hours_per_month);
     let assumed = &book.assumptions;

@@ -17,6 +17,7 @@ mod histogram;
 mod model;
 pub mod outcome;
 pub mod plan;
+pub mod platform;
 pub mod precision;
 pub mod prices;
 pub mod replications;

@@ -24,6 +24,7 @@ mod service;
 mod task;
 mod upstream;
 
+use crate::cost::Metered;
 use crate::engine::Engine;
 use crate::outcome::Outcome;
 use crate::scenario::{InvalidScenario, Scenario};
@@ -34,10 +35,8 @@ use crate::trace::Sink;
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
     pub(crate) outcome: Outcome,
-    /// Nanoseconds that tasks existed in the measured window, summed over them.
-    pub(crate) task_ns: u128,
-    /// Length of the measured window.
-    pub(crate) window_ns: u64,
+    /// What the measured window is billed for.
+    pub(crate) metered: Metered,
     /// The most that the generations of one task ever asked of its CPU, in vCPU.
     pub(crate) demand_peak_vcpu: f64,
 }

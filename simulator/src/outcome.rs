@@ -126,6 +126,8 @@ pub struct Distribution {
 pub enum LossCause {
     /// The load balancer cut the silent connection.
     AlbIdleTimeout,
+    /// A platform other than Fargate closed the connection.
+    PlatformRequestLimit,
     /// The task was deregistered and the delay ran out.
     DeregisteredInFlight,
     /// The task was killed after its stop time-out.
@@ -163,6 +165,7 @@ impl LossCause {
     pub fn name(self) -> &'static str {
         match self {
             LossCause::AlbIdleTimeout => "alb_idle_timeout",
+            LossCause::PlatformRequestLimit => "platform_request_limit",
             LossCause::DeregisteredInFlight => "deregistered_in_flight",
             LossCause::SigkillAfterStopTimeout => "sigkill_after_stop_timeout",
             LossCause::Oom => "oom",

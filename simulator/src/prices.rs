@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::cost::LineItem;
+use crate::scenario::Day;
 
 /// Money in millionths of a US dollar. JSON and TOML carry it as a number of dollars.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,6 +99,32 @@ pub struct RdsInstancePrice {
     pub date: String,
 }
 
+/// When a version of `PostgreSQL` costs extra on RDS.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresSupport {
+    /// Major version.
+    pub major: u32,
+    /// First day of extended support.
+    pub extended_from: Day,
+    /// First day of its third, dearer year.
+    pub third_year_from: Day,
+}
+
+/// Prices of a model, in billionths of a dollar per million tokens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenAiModel {
+    /// Its name at the provider.
+    pub model: String,
+    /// Tokens read.
+    pub input_usd_nanos: u64,
+    /// Tokens read that the provider had kept.
+    pub cached_input_usd_nanos: u64,
+    /// Tokens written.
+    pub output_usd_nanos: u64,
+}
+
 /// What the bill depends on and no scenario states.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -144,6 +171,10 @@ pub struct PriceBook {
     pub price: Vec<Price>,
     /// Database instances.
     pub rds_instance: Vec<RdsInstancePrice>,
+    /// When versions of `PostgreSQL` cost extra.
+    pub postgres_support: Vec<PostgresSupport>,
+    /// Models of the AI provider.
+    pub openai_model: Vec<OpenAiModel>,
     /// What no scenario states.
     pub assumptions: Assumptions,
     fargate_pair: Vec<FargatePair>,

@@ -5,6 +5,7 @@
 //! verdict can be replayed.
 
 mod assumption;
+mod bill;
 mod defaults;
 mod gunicorn;
 mod operations;
@@ -15,10 +16,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use assumption::{Assumption, Case};
+pub use bill::{Bill, Day, Tokens};
 pub use gunicorn::{Gunicorn, WorkerModel};
 pub use operations::{AzLoss, Deployments, JobStore, Spot, UpstreamCall};
 pub use text::ScenarioError;
 
+use crate::platform::Platform;
 use crate::slo::Slo;
 use crate::time::Duration;
 
@@ -44,6 +47,9 @@ pub struct Scenario {
     /// What the fleet is held to. Default: nothing.
     #[serde(default)]
     pub slo: Slo,
+    /// What is billed beside the fleet. Default: nothing but what the review's table has.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub bill: Bill,
 }
 
 /// The generations that arrive, and how their clients behave.
@@ -161,6 +167,9 @@ pub struct Profile {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fleet {
+    /// Where it runs. Default fargate.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub platform: Platform,
     /// How a client waits for its generation. Default queue.
     #[serde(default)]
     pub mode: Mode,
@@ -398,6 +407,7 @@ impl Scenario {
             profile,
             fleet,
             slo: Slo::default(),
+            bill: Bill::default(),
         }
     }
 
@@ -547,6 +557,7 @@ impl Fleet {
     /// A fleet of this shape with the documented default of everything else.
     pub fn new(vcpu: f64, memory_gib: f64, workers: u32, tasks: Tasks) -> Fleet {
         Fleet {
+            platform: Platform::default(),
             mode: Mode::default(),
             vcpu,
             memory_gib,

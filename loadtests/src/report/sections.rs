@@ -28,7 +28,7 @@ use crate::stats::Mean;
 pub use gate::gate;
 pub use outcome::outcome;
 pub use plan::searched_plan;
-pub use simulation::simulation;
+pub use simulation::{platforms, simulation};
 
 /// Sizings that a plan shows when nobody says otherwise.
 const PLAN_ROWS: usize = 5;

@@ -8,6 +8,7 @@ use super::generation::GenerationKey;
 use super::service::Service;
 use super::task::State;
 use crate::outcome::LossCause;
+use crate::platform::{Platform, silent_request_max};
 use crate::scenario::{Fleet, LoadBalancing};
 use crate::time::{Duration, Instant};
 
@@ -26,9 +27,11 @@ impl LoadBalancer {
     /// Both the load balancer and the client lose patience; no byte flows before the answer, so it is always the same
     /// one of them.
     pub(super) fn new(fleet: &Fleet, client_gives_up_after: Option<Duration>) -> LoadBalancer {
+        let held = silent_request_max(fleet);
         let (patience, impatient) = match client_gives_up_after {
-            Some(client) if client < fleet.alb_idle_timeout => (client, LossCause::ClientGaveUp),
-            _ => (fleet.alb_idle_timeout, LossCause::AlbIdleTimeout),
+            Some(client) if client < held => (client, LossCause::ClientGaveUp),
+            _ if fleet.platform == Platform::Fargate => (held, LossCause::AlbIdleTimeout),
+            _ => (held, LossCause::PlatformRequestLimit),
         };
         LoadBalancer {
             algorithm: fleet.load_balancing,

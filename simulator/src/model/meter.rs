@@ -19,6 +19,7 @@ pub(super) struct Meter<'a> {
     pub(super) submitted: u64,
     pub(super) completed: u64,
     pub(super) completed_in_window: u64,
+    pub(super) started_in_window: u64,
     pub(super) lost: BTreeMap<LossCause, u64>,
     pub(super) requeued: u64,
     pub(super) scale_outs: u64,
@@ -54,6 +55,7 @@ impl<'a> Meter<'a> {
     }
 
     pub(super) fn start(&mut self, now: Instant, generation: &Generation) {
+        self.started_in_window += u64::from(now >= self.warmup_end);
         if self.is_measured(generation) {
             self.record_wait(now.since(generation.submitted));
         }

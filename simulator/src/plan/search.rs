@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 
 use super::{Evaluated, PlanRequest};
 use crate::capacity::{Resource, capacity_per_hour};
-use crate::cost;
+use crate::cost::{self, Metered};
 use crate::model;
+use crate::platform::Platform;
 use crate::prices::MicroUsd;
 use crate::replications::{Interval, at_replication};
 use crate::scenario::{
@@ -39,6 +40,10 @@ pub fn families(request: &PlanRequest, fleets: &[Fleet]) -> Vec<Vec<usize>> {
 /// whether it ran short is seen from the runs.
 fn kin(profile: &Profile, fleet: &Fleet) -> Fleet {
     let mut kin = fleet.clone();
+    // Another platform may bill what was used.
+    if fleet.platform != Platform::Fargate {
+        return kin;
+    }
     kin.cache_mode = CacheMode::default();
     kin.architecture = Architecture::default();
     kin.db_instance_class = String::new();
@@ -126,8 +131,7 @@ struct RunFigures {
     wait_p95_s: f64,
     lost: f64,
     throughput_per_hour: f64,
-    task_ns: u128,
-    window_ns: u64,
+    metered: Metered,
 }
 
 /// Runs of one scenario at consecutive seeds, made when they are first asked for.
@@ -157,8 +161,7 @@ impl Runs {
             wait_p95_s: run.outcome.wait_s.p95,
             lost: run.outcome.lost_total() as f64,
             throughput_per_hour: run.outcome.throughput_per_hour,
-            task_ns: run.task_ns,
-            window_ns: run.window_ns,
+            metered: run.metered,
         };
         self.figures.push(figures);
         self.demand_peak_vcpu = self.demand_peak_vcpu.max(run.demand_peak_vcpu);
@@ -176,7 +179,7 @@ impl Runs {
         let mut seen = Seen::default();
         for index in 0..request.replications {
             let run = self.get(index)?;
-            let bill = cost::metered(fleet, run.task_ns, run.window_ns)?.total();
+            let bill = cost::bill(fleet, &request.base.bill, &run.metered)?.total();
             seen.add(run, bill.as_usd());
             let ahead = request.replications - index - 1;
             if request.early_refusal && ahead > 0 && seen.is_hopeless(ahead, floor, slo) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Fleet, InvalidScenario, Profile, Scenario, Workload, defaults};
+use super::{Bill, Fleet, InvalidScenario, Profile, Scenario, Workload, defaults};
 use crate::slo::Slo;
 use crate::time::Duration;
 
@@ -72,6 +72,8 @@ struct ScenarioText {
     fleet: Fleet,
     #[serde(default)]
     slo: Slo,
+    #[serde(default)]
+    bill: Bill,
 }
 
 #[derive(Deserialize)]
@@ -115,6 +117,7 @@ impl Scenario {
             profile,
             fleet: stated.fleet,
             slo: stated.slo,
+            bill: stated.bill,
         };
         scenario
             .validate()

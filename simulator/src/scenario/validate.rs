@@ -42,6 +42,7 @@ pub(super) fn scenario(scenario: &Scenario) -> Checked {
     profile(&scenario.profile, "profile.")?;
     fleet(&scenario.fleet)?;
     slo(&scenario.slo, "slo.")?;
+    crate::cost::check_bill(&scenario.bill)?;
     let limit_mib = scenario.fleet.memory_gib * 1024.0;
     if scenario.profile.memory_base_mib >= limit_mib {
         return fail(
@@ -253,7 +254,7 @@ pub(super) fn profile(profile: &Profile, prefix: &str) -> Checked {
 }
 
 fn fleet(fleet: &Fleet) -> Checked {
-    fargate_pair(fleet)?;
+    size(fleet)?;
     count("fleet.workers", fleet.workers, 1, WORKERS_MAX)?;
     let tasks = fleet.tasks;
     count("fleet.tasks.min", tasks.min, 1, TASKS_MAX)?;
@@ -298,7 +299,7 @@ fn fleet(fleet: &Fleet) -> Checked {
     operations::fleet(fleet)?;
     if price_book().rds_nanos(&fleet.db_instance_class).is_none() {
         // The cost model says which classes have a price.
-        crate::cost::metered(fleet, 0, 1)?;
+        crate::cost::monthly(fleet, 0.0)?;
     }
     let autoscaling = &fleet.autoscaling;
     within(
@@ -331,6 +332,26 @@ fn fleet(fleet: &Fleet) -> Checked {
         autoscaling.scale_in_cooldown,
         Duration::ZERO,
         day,
+    )
+}
+
+/// A size that the fleet's platform sells.
+fn size(fleet: &Fleet) -> Checked {
+    let Some(offer) = fleet.platform.offer() else {
+        return fargate_pair(fleet);
+    };
+    count("fleet.tasks.max", fleet.tasks.max, 1, offer.instances_max)?;
+    if offer.sells(fleet.vcpu, fleet.memory_gib) {
+        return Ok(());
+    }
+    let (vcpu, memory_gib) = offer.size_for(fleet.vcpu, fleet.memory_gib);
+    fail(
+        "fleet.vcpu",
+        format!(
+            "{} has no instance of {} vCPU with {} GiB",
+            offer.name, fleet.vcpu, fleet.memory_gib
+        ),
+        format!("take {vcpu} vCPU with {memory_gib} GiB, for example"),
     )
 }
 

@@ -3,7 +3,8 @@
 use simulator::capacity::Resource;
 use simulator::outcome::{LossCause, Outcome};
 use simulator::scenario::{
-    Arrivals, Autoscaling, GenerationLength, Metric, Mode, Scenario, StopOrder, Tasks, Workload,
+    Arrivals, Autoscaling, Case, GenerationLength, Metric, Mode, Scenario, StopOrder, Tasks,
+    Workload,
 };
 use simulator::time::Duration;
 use simulator::{judge, simulate};
@@ -98,6 +99,34 @@ fn the_queue_as_metric_scales_the_same_fleet_out() {
     let outcome = run(&scenario);
     assert!(outcome.scale_out_count > 0);
     assert!(outcome.wait_s.p95 < 1800.0, "{:?}", outcome.wait_s);
+}
+
+#[test]
+fn a_stage_carries_its_assumptions_through_in_their_order() {
+    for stage in [
+        include_str!("../../scenarios/mvp.toml"),
+        include_str!("../../scenarios/growth.toml"),
+        include_str!("../../scenarios/scale.toml"),
+    ] {
+        let stated = Scenario::from_toml(stage).expect("the stages are valid");
+        assert!(stated.has_cases());
+        let again = Scenario::from_toml(&stated.to_toml().expect("it has a TOML form"));
+        assert_eq!(again.as_ref(), Ok(&stated));
+        let [low, mid, high] = Case::ALL.map(|case| run(&stated.at(case)));
+        assert_eq!(run(&stated), mid, "a run takes the likeliest case");
+        assert!(low.submitted < mid.submitted && mid.submitted < high.submitted);
+        assert!(low.wait_s.mean <= mid.wait_s.mean && mid.wait_s.mean <= high.wait_s.mean);
+        assert!(low.cost_usd_month.total() <= mid.cost_usd_month.total());
+        assert!(mid.cost_usd_month.total() <= high.cost_usd_month.total());
+    }
+}
+
+#[test]
+fn the_scale_stage_is_20_000_generations_a_day_in_its_likeliest_case() {
+    let text = include_str!("../../scenarios/scale.toml");
+    let stated = Scenario::from_toml(text).expect("the stages are valid");
+    let per_day = stated.workload.arrivals.mean_per_hour() * 24.0;
+    assert!((per_day - 20_000.0).abs() < 1e-6, "{per_day}");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The search finds the cheapest fleet that holds, and says why the others do not.
 
-use simulator::plan::{PlanRequest, candidates, plan};
+use proptest::prelude::*;
+use simulator::plan::{Evaluated, Plan, PlanRequest, TieBreak, candidates, evaluate, plan, rank};
 use simulator::scenario::{
-    Arrivals, Autoscaling, CacheMode, Fleet, GenerationLength, Metric, Scenario, Tasks, Workload,
+    Architecture, Arrivals, Autoscaling, CacheMode, Fleet, GenerationLength, Metric, Scenario,
+    Tasks, UpstreamCall, Workload,
 };
 use simulator::slo::Slo;
 use simulator::time::Duration;
@@ -135,6 +137,97 @@ fn a_cache_of_its_own_in_each_of_two_tasks_is_refused() {
             .all(|candidate| candidate.fleet.tasks.max == 1)
     );
     assert!(!found.accepted.is_empty());
+}
+
+/// The fleets of a list with what was said of each.
+fn verdicts(list: &[Evaluated]) -> Vec<(String, bool)> {
+    let mut verdicts: Vec<(String, bool)> = list
+        .iter()
+        .map(|candidate| {
+            (
+                format!("{:?}", candidate.fleet),
+                candidate.failures.is_empty(),
+            )
+        })
+        .collect();
+    verdicts.sort();
+    verdicts
+}
+
+/// A grid in which memory, CPU, gateways and instruction sets sometimes matter and sometimes do not.
+fn crowded_grid(seed: u64, cpu_s: f64, memory_kib: f64, blocking: bool) -> PlanRequest {
+    let mut request = small_grid();
+    request.base.seed = seed;
+    request.base.horizon = Duration::from_hours(6);
+    request.base.profile.cpu_s_per_generation = cpu_s;
+    request.base.profile.memory_per_generation_kib = memory_kib;
+    if blocking {
+        request.base.fleet.upstream_call = UpstreamCall::Blocking;
+        request.base.workload.steps_per_generation = 2;
+    }
+    request.pairs = vec![(0.25, 0.5), (0.25, 2.0), (1.0, 2.0), (2.0, 4.0)];
+    request.workers = vec![6, 24];
+    request.autoscaling = vec![
+        Autoscaling::none(),
+        Autoscaling::tracking(Metric::Cpu, 50.0),
+        Autoscaling::tracking(Metric::Memory, 50.0),
+    ];
+    request.nat_gateways = vec![0, 2];
+    request.architectures = vec![Architecture::X86, Architecture::Arm];
+    request.replications = 3;
+    request
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn sparing_runs_changes_no_verdict_and_no_accepted_figure(
+        seed in 0_u64..1_000_000,
+        cpu_s in prop_oneof![Just(0.05), 1.0..120.0],
+        memory_kib in prop_oneof![Just(200.0), 10_000.0..200_000.0],
+        blocking in any::<bool>(),
+    ) {
+        let request = crowded_grid(seed, cpu_s, memory_kib, blocking);
+        let spared = plan(&request).expect("the base is valid");
+        let exhaustive = PlanRequest { early_refusal: false, ..request.clone() };
+        let alone = candidates(&exhaustive)
+            .iter()
+            .map(|fleet| evaluate(&exhaustive, fleet).expect("a candidate of the grid"))
+            .collect();
+        let alone = rank(alone);
+        let text = request.base.to_toml().expect("a small seed has a TOML form");
+        prop_assert_eq!(verdicts(&spared.rejected), verdicts(&alone.rejected), "{}", text);
+        let accepted = |found: &[Evaluated]| -> Vec<Evaluated> {
+            found.iter().map(|one| Evaluated { runs_made: 0, ..one.clone() }).collect()
+        };
+        prop_assert_eq!(accepted(&spared.accepted), accepted(&alone.accepted), "{}", text);
+        let runs = |found: &Plan| -> usize {
+            found.accepted.iter().chain(&found.rejected).map(|one| one.runs_made).sum()
+        };
+        prop_assert!(runs(&spared) < runs(&alone), "{}", text);
+    }
+}
+
+#[test]
+fn candidates_of_one_cost_say_what_decided() {
+    let mut request = small_grid();
+    request.pairs = vec![(1.0, 2.0)];
+    request.workers = vec![10, 12, 24, 48];
+    request.tasks = vec![Tasks::fixed(1)];
+    let found = plan(&request).expect("the base is valid");
+    let ties: Vec<_> = found
+        .accepted
+        .iter()
+        .map(|candidate| (candidate.fleet.workers, candidate.tie))
+        .collect();
+    // 24 and 48 workers never keep anybody waiting for long, the fewer the better; 12 do, a little.
+    assert_eq!(ties.first(), Some(&(24, None)), "{ties:?}");
+    assert!(
+        ties.contains(&(48, Some(TieBreak::Workers)))
+            || ties.contains(&(48, Some(TieBreak::WaitP95))),
+        "{ties:?}"
+    );
 }
 
 #[test]

@@ -242,3 +242,35 @@ fn a_promise_may_be_a_file_of_its_own() {
         "{error}"
     );
 }
+
+#[test]
+fn an_assumption_that_is_no_interval_is_named() {
+    let stage = include_str!("../../scenarios/mvp.toml");
+    let cases = [
+        ("low = 100, mid = 400", "low = 500, mid = 400"),
+        ("low = 0.2, mid", "low = -0.2, mid"),
+        ("low = 0.2, mid", "low = nan, mid"),
+        ("low = 0.2, mid", "least = 0.2, mid"),
+        (
+            "generations_per_user_day = { low = 0.2, mid = 0.5, high = 1.0 }",
+            "generations_per_user_day = \"often\"",
+        ),
+        (
+            "hourly = { low = [\n    0.4, 0.4,",
+            "hourly = { low = [\n    0.4,",
+        ),
+    ];
+    let complaints: Vec<String> = cases
+        .iter()
+        .map(|(from, to)| {
+            let text = stage.replace(from, to);
+            assert_ne!(text, stage, "{from}");
+            Scenario::from_toml(&text)
+                .expect_err("no such assumption")
+                .to_string()
+        })
+        .collect();
+    insta::assert_snapshot!(complaints.join("\n"), @"");
+    let exact = stage.replace("{ low = 100, mid = 400, high = 1000 }", "400");
+    Scenario::from_toml(&exact).expect("one value is an assumption too");
+}

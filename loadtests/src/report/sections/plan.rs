@@ -1,12 +1,12 @@
 //! The report of `sizing plan`.
 
 use simulator::plan::{Evaluated, Plan, PlanRequest};
-use simulator::scenario::{CacheMode, Fleet, Metric};
+use simulator::scenario::{Architecture, CacheMode, Fleet, Metric, Tasks};
 use simulator::slo::Failure;
 
 use super::reasons;
 use crate::report::document::{Document, Table};
-use crate::report::wording::{arrivals, slo, tasks};
+use crate::report::wording::{arrivals, slo};
 
 /// The cheapest sizings that hold, the cheapest that do not with their reasons, and what the search took.
 pub fn searched_plan(
@@ -78,37 +78,14 @@ fn table(
     last: &str,
     why: impl Fn(&Evaluated) -> String,
 ) -> Table {
-    let mut table = Table::new([
-        "USD/month",
-        "vCPU",
-        "GiB",
-        "workers",
-        "tasks",
-        "autoscaling",
-        "NAT",
-        "cache",
-        "wait p95 s",
-        last,
-    ]);
+    let mut table = Table::new(["USD/month", "sizing", "p95 s", last]);
     for candidate in candidates.iter().take(rows) {
-        let fleet = &candidate.fleet;
         let wait = candidate
             .wait_p95_s
             .map_or_else(String::new, |wait| format!("{:.1}", wait.mean));
         table.row([
             candidate.cost_usd_month.to_string(),
-            fleet.vcpu.to_string(),
-            fleet.memory_gib.to_string(),
-            fleet.workers.to_string(),
-            tasks(fleet),
-            policy(fleet),
-            fleet.nat_gateways.to_string(),
-            match fleet.cache_mode {
-                CacheMode::Elasticache => "elasticache",
-                CacheMode::Sidecar => "sidecar",
-                CacheMode::None => "none",
-            }
-            .to_owned(),
+            sizing(&candidate.fleet),
             wait,
             why(candidate),
         ]);
@@ -116,7 +93,32 @@ fn table(
     table
 }
 
-/// Metrics with their targets.
+/// `2-4 x 0.25 vCPU 0.5 GiB, 24 workers, queue 1, 1 NAT, elasticache`.
+fn sizing(fleet: &Fleet) -> String {
+    let tasks = match fleet.tasks {
+        Tasks { min, max, .. } if min == max => max.to_string(),
+        Tasks { min, max, .. } => format!("{min}-{max}"),
+    };
+    let cache = match fleet.cache_mode {
+        CacheMode::Elasticache => "elasticache",
+        CacheMode::Sidecar => "cache in a sidecar",
+        CacheMode::None => "no cache",
+    };
+    let instructions = match fleet.architecture {
+        Architecture::X86 => "",
+        Architecture::Arm => ", ARM",
+    };
+    format!(
+        "{tasks} x {} vCPU {} GiB{instructions}, {}{}, {} NAT, {cache}",
+        fleet.vcpu,
+        fleet.memory_gib,
+        crate::plural(fleet.workers.into(), "worker"),
+        policy(fleet),
+        fleet.nat_gateways,
+    )
+}
+
+/// Metrics with their targets, each after a comma.
 fn policy(fleet: &Fleet) -> String {
     let autoscaling = &fleet.autoscaling;
     let words: Vec<_> = autoscaling
@@ -128,9 +130,5 @@ fn policy(fleet: &Fleet) -> String {
             Metric::QueueDepth => format!("queue {}", autoscaling.queue_depth_per_task_target),
         })
         .collect();
-    if words.is_empty() {
-        "none".to_owned()
-    } else {
-        words.join(", ")
-    }
+    words.iter().map(|word| format!(", {word}")).collect()
 }

@@ -17,8 +17,67 @@ pub fn simulation(simulation: &Simulation) -> Document {
     } else {
         several(simulation)
     };
+    for finding in &simulation.findings {
+        document.paragraph(format!("Finding {}: {}.", finding.key, finding.text));
+    }
     for doubt in &simulation.doubts {
         document.paragraph(format!("Doubt about {}: {}.", doubt.key, doubt.text));
+    }
+    document
+}
+
+/// One workload on several platforms, side by side.
+pub fn platforms(simulations: &[Simulation]) -> Document {
+    let mut document = Document {
+        title: "The same workload on each platform".into(),
+        blocks: vec![],
+    };
+    if let Some(first) = simulations.first() {
+        let scenario = &first.scenario;
+        document.paragraph(format!("{}; {}.", arrivals(scenario), slo(scenario)));
+    }
+    let mut table = Table::new([
+        "platform",
+        "vCPU",
+        "GiB",
+        "wait p95 s",
+        "lost",
+        "lost by cause",
+        "USD/month",
+        "against it",
+    ]);
+    for simulation in simulations {
+        let fleet = &simulation.scenario.fleet;
+        let runs = simulation.mid();
+        let fatal: Vec<_> = simulation
+            .findings
+            .iter()
+            .filter(|finding| finding.fatal)
+            .map(|finding| finding.key.replace('_', " "))
+            .collect();
+        table.row([
+            fleet.platform.name().to_owned(),
+            fleet.vcpu.to_string(),
+            fleet.memory_gib.to_string(),
+            interval(runs.wait_p95_s, 1),
+            interval(runs.lost, 0),
+            causes(runs),
+            interval(runs.cost_usd_month, 2),
+            fatal.join(", "),
+        ]);
+    }
+    document.table(table);
+    for simulation in simulations {
+        for finding in &simulation.findings {
+            document.paragraph(format!("{}.", finding.text));
+        }
+        if let Some(offer) = simulation.scenario.fleet.platform.offer() {
+            document.paragraph(format!(
+                "{}: {}.",
+                offer.name,
+                offer.note.trim_end_matches('.')
+            ));
+        }
     }
     document
 }

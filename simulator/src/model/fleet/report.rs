@@ -1,6 +1,7 @@
 //! What the run showed.
 
 use super::{Fleet, PICO, WindowStart};
+use crate::cost::Metered;
 use crate::model::Run;
 use crate::outcome::{Outcome, SCHEMA_VERSION};
 use crate::scenario::InvalidScenario;
@@ -41,6 +42,17 @@ impl Fleet<'_> {
         let tasks_mean = existing_ns as f64 / window_ns;
         let seen = usage.serving_ns > 0;
         let share = |value: f64| if seen { value } else { 0.0 };
+        let serving_mean = usage.serving_ns as f64 / window_ns;
+        let metered = Metered {
+            task_ns: existing_ns,
+            window_ns: window.as_nanos(),
+            vcpu_used: share(self.cpu_share(usage)) * self.scenario.fleet.vcpu * serving_mean,
+            memory_gib_used: share(self.memory_share(usage))
+                * self.scenario.fleet.memory_gib
+                * serving_mean,
+            started: self.meter.started_in_window,
+            completed: self.meter.completed_in_window,
+        };
         let capacity_per_hour = capacity::capacity_per_hour(self.scenario, tasks_mean);
         let waits = self.meter.waits.count();
         let outcome = Outcome {
@@ -81,7 +93,7 @@ impl Fleet<'_> {
                 .map(|_| self.service.deployments_completed()),
             bottleneck: capacity::bottleneck(&capacity_per_hour),
             capacity_per_hour,
-            cost_usd_month: cost::metered(&self.scenario.fleet, existing_ns, window.as_nanos())?,
+            cost_usd_month: cost::bill(&self.scenario.fleet, &self.scenario.bill, &metered)?,
             unanswering_s: outages.map(|(unanswering_s, _)| unanswering_s),
             db_exhausted_s: outages.map(|(_, exhausted_s)| exhausted_s),
             events: self.meter.events,
@@ -90,8 +102,7 @@ impl Fleet<'_> {
         };
         Ok(Run {
             outcome,
-            task_ns: existing_ns,
-            window_ns: window.as_nanos(),
+            metered,
             demand_peak_vcpu: self.service.demand_peak_pico_vcpu() as f64 / PICO,
         })
     }
