@@ -180,7 +180,8 @@ pub struct AxisArguments {
     /// Task counts: fixed ones, or min-max, which starts with min.
     #[arg(long, value_delimiter = ',', value_name = "2,1-3,...", value_parser = axes::tasks)]
     pub tasks: Option<Vec<Tasks>>,
-    /// Ways to scale: none, or metric=target with cpu, memory (percent) or queue_depth (per task).
+    /// Ways to scale: none, or metric=target with cpu, memory (percent), queue_depth or
+    /// requests (per task).
     #[arg(long, value_delimiter = ',', value_name = "none,cpu=70,...", value_parser = axes::autoscaling)]
     pub autoscaling: Option<Vec<Autoscaling>>,
     /// NAT gateways; 0 gives each task a public address.

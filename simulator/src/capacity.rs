@@ -22,6 +22,8 @@ pub enum Resource {
     DbConnections,
     /// Requests that the AI provider accepts.
     UpstreamRequests,
+    /// Tokens that the AI provider accepts.
+    UpstreamTokens,
     /// In sync mode: the load balancer, or the platform, lets only the generations through that end within its idle time-out.
     AlbIdleTimeout,
 }
@@ -35,6 +37,7 @@ impl Resource {
             Resource::Memory => "memory",
             Resource::DbConnections => "db_connections",
             Resource::UpstreamRequests => "upstream_requests",
+            Resource::UpstreamTokens => "upstream_tokens",
             Resource::AlbIdleTimeout => "alb_idle_timeout",
         }
     }
@@ -76,6 +79,12 @@ pub fn capacity_per_hour(scenario: &Scenario, tasks: f64) -> BTreeMap<Resource, 
     if let Some(per_minute) = fleet.upstream_requests_per_minute {
         let steps = f64::from(workload.steps_per_generation);
         terms.insert(Resource::UpstreamRequests, per_minute * 60.0 / steps);
+    }
+    if let Some(per_minute) = fleet.upstream_tokens_per_minute
+        && workload.tokens_per_generation > 0
+    {
+        let tokens = f64::from(workload.tokens_per_generation);
+        terms.insert(Resource::UpstreamTokens, per_minute * 60.0 / tokens);
     }
     if cpu_s > 0.0 {
         let target = fleet.autoscaling.cpu_target_percent / 100.0;

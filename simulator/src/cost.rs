@@ -47,6 +47,8 @@ pub enum LineItem {
     CrossAz,
     /// `PostgreSQL` on RDS beyond its standard support, on the standby as well.
     RdsExtendedSupport,
+    /// CPU of a burstable database beyond its credits.
+    RdsCpuCredits,
     /// Tokens of the AI provider.
     OpenaiTokens,
     /// Fee, or price per instance, of a platform other than Fargate.
@@ -65,7 +67,7 @@ pub enum LineItem {
 
 impl LineItem {
     /// Every line, in the order of the bill.
-    pub const ALL: [LineItem; 23] = [
+    pub const ALL: [LineItem; 24] = [
         LineItem::FargateVcpu,
         LineItem::FargateMemory,
         LineItem::NatGatewayHours,
@@ -82,6 +84,7 @@ impl LineItem {
         LineItem::InternetEgress,
         LineItem::CrossAz,
         LineItem::RdsExtendedSupport,
+        LineItem::RdsCpuCredits,
         LineItem::OpenaiTokens,
         LineItem::PlatformPlan,
         LineItem::PlatformVcpu,
@@ -110,6 +113,7 @@ impl LineItem {
             LineItem::InternetEgress => "internet_egress",
             LineItem::CrossAz => "cross_az",
             LineItem::RdsExtendedSupport => "rds_extended_support",
+            LineItem::RdsCpuCredits => "rds_cpu_credits",
             LineItem::OpenaiTokens => "openai_tokens",
             LineItem::PlatformPlan => "platform_plan",
             LineItem::PlatformVcpu => "platform_vcpu",
@@ -192,6 +196,8 @@ pub struct Metered {
     pub vcpu_used: f64,
     /// Memory in use on average, of all tasks together.
     pub memory_gib_used: f64,
+    /// vCPU-hours of the database beyond its CPU credits.
+    pub db_surplus_vcpu_h: f64,
     /// Generations that a worker took up for the first time: the AI provider bills them, whatever becomes of them.
     pub started: u64,
     /// Generations completed.
@@ -213,6 +219,7 @@ pub fn monthly(fleet: &Fleet, tasks_mean: f64) -> Result<Cost, InvalidScenario> 
             window_ns: SCALE,
             vcpu_used: fleet.vcpu * tasks_mean,
             memory_gib_used: fleet.memory_gib * tasks_mean,
+            db_surplus_vcpu_h: 0.0,
             started: 0,
             completed: 0,
         },

@@ -12,6 +12,13 @@ struct Entry<E> {
     event: E,
 }
 
+impl<E> Entry<E> {
+    /// Time and sequence as one number: a single comparison.
+    fn key(&self) -> u128 {
+        u128::from(self.time.as_nanos()) << 64 | u128::from(self.sequence)
+    }
+}
+
 impl<E> PartialEq for Entry<E> {
     fn eq(&self, other: &Entry<E>) -> bool {
         self.cmp(other) == Ordering::Equal
@@ -29,7 +36,7 @@ impl<E> PartialOrd for Entry<E> {
 impl<E> Ord for Entry<E> {
     /// Reversed, because the standard heap gives the largest first.
     fn cmp(&self, other: &Entry<E>) -> Ordering {
-        (other.time, other.sequence).cmp(&(self.time, self.sequence))
+        other.key().cmp(&self.key())
     }
 }
 

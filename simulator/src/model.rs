@@ -13,6 +13,7 @@
 
 mod arrivals;
 mod autoscaler;
+mod credits;
 mod fleet;
 mod generation;
 mod gunicorn;

@@ -87,6 +87,9 @@ pub struct Outcome {
     /// workers are not async.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub db_exhausted_s: Option<f64>,
+    /// Lowest balance of the database's CPU credits; none where the workload does not say what a generation takes of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub db_credits_min: Option<f64>,
     /// Events simulated.
     pub events: u64,
     /// Events simulated per second of real time: this crate has no clock, so the caller measures and fills it in.

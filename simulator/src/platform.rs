@@ -204,6 +204,11 @@ impl Offer {
         (size - vcpu).abs() < 1e-9 && (memory - memory_gib).abs() < 1e-9
     }
 
+    /// The first of its sources: that of its limits.
+    fn source_of_limits(&self) -> &str {
+        self.source.split(';').next().unwrap_or(&self.source)
+    }
+
     /// How long a silent request lives.
     pub fn silent_request_max(&self) -> Duration {
         self.silence_max
@@ -279,7 +284,10 @@ pub fn findings(scenario: &Scenario) -> Vec<Finding> {
     match fleet.platform.offer() {
         Some(offer) => {
             if !offer.open_to_new_customers {
-                let text = format!("{name} takes no new customers ({})", offer.source);
+                let text = format!(
+                    "{name} takes no new customers ({})",
+                    offer.source_of_limits()
+                );
                 find("closed_to_new_customers", true, text);
             }
             if !offer.background_cpu && fleet.mode == Mode::Queue {
@@ -316,9 +324,10 @@ fn request_limit(scenario: &Scenario, find: &mut impl FnMut(&str, bool, String))
         None => "the load balancer's idle time-out, settable up to 4000 s".to_owned(),
         Some(offer) if offer.silent_request_max() < offer.request_max => format!(
             "without data, and after {} with data; {}",
-            offer.request_max, offer.source
+            offer.request_max,
+            offer.source_of_limits()
         ),
-        Some(offer) => format!("whether data flows or not; {}", offer.source),
+        Some(offer) => format!("whether data flows or not; {}", offer.source_of_limits()),
     };
     let consequence = match fleet.mode {
         Mode::Sync => "which a sync request is lost to",

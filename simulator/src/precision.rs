@@ -32,16 +32,16 @@ pub fn doubts(runs: &[Outcome]) -> Vec<Doubt> {
     for (percent, p95) in [(95_u64, true), (99, false)] {
         let key = format!("wait_s.p{percent}");
         let needed = values_needed(percent);
-        let text = if independent < needed {
+        let text = if censored * 100 > values * (100 - percent) {
+            format!(
+                "p{percent} is a lower bound: {censored} of {values} generations still waited when the run ended; \
+                 lengthen the horizon, or the fleet does not carry the load"
+            )
+        } else if independent < needed {
             format!(
                 "too short to say anything about p{percent}: {values} generations began after the warm-up, worth \
                  {independent:.0} independent waits, and {needed:.0} are needed; lengthen the horizon or ask for more \
                  replications"
-            )
-        } else if censored * 100 > values * (100 - percent) {
-            format!(
-                "p{percent} is a lower bound: {censored} of {values} generations still waited when the run ended; \
-                 lengthen the horizon, or the fleet does not carry the load"
             )
         } else {
             let over = Interval::of(

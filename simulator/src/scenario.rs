@@ -18,7 +18,7 @@ use thiserror::Error;
 pub use assumption::{Assumption, Case};
 pub use bill::{Bill, Day, Tokens};
 pub use gunicorn::{Gunicorn, WorkerModel};
-pub use operations::{AzLoss, Deployments, JobStore, Spot, UpstreamCall};
+pub use operations::{AzLoss, DeploymentStrategy, Deployments, JobStore, Spot, UpstreamCall};
 pub use text::ScenarioError;
 
 use crate::platform::Platform;
@@ -70,6 +70,15 @@ pub struct Workload {
     /// Workers that one generation may lose to a crash before it counts as lost, in queue mode. Default 5.
     #[serde(default = "defaults::attempts_max")]
     pub attempts_max: u32,
+    /// Tokens that the AI provider reads and writes for a generation, which its limit of tokens counts. Default 50,000.
+    #[serde(
+        default = "defaults::tokens_per_generation",
+        skip_serializing_if = "defaults::are_usual_tokens"
+    )]
+    pub tokens_per_generation: u32,
+    /// CPU-seconds of the database for one generation; without it, its CPU credits are not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub db_cpu_s_per_generation: Option<f64>,
     /// In sync mode, how long a client waits for its answer before it hangs up. Default: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_gives_up_after: Option<Duration>,
@@ -241,6 +250,9 @@ pub struct Fleet {
     /// Requests that the AI provider accepts per minute; a step of a generation is one. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_requests_per_minute: Option<f64>,
+    /// Tokens that the AI provider accepts per minute; a step takes its share of the generation's. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_tokens_per_minute: Option<f64>,
     /// How many generations one worker runs at a time. Default sync: one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub worker_model: WorkerModel,
@@ -350,12 +362,32 @@ pub struct Autoscaling {
     /// Target of the queue metric, in queued generations per running task. Default 1.
     #[serde(default = "defaults::queue_depth_per_task_target")]
     pub queue_depth_per_task_target: f64,
+    /// Target of the requests metric, in requests per running task and minute. Default 1000.
+    #[serde(
+        default = "defaults::requests_per_task_target",
+        skip_serializing_if = "defaults::are_usual_requests"
+    )]
+    pub requests_per_task_target: f64,
+    /// Steps of a step-scaling policy, in ascending order; none is target tracking. With them, the target is the
+    /// alarm's threshold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<ScalingStep>,
     /// After a scale-out, only a larger one may follow for so long. Default 60 s.
     #[serde(default = "defaults::scale_out_cooldown")]
     pub scale_out_cooldown: Duration,
     /// After a scaling, no scale-in may follow for so long. Default 300 s.
     #[serde(default = "defaults::scale_in_cooldown")]
     pub scale_in_cooldown: Duration,
+}
+
+/// One step of a step-scaling policy.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScalingStep {
+    /// How far the metric is above its threshold at least, in the metric's own unit.
+    pub above: f64,
+    /// Tasks to add then.
+    pub add: u32,
 }
 
 /// What autoscaling tracks.
@@ -368,6 +400,9 @@ pub enum Metric {
     Memory,
     /// Queued generations per running task.
     QueueDepth,
+    /// Requests answered per running task and minute (`ALBRequestCountPerTarget`): polls and submissions in queue mode,
+    /// finished generations in sync mode.
+    Requests,
 }
 
 /// An input that cannot be simulated: which key, what is wrong with it, and what to do.
@@ -460,6 +495,8 @@ impl Workload {
             poll_every: defaults::poll_every(),
             steps_per_generation: defaults::steps_per_generation(),
             attempts_max: defaults::attempts_max(),
+            tokens_per_generation: defaults::tokens_per_generation(),
+            db_cpu_s_per_generation: None,
             client_gives_up_after: None,
         }
     }
@@ -582,6 +619,7 @@ impl Fleet {
             upstream_call: UpstreamCall::default(),
             upstream_keep_alive: false,
             upstream_requests_per_minute: None,
+            upstream_tokens_per_minute: None,
             worker_model: WorkerModel::default(),
             gunicorn: None,
             deployments: None,
@@ -631,6 +669,7 @@ impl Autoscaling {
             Metric::Cpu => autoscaling.cpu_target_percent = target,
             Metric::Memory => autoscaling.memory_target_percent = target,
             Metric::QueueDepth => autoscaling.queue_depth_per_task_target = target,
+            Metric::Requests => autoscaling.requests_per_task_target = target,
         }
         autoscaling
     }
@@ -642,6 +681,8 @@ impl Autoscaling {
             cpu_target_percent: defaults::cpu_target_percent(),
             memory_target_percent: defaults::memory_target_percent(),
             queue_depth_per_task_target: defaults::queue_depth_per_task_target(),
+            requests_per_task_target: defaults::requests_per_task_target(),
+            steps: Vec::new(),
             scale_out_cooldown: defaults::scale_out_cooldown(),
             scale_in_cooldown: defaults::scale_in_cooldown(),
         }

@@ -62,7 +62,12 @@ pub(super) fn autoscaling(text: &str) -> Result<Autoscaling, String> {
         "cpu" => (Metric::Cpu, 70.0, 100.0),
         "memory" => (Metric::Memory, 80.0, 100.0),
         "queue_depth" => (Metric::QueueDepth, 1.0, 1e6),
-        _ => return Err("autoscaling is none, cpu=70, memory=80 or queue_depth=1".to_owned()),
+        "requests" => (Metric::Requests, 1000.0, 1e9),
+        _ => {
+            return Err(
+                "autoscaling is none, cpu=70, memory=80, queue_depth=1 or requests=1000".to_owned(),
+            );
+        }
     };
     let target = match target {
         "" => usual,

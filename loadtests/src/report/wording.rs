@@ -110,6 +110,7 @@ pub(super) fn autoscaling(fleet: &Fleet) -> String {
             Metric::Cpu => "cpu",
             Metric::Memory => "memory",
             Metric::QueueDepth => "queue depth",
+            Metric::Requests => "requests per task",
         })
         .collect();
     if metrics.is_empty() {

@@ -3,6 +3,7 @@
 use super::{LineItem, Metered, micros};
 use crate::prices::{MicroUsd, OpenAiModel, price_book};
 use crate::scenario::{Bill, Fleet, InvalidScenario, Tokens};
+use crate::time::nanos_from_f64;
 
 /// vCPU of every database class of the price book: the t4g family has two up to its large size.
 const RDS_VCPU: u128 = 2;
@@ -57,6 +58,13 @@ pub(super) fn lines(
         lines.push((
             LineItem::CrossAz,
             of_month(metered.completed, both_sides, KIB_PER_GB),
+        ));
+        let windows_per_month = month_ns as f64 / window as f64;
+        let surplus_nanos =
+            metered.db_surplus_vcpu_h * windows_per_month * price("rds_cpu_credits") as f64;
+        lines.push((
+            LineItem::RdsCpuCredits,
+            micros(u128::from(nanos_from_f64(surplus_nanos)), 1),
         ));
         let copies: u128 = if fleet.db_multi_az { 2 } else { 1 };
         let hours = u128::from(book.hours_per_month);

@@ -7,7 +7,7 @@
 //! AWS says of its scale-ins only that they are careful; here they are proportional as well, which is the fastest
 //! they can be.
 
-use crate::scenario::{Autoscaling, Metric, Tasks};
+use crate::scenario::{Autoscaling, Metric, ScalingStep, Tasks};
 use crate::time::{Duration, Instant};
 
 /// One point a minute: the default resolution of a service's metrics.
@@ -25,6 +25,8 @@ pub(super) struct Readings {
     pub(super) memory: Option<f64>,
     /// Queued generations per running task.
     pub(super) queue_depth_per_task: Option<f64>,
+    /// Requests answered per running task.
+    pub(super) requests_per_task: Option<f64>,
 }
 
 /// A change of the desired number of tasks.
@@ -39,6 +41,10 @@ pub(super) enum Decision {
 struct Policy {
     metric: Metric,
     target: f64,
+    /// What of a reading is 1 in the unit of the steps: readings are shares where steps are in percent.
+    unit: f64,
+    /// Steps of step scaling; none is target tracking.
+    steps: Vec<ScalingStep>,
     high_points: u32,
     low_points: u32,
 }
@@ -65,7 +71,13 @@ impl Autoscaler {
                     Metric::Cpu => autoscaling.cpu_target_percent / 100.0,
                     Metric::Memory => autoscaling.memory_target_percent / 100.0,
                     Metric::QueueDepth => autoscaling.queue_depth_per_task_target,
+                    Metric::Requests => autoscaling.requests_per_task_target,
                 },
+                unit: match metric {
+                    Metric::Cpu | Metric::Memory => 0.01,
+                    Metric::QueueDepth | Metric::Requests => 1.0,
+                },
+                steps: autoscaling.steps.clone(),
                 high_points: 0,
                 low_points: 0,
             })
@@ -161,6 +173,7 @@ impl Policy {
             Metric::Cpu => readings.cpu,
             Metric::Memory => readings.memory,
             Metric::QueueDepth => readings.queue_depth_per_task,
+            Metric::Requests => readings.requests_per_task,
         }
     }
 
@@ -177,8 +190,17 @@ impl Policy {
         );
     }
 
-    /// The capacity that would bring the metric to its target, in proportion.
+    /// The capacity that would bring the metric to its target, in proportion; with steps, as many tasks more as the step
+    /// reached adds, or one less.
     fn wanted(&self, readings: Readings, capacity: u32) -> Option<u32> {
+        if !self.steps.is_empty() {
+            let above = (self.reading(readings)? - self.target) / self.unit;
+            if above < 0.0 {
+                return Some(capacity.saturating_sub(1));
+            }
+            let reached = self.steps.iter().rev().find(|step| step.above <= above);
+            return Some(reached.map_or(capacity, |step| capacity.saturating_add(step.add)));
+        }
         let ratio = self.reading(readings)? / self.target;
         // A hair less, so that 2 * 1.5 is 3 whatever the last bit says.
         let tasks = (f64::from(capacity) * ratio - 1e-9).ceil();
@@ -201,6 +223,7 @@ mod tests {
             cpu: Some(share),
             memory: Some(0.1),
             queue_depth_per_task: Some(0.0),
+            requests_per_task: Some(0.0),
         }
     }
 
@@ -271,6 +294,32 @@ mod tests {
         assert_eq!(
             follow(&autoscaling, points),
             [(3, Decision::Out(3)), (8, Decision::Out(5))]
+        );
+    }
+
+    #[test]
+    fn steps_add_what_the_step_reached_says_and_take_one_away() {
+        let mut autoscaling = Autoscaling::on(vec![Metric::Cpu]);
+        autoscaling.scale_out_cooldown = Duration::ZERO;
+        autoscaling.steps = vec![
+            ScalingStep { above: 0.0, add: 1 },
+            ScalingStep {
+                above: 20.0,
+                add: 3,
+            },
+        ];
+        // The threshold is 70 %: 75 adds one, 95 adds three; 15 low points take one away.
+        let points = [0.75, 0.75, 0.75, 0.95]
+            .into_iter()
+            .chain([0.1; 15])
+            .map(cpu);
+        assert_eq!(
+            follow(&autoscaling, points),
+            [
+                (3, Decision::Out(3)),
+                (4, Decision::Out(6)),
+                (19, Decision::In(5))
+            ]
         );
     }
 

@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 
 use super::generation::GenerationKey;
 use super::service::Service;
-use super::task::State;
 use crate::outcome::LossCause;
 use crate::platform::{Platform, silent_request_max};
 use crate::scenario::{Fleet, LoadBalancing};
@@ -46,7 +45,7 @@ impl LoadBalancer {
     /// The slot of the task that gets the next request; none when no task is registered.
     pub(super) fn pick(&mut self, service: &Service) -> Option<usize> {
         let slots = service.slots();
-        let running = |slot: &usize| slots[*slot].state == State::Running;
+        let running = |slot: &usize| service.takes_requests(*slot);
         let picked = match self.algorithm {
             LoadBalancing::RoundRobin => {
                 let count = slots.len();

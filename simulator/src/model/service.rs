@@ -2,7 +2,7 @@
 
 use super::task::{State, Task, Usage};
 use crate::rng::Stream;
-use crate::scenario::{Deployments, Fleet};
+use crate::scenario::{DeploymentStrategy, Deployments, Fleet};
 use crate::time::Instant;
 
 #[derive(Debug)]
@@ -19,6 +19,10 @@ pub(super) struct Service {
     /// The version wanted; goes up with every deployment.
     revision: u32,
     deployments_completed: u64,
+    /// Blue/green: whether the newer version takes all requests.
+    shifted: bool,
+    /// Blue/green: whether the older version may stop.
+    baked: bool,
     /// Tasks that start or run; draining ones no longer count as wanted.
     active: u32,
     /// Those of them that have the version wanted.
@@ -44,6 +48,8 @@ impl Service {
             protects: fleet.task_protection,
             revision: 0,
             deployments_completed: 0,
+            shifted: false,
+            baked: false,
             active: 0,
             current: 0,
             running: 0,
@@ -89,6 +95,41 @@ impl Service {
     pub(super) fn begin_deployment(&mut self) {
         self.revision += 1;
         self.current = 0;
+        (self.shifted, self.baked) = (false, false);
+    }
+
+    fn is_blue_green(&self) -> bool {
+        self.deployments
+            .is_some_and(|stated| stated.strategy == DeploymentStrategy::BlueGreen)
+    }
+
+    /// Moves all requests to the newer version once all of it runs; gives its revision when that has just happened.
+    pub(super) fn shift(&mut self) -> Option<u32> {
+        if !self.is_blue_green() || !self.is_rolling() || self.shifted {
+            return None;
+        }
+        let serve = self
+            .slots
+            .iter()
+            .filter(|task| task.state == State::Running && task.revision == self.revision);
+        if serve.count() < usize::try_from(self.desired).unwrap_or(usize::MAX) {
+            return None;
+        }
+        self.shifted = true;
+        Some(self.revision)
+    }
+
+    /// The older version has had its time; false when a later deployment has begun meanwhile.
+    pub(super) fn bake_over(&mut self, revision: u32) -> bool {
+        let current = revision == self.revision && self.shifted;
+        self.baked |= current;
+        current
+    }
+
+    /// Whether the load balancer sends requests to this task.
+    pub(super) fn takes_requests(&self, slot: usize) -> bool {
+        let task = &self.slots[slot];
+        task.state == State::Running && (!self.shifted || task.revision == self.revision)
     }
 
     /// Counts the deployment as completed once the tasks wanted run, all of the version wanted.
@@ -103,7 +144,7 @@ impl Service {
     pub(super) fn missing(&self) -> u32 {
         let wanted = self.desired.saturating_sub(self.current);
         match self.deployments {
-            Some(deployments) if self.is_rolling() => wanted.min(
+            Some(deployments) if self.is_rolling() && !self.is_blue_green() => wanted.min(
                 deployments
                     .tasks_max(self.desired)
                     .saturating_sub(self.active),
@@ -144,6 +185,9 @@ impl Service {
             return Some(slot);
         }
         let deployments = self.deployments.filter(|_| self.is_rolling())?;
+        if self.is_blue_green() {
+            return self.baked.then(|| self.pick(false)).flatten();
+        }
         self.pick_outdated(deployments.tasks_min(self.desired))
     }
 

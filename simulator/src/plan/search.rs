@@ -302,7 +302,8 @@ fn full_capacity_per_hour(scenario: &Scenario, tasks: f64) -> f64 {
             Resource::Workers
             | Resource::Memory
             | Resource::DbConnections
-            | Resource::UpstreamRequests => Some(capacity),
+            | Resource::UpstreamRequests
+            | Resource::UpstreamTokens => Some(capacity),
             Resource::Cpu => Some(capacity / target),
             // What the load balancer cuts is simulated, and shows as losses.
             Resource::AlbIdleTimeout => None,

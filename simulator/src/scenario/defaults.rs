@@ -71,3 +71,16 @@ pub(super) fn worker_boot() -> Duration {
 pub(super) fn zones() -> u32 {
     2
 }
+pub(super) fn tokens_per_generation() -> u32 {
+    50_000
+}
+pub(super) fn requests_per_task_target() -> f64 {
+    1000.0
+}
+/// Whether a key is left out when a scenario is written, so that one without it reads as it always did.
+pub(super) fn are_usual_tokens(tokens: &u32) -> bool {
+    *tokens == tokens_per_generation()
+}
+pub(super) fn are_usual_requests(target: &f64) -> bool {
+    target.to_bits() == requests_per_task_target().to_bits()
+}

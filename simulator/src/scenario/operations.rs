@@ -5,12 +5,19 @@ use serde::{Deserialize, Serialize};
 use super::defaults;
 use crate::time::Duration;
 
-/// How an ECS service replaces its tasks by those of a new version: rolling.
+/// How an ECS service replaces its tasks by those of a new version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deployments {
     /// Gap between two deployments, the first of which comes after one gap.
     pub every: Duration,
+    /// How the new version takes over. Default rolling.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub strategy: DeploymentStrategy,
+    /// Blue/green: how long the older version goes on with what it has once the newer one takes the requests. Default
+    /// none.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub bake: Duration,
     /// Running tasks that a deployment must leave, in percent of the desired ones, rounded up. Default 100, ECS's own.
     #[serde(default = "defaults::minimum_healthy_percent")]
     pub minimum_healthy_percent: u32,
@@ -25,6 +32,8 @@ impl Deployments {
     pub fn every(every: Duration) -> Deployments {
         Deployments {
             every,
+            strategy: DeploymentStrategy::default(),
+            bake: Duration::ZERO,
             minimum_healthy_percent: defaults::minimum_healthy_percent(),
             maximum_percent: defaults::maximum_percent(),
         }
@@ -41,6 +50,18 @@ impl Deployments {
         let tasks = u64::from(desired) * u64::from(self.maximum_percent) / 100;
         u32::try_from(tasks).unwrap_or(u32::MAX)
     }
+}
+
+/// How a new version takes over from an older one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeploymentStrategy {
+    /// Task by task, within the two bounds.
+    #[default]
+    Rolling,
+    /// A whole second fleet starts, takes all requests at once, and the first one stops after the bake time: as many
+    /// tasks again for as long as that lasts.
+    BlueGreen,
 }
 
 /// Where an accepted job lives until it is done, in queue mode.

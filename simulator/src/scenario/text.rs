@@ -348,7 +348,7 @@ pub(super) mod metric_names {
             type Value = Vec<Metric>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(
-                    "\"none\", \"cpu\", \"memory\", \"queue_depth\", or a list of the last three",
+                    "\"none\", \"cpu\", \"memory\", \"queue_depth\", \"requests\", or a list of the last four",
                 )
             }
             fn visit_str<E: de::Error>(self, name: &str) -> Result<Vec<Metric>, E> {
@@ -359,7 +359,7 @@ pub(super) mod metric_names {
                     |_| {
                         E::custom(format!(
                             "unknown metric \"{name}\"; write \"none\", \"cpu\", \"memory\", \"queue_depth\", \
-                             or a list of the last three"
+                             \"requests\", or a list of the last four"
                         ))
                     },
                 )

@@ -74,6 +74,15 @@ fn workload(workload: &Workload, horizon: Duration) -> Checked {
         1000,
     )?;
     count("workload.attempts_max", workload.attempts_max, 1, 1000)?;
+    count(
+        "workload.tokens_per_generation",
+        workload.tokens_per_generation,
+        0,
+        1_000_000_000,
+    )?;
+    if let Some(cpu_s) = workload.db_cpu_s_per_generation {
+        within("workload.db_cpu_s_per_generation", cpu_s, 0.0, 86_400.0)?;
+    }
     if let Some(patience) = workload.client_gives_up_after {
         span(
             "workload.client_gives_up_after",
@@ -320,6 +329,13 @@ fn fleet(fleet: &Fleet) -> Checked {
         0.001,
         1e6,
     )?;
+    within(
+        "fleet.autoscaling.requests_per_task_target",
+        autoscaling.requests_per_task_target,
+        0.001,
+        1e9,
+    )?;
+    operations::steps(autoscaling)?;
     let day = seconds(86_400);
     span(
         "fleet.autoscaling.scale_out_cooldown",

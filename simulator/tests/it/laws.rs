@@ -4,9 +4,9 @@
 use proptest::prelude::*;
 use simulator::capacity::Resource;
 use simulator::scenario::{
-    Arrivals, Autoscaling, AzLoss, Deployments, Fleet, GenerationLength, Gunicorn, JobStore,
-    LoadBalancing, Metric, Mode, Profile, Scenario, Spot, StopOrder, Tasks, UpstreamCall,
-    WorkerModel, Workload,
+    Arrivals, Autoscaling, AzLoss, DeploymentStrategy, Deployments, Fleet, GenerationLength,
+    Gunicorn, JobStore, LoadBalancing, Metric, Mode, Profile, ScalingStep, Scenario, Spot,
+    StopOrder, Tasks, UpstreamCall, WorkerModel, Workload,
 };
 use simulator::simulate;
 use simulator::time::Duration;
@@ -50,7 +50,8 @@ fn fleets() -> impl Strategy<Value = Fleet> {
     let metric = prop_oneof![
         Just(Metric::Cpu),
         Just(Metric::Memory),
-        Just(Metric::QueueDepth)
+        Just(Metric::QueueDepth),
+        Just(Metric::Requests)
     ];
     (
         prop_oneof![Just((0.25, 0.5)), Just((1.0, 2.0)), Just((2.0, 4.0))],
@@ -76,6 +77,10 @@ fn fleets() -> impl Strategy<Value = Fleet> {
                 };
                 let mut fleet = Fleet::new(vcpu, memory_gib, workers, tasks);
                 fleet.autoscaling = Autoscaling::on(metrics);
+                fleet.autoscaling.requests_per_task_target = 50.0;
+                if idle_s % 3 == 0 {
+                    fleet.autoscaling.steps = vec![ScalingStep { above: 0.0, add: 1 }];
+                }
                 fleet.mode = if flags.0 { Mode::Queue } else { Mode::Sync };
                 fleet.load_balancing = if flags.1 {
                     LoadBalancing::RoundRobin
@@ -108,6 +113,7 @@ struct Operations {
     spot: Option<Spot>,
     az_loss: Option<AzLoss>,
     upstream_requests_per_minute: Option<f64>,
+    upstream_tokens_per_minute: Option<f64>,
 }
 
 impl Operations {
@@ -124,6 +130,7 @@ impl Operations {
             spot: None,
             az_loss: None,
             upstream_requests_per_minute: None,
+            upstream_tokens_per_minute: None,
         }
     }
 
@@ -133,6 +140,7 @@ impl Operations {
         fleet.spot = self.spot;
         fleet.az_loss = self.az_loss;
         fleet.upstream_requests_per_minute = self.upstream_requests_per_minute;
+        fleet.upstream_tokens_per_minute = self.upstream_tokens_per_minute;
         fleet.worker_timeout = self.worker_timeout;
         fleet.task_protection = self.task_protection;
         fleet.upstream_keep_alive = self.upstream_keep_alive;
@@ -181,6 +189,7 @@ prop_compose! {
 prop_compose! {
     fn operations()(
         every_h in prop::option::of(1_u64..5),
+        bake_min in prop::option::of(0_u64..40),
         (minimum_healthy_percent, maximum_percent) in (0_u32..100, 100_u32..400),
         worker_timeout_s in prop::option::of(1_u64..2000),
         client_gives_up_after_s in prop::option::of(1_u64..2000),
@@ -189,10 +198,17 @@ prop_compose! {
         interruptions_per_task_day in prop::option::of(0.0..200.0),
         az_loss in prop::option::of((0_u64..12, 0_u64..12, 2_u32..4)),
         upstream_requests_per_minute in prop::option::of(1.0..500.0),
+        upstream_tokens_per_minute in prop::option::of(10_000.0..5e6),
     ) -> Operations {
         Operations {
             deployments: every_h.map(|every_h| Deployments {
                 every: Duration::from_hours(every_h),
+                strategy: if bake_min.is_some() {
+                    DeploymentStrategy::BlueGreen
+                } else {
+                    DeploymentStrategy::Rolling
+                },
+                bake: Duration::from_minutes(bake_min.unwrap_or(0)),
                 // One task is only replaced when it may go first or a second one may come.
                 minimum_healthy_percent: if maximum_percent < 200 { 0 } else { minimum_healthy_percent },
                 maximum_percent,
@@ -214,6 +230,7 @@ prop_compose! {
                 zones,
             }),
             upstream_requests_per_minute,
+            upstream_tokens_per_minute,
         }
     }
 }
@@ -334,6 +351,7 @@ proptest! {
         idle.fleet.spot = Some(Spot { interruptions_per_task_day: 0.0, discount_percent: 0 });
         idle.fleet.az_loss = Some(AzLoss { at: year, lasts: year, zones: 3 });
         idle.fleet.upstream_requests_per_minute = Some(1e9);
+        idle.fleet.upstream_tokens_per_minute = Some(1e12);
         idle.fleet.upstream_call = UpstreamCall::Blocking;
         idle.fleet.upstream_keep_alive = true;
         idle.workload.client_gives_up_after = Some(Duration::from_hours(700));

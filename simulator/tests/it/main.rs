@@ -1,12 +1,15 @@
 //! The crate from outside: against theory, against its own laws, against bad input.
 
+mod any_file;
 mod architecture;
 mod async_workers;
+mod bills;
 mod fleet;
 mod laws;
 mod misfortunes;
 mod operations;
 mod plan;
+mod platforms;
 mod scenario_text;
 mod theory;
 mod trace;

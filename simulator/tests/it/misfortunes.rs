@@ -151,6 +151,23 @@ fn the_rate_limit_refuses_sync_requests_and_delays_durable_jobs() {
 }
 
 #[test]
+fn the_limit_of_tokens_refuses_as_the_limit_of_requests_does() {
+    let mut scenario = requests();
+    scenario.workload.arrivals = Arrivals::Deterministic { per_hour: 60.0 };
+    scenario.workload.tokens_per_generation = 50_000;
+    scenario.fleet.upstream_requests_per_minute = Some(5.0);
+    scenario.fleet.upstream_tokens_per_minute = Some(50_000.0);
+    assert_eq!(run(&scenario).lost_total(), 0);
+    scenario.fleet.upstream_tokens_per_minute = Some(40_000.0);
+    let sync = run(&scenario);
+    let share = lost(&sync, LossCause::OpenaiRateLimit) as f64 / sync.submitted as f64;
+    assert!((share - 0.2).abs() < 0.01, "{:?}", sync.lost);
+    assert_eq!(sync.bottleneck, Resource::UpstreamTokens);
+    scenario.fleet.mode = Mode::Queue;
+    assert_eq!(run(&scenario).lost_total(), 0);
+}
+
+#[test]
 fn waiting_for_the_provider_takes_no_cpu() {
     let mut scenario = requests();
     scenario.workload.arrivals = Arrivals::Deterministic { per_hour: 60.0 };

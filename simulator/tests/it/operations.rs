@@ -2,8 +2,8 @@
 
 use simulator::outcome::{LossCause, Outcome};
 use simulator::scenario::{
-    Arrivals, Deployments, Fleet, GenerationLength, JobStore, Mode, Scenario, StopOrder, Tasks,
-    UpstreamCall, Workload,
+    Arrivals, Autoscaling, DeploymentStrategy, Deployments, Fleet, GenerationLength, JobStore,
+    Metric, Mode, Scenario, StopOrder, Tasks, UpstreamCall, Workload,
 };
 use simulator::simulate;
 use simulator::time::Duration;
@@ -259,4 +259,57 @@ fn an_impatient_client_is_lost_at_its_own_moment_and_its_worker_works_on() {
     // In queue mode the result is kept for the client.
     scenario.fleet.mode = Mode::Queue;
     loses_nothing(&run(&scenario));
+}
+
+#[test]
+fn a_blue_green_deployment_loses_what_its_bake_time_does_not_cover() {
+    let mut scenario = requests();
+    scenario.fleet.deregistration_delay = Duration::ZERO;
+    let every = Duration::from_secs(3 * 3600 + 30);
+    let blue_green = |bake| {
+        Some(Deployments {
+            strategy: DeploymentStrategy::BlueGreen,
+            bake,
+            ..Deployments::every(every)
+        })
+    };
+    scenario.fleet.deployments = blue_green(Duration::from_minutes(11));
+    let baked = run(&scenario);
+    loses_nothing(&baked);
+    assert_eq!(baked.deployments_completed, Some(7));
+    assert_eq!((baked.tasks_max, baked.tasks_at_end), (4, 2));
+    // Two tasks more for 55 s and 11 minutes, seven times in the 23 hours after the warm-up.
+    let extra = 7.0 * 2.0 * (55.0 + 660.0) / (23.0 * 3600.0);
+    assert!((baked.tasks_mean - 2.0 - extra).abs() < 1e-3, "{baked:?}");
+
+    // In five minutes half of the ten in flight end, and without a bake time none.
+    scenario.fleet.deployments = blue_green(Duration::from_minutes(5));
+    let half = run(&scenario);
+    loses(&half, LossCause::DeregisteredInFlight, 3 * 4..=3 * 6);
+    scenario.fleet.deployments = blue_green(Duration::ZERO);
+    let none = run(&scenario);
+    loses(&none, LossCause::DeregisteredInFlight, 3 * 9..=3 * 10);
+
+    scenario.fleet.mode = Mode::Queue;
+    loses_nothing(&run(&scenario));
+}
+
+#[test]
+fn requests_per_task_scale_by_polls_in_queue_mode_and_lag_in_sync_mode() {
+    let mut scenario = requests();
+    scenario.fleet.tasks = Tasks {
+        min: 1,
+        desired: 1,
+        max: 5,
+    };
+    scenario.fleet.autoscaling = Autoscaling::tracking(Metric::Requests, 100.0);
+    scenario.fleet.mode = Mode::Queue;
+    // Ten in flight poll 24 times a minute each: 240 requests are three tasks' worth.
+    let polled = run(&scenario);
+    assert_eq!(polled.tasks_max, 3, "{polled:?}");
+    // The same load answers one request a minute when each takes ten.
+    scenario.fleet.mode = Mode::Sync;
+    scenario.fleet.autoscaling = Autoscaling::tracking(Metric::Requests, 2.0);
+    let silent = run(&scenario);
+    assert_eq!((silent.tasks_max, silent.scale_out_count), (1, 0));
 }

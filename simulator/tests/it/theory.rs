@@ -1,5 +1,5 @@
-//! Where theory is exact, the simulation agrees within its own 99 % confidence interval, and that interval is narrow.
-//! Seeds 1 to 12 throughout.
+//! Where theory is exact, the simulation agrees within its own 99 % confidence interval, and that interval is within 2 %
+//! of the mean. Seeds 1 to 12 throughout.
 
 use simulator::erlang::{
     erlang_b, erlang_c, md1_mean_wait_s, mdc_mean_wait_s, mmc_mean_wait_s, mmc_wait_quantile_s,
@@ -15,6 +15,8 @@ use crate::pure_queue;
 const RUNS: u32 = 12;
 /// Student's t of 11 degrees of freedom at 99 % over that at 95 % (NIST/SEMATECH e-Handbook, table 1.3.6.7.2).
 const FROM_95_TO_99: f64 = 3.106 / 2.201;
+/// Half-width of the 99 % interval over the exact value, at most.
+const EXACT: f64 = 0.02;
 const MEAN: Duration = Duration::from_secs(10);
 
 #[track_caller]
@@ -38,40 +40,40 @@ fn rate(load: f64, servers: u32) -> f64 {
 
 #[test]
 fn mm1_waits_as_long_as_theory_says() {
-    let per_s = rate(0.8, 1);
+    let per_s = rate(0.6, 1);
     let mut scenario = pure_queue(
         per_s * 3600.0,
         GenerationLength::Exponential { mean: MEAN },
         1,
-        150,
+        800,
     );
     scenario.seed = 1;
     let runs = replicate(&scenario, RUNS).expect("the scenario is valid");
     let exact = mmc_mean_wait_s(1, per_s, 10.0).expect("stable");
-    agrees("mean wait", &scenario, runs.wait_mean_s, exact, 0.1);
+    agrees("mean wait", &scenario, runs.wait_mean_s, exact, EXACT);
     agrees(
         "mean sojourn",
         &scenario,
         runs.sojourn_mean_s,
         exact + 10.0,
-        0.05,
+        EXACT,
     );
     let p95 = mmc_wait_quantile_s(1, per_s, 10.0, 0.95).expect("stable");
-    agrees("p95 wait", &scenario, runs.wait_p95_s, p95, 0.12);
+    agrees("p95 wait", &scenario, runs.wait_p95_s, p95, EXACT);
     agrees(
         "throughput",
         &scenario,
         runs.throughput_per_hour,
         per_s * 3600.0,
-        0.01,
+        EXACT,
     );
 }
 
 #[test]
 fn mmc_waits_as_erlang_c_says() {
-    for (servers, load) in [(6, 0.85), (64, 0.85)] {
+    // Of 64 servers only a tenth of the customers wait, some of them for long: the interval of their mean is wider.
+    for (servers, load, hours, width) in [(6, 0.8, 400, EXACT), (64, 0.85, 40, 0.2)] {
         let per_s = rate(load, servers);
-        let hours = 1_600 / u64::from(servers);
         let mut scenario = pure_queue(
             per_s * 3600.0,
             GenerationLength::Exponential { mean: MEAN },
@@ -81,7 +83,7 @@ fn mmc_waits_as_erlang_c_says() {
         scenario.seed = 1;
         let runs = replicate(&scenario, RUNS).expect("the scenario is valid");
         let exact = mmc_mean_wait_s(servers, per_s, 10.0).expect("stable");
-        agrees("mean wait", &scenario, runs.wait_mean_s, exact, 0.2);
+        agrees("mean wait", &scenario, runs.wait_mean_s, exact, width);
         let waited: Vec<f64> = runs
             .outcomes
             .iter()
@@ -93,7 +95,7 @@ fn mmc_waits_as_erlang_c_says() {
             &scenario,
             Interval::of(&waited),
             exact,
-            0.06,
+            width,
         );
         let utilization: Vec<f64> = runs
             .outcomes
@@ -105,24 +107,24 @@ fn mmc_waits_as_erlang_c_says() {
             &scenario,
             Interval::of(&utilization),
             load,
-            0.01,
+            EXACT,
         );
     }
 }
 
 #[test]
 fn md1_waits_half_as_long_as_mm1() {
-    let per_s = rate(0.8, 1);
+    let per_s = rate(0.6, 1);
     let mut scenario = pure_queue(
         per_s * 3600.0,
         GenerationLength::Deterministic { length: MEAN },
         1,
-        150,
+        600,
     );
     scenario.seed = 1;
     let runs = replicate(&scenario, RUNS).expect("the scenario is valid");
     let exact = md1_mean_wait_s(per_s, 10.0).expect("stable");
-    agrees("mean wait", &scenario, runs.wait_mean_s, exact, 0.1);
+    agrees("mean wait", &scenario, runs.wait_mean_s, exact, EXACT);
 }
 
 #[test]
@@ -143,17 +145,17 @@ fn mdc_waits_as_its_best_known_approximation_says() {
 
 #[test]
 fn mg1_waits_as_pollaczek_and_khinchine_say() {
-    let per_s = rate(0.7, 1);
+    let per_s = rate(0.6, 1);
     let generation = GenerationLength::Uniform {
         min: Duration::from_secs(4),
         max: Duration::from_secs(16),
     };
-    let mut scenario = pure_queue(per_s * 3600.0, generation, 1, 150);
+    let mut scenario = pure_queue(per_s * 3600.0, generation, 1, 600);
     scenario.seed = 1;
     let runs = replicate(&scenario, RUNS).expect("the scenario is valid");
     // Variance of a uniform distribution of width 12: 12, over the squared mean of 100.
     let exact = pollaczek_khinchine_mean_wait_s(per_s, 10.0, 0.12).expect("stable");
-    agrees("mean wait", &scenario, runs.wait_mean_s, exact, 0.1);
+    agrees("mean wait", &scenario, runs.wait_mean_s, exact, EXACT);
 }
 
 #[test]
@@ -165,12 +167,12 @@ fn a_shared_cpu_is_processor_sharing() {
         per_s * 3600.0,
         GenerationLength::Deterministic { length: MEAN },
         10_000,
-        150,
+        600,
     );
     scenario.profile.cpu_s_per_generation = 10.0;
     scenario.seed = 1;
     let runs = replicate(&scenario, RUNS).expect("the scenario is valid");
-    agrees("mean sojourn", &scenario, runs.sojourn_mean_s, 25.0, 0.1);
+    agrees("mean sojourn", &scenario, runs.sojourn_mean_s, 25.0, EXACT);
     let utilization: Vec<f64> = runs
         .outcomes
         .iter()
@@ -181,7 +183,7 @@ fn a_shared_cpu_is_processor_sharing() {
         &scenario,
         Interval::of(&utilization),
         0.6,
-        0.02,
+        EXACT,
     );
 }
 
@@ -200,7 +202,7 @@ fn mgcc_blocks_as_erlang_b_says_whatever_the_lengths() {
     for generation in generations {
         for (servers, load) in [(1, 0.8), (12, 0.9)] {
             let per_s = rate(load, servers);
-            let hours = (140 / u64::from(servers)).max(20);
+            let hours = (300 / u64::from(servers)).max(40);
             let mut scenario = pure_queue(per_s * 3600.0, generation.clone(), 1, hours);
             scenario.seed = 1;
             scenario.fleet.job_store = JobStore::InProcess;
@@ -219,10 +221,10 @@ fn mgcc_blocks_as_erlang_b_says_whatever_the_lengths() {
                 })
                 .collect();
             let exact = erlang_b(servers, per_s * 10.0);
-            agrees("refused", &scenario, Interval::of(&refused), exact, 0.06);
+            agrees("refused", &scenario, Interval::of(&refused), exact, EXACT);
             let carried: Vec<f64> = runs.outcomes.iter().map(|run| run.in_system_mean).collect();
             let exact = per_s * 10.0 * (1.0 - exact);
-            agrees("carried", &scenario, Interval::of(&carried), exact, 0.02);
+            agrees("carried", &scenario, Interval::of(&carried), exact, EXACT);
         }
     }
 }

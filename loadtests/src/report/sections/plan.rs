@@ -93,7 +93,7 @@ fn table(
     table
 }
 
-/// `2-4 x 0.25 vCPU 0.5 GiB, 24 workers, queue 1, 1 NAT, elasticache`.
+/// `tasks 2-4 x 0.25 vCPU 0.5 GiB, 24 workers, queue 1, 1 NAT, elasticache`.
 fn sizing(fleet: &Fleet) -> String {
     let tasks = match fleet.tasks {
         Tasks { min, max, .. } if min == max => max.to_string(),
@@ -109,7 +109,7 @@ fn sizing(fleet: &Fleet) -> String {
         Architecture::Arm => ", ARM",
     };
     format!(
-        "{tasks} x {} vCPU {} GiB{instructions}, {}{}, {} NAT, {cache}",
+        "tasks {tasks} x {} vCPU {} GiB{instructions}, {}{}, {} NAT, {cache}",
         fleet.vcpu,
         fleet.memory_gib,
         crate::plural(fleet.workers.into(), "worker"),
@@ -128,6 +128,7 @@ fn policy(fleet: &Fleet) -> String {
             Metric::Cpu => format!("cpu {} %", autoscaling.cpu_target_percent),
             Metric::Memory => format!("memory {} %", autoscaling.memory_target_percent),
             Metric::QueueDepth => format!("queue {}", autoscaling.queue_depth_per_task_target),
+            Metric::Requests => format!("requests {}", autoscaling.requests_per_task_target),
         })
         .collect();
     words.iter().map(|word| format!(", {word}")).collect()

@@ -83,15 +83,18 @@ impl Fleet<'_> {
     /// How long a generation that a worker takes up waits for the AI provider to accept its requests; none when that is
     /// longer than its client tries. A durable job tries until they are.
     pub(super) fn stall(&mut self, now: Instant, key: GenerationKey) -> Option<Duration> {
-        let (Some(limit), Some(generation)) = (&mut self.rate_limit, self.generations.get(key))
-        else {
+        if self.rate_limits.are_off() {
+            return Some(Duration::ZERO);
+        }
+        let Some(generation) = self.generations.get(key) else {
             return Some(Duration::ZERO);
         };
         let patience = match self.home {
             Home::Queue => Duration::LONGEST,
             Home::Request | Home::Process => RETRY_AFTER_MAX,
         };
-        limit.take(now, self.upstream.requests_left(generation), patience)
+        let requests = self.upstream.requests_left(generation);
+        self.rate_limits.take(now, requests, patience)
     }
 
     /// A generation that a worker has just taken is lost to the rate limit.

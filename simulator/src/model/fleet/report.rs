@@ -3,6 +3,7 @@
 use super::{Fleet, PICO, WindowStart};
 use crate::cost::Metered;
 use crate::model::Run;
+use crate::model::credits::Credits;
 use crate::outcome::{Outcome, SCHEMA_VERSION};
 use crate::scenario::InvalidScenario;
 use crate::time::Instant;
@@ -11,6 +12,9 @@ use crate::{capacity, cost};
 impl Fleet<'_> {
     pub(super) fn begin_window(&mut self, now: Instant) {
         self.service.advance_all(now);
+        if let Some(credits) = &mut self.db_credits {
+            credits.begin_window();
+        }
         self.window = WindowStart {
             at: now,
             usage: self.service.usage,
@@ -50,6 +54,10 @@ impl Fleet<'_> {
             memory_gib_used: share(self.memory_share(usage))
                 * self.scenario.fleet.memory_gib
                 * serving_mean,
+            db_surplus_vcpu_h: self
+                .db_credits
+                .as_ref()
+                .map_or(0.0, Credits::surplus_vcpu_h),
             started: self.meter.started_in_window,
             completed: self.meter.completed_in_window,
         };
@@ -96,6 +104,7 @@ impl Fleet<'_> {
             cost_usd_month: cost::bill(&self.scenario.fleet, &self.scenario.bill, &metered)?,
             unanswering_s: outages.map(|(unanswering_s, _)| unanswering_s),
             db_exhausted_s: outages.map(|(_, exhausted_s)| exhausted_s),
+            db_credits_min: self.db_credits.as_ref().map(Credits::balance_min),
             events: self.meter.events,
             events_per_second: None,
             lost: self.meter.lost,

@@ -18,6 +18,11 @@ impl Fleet<'_> {
                 Event::Started { slot, token },
             );
         }
+        if let (Some(revision), Some(stated)) =
+            (self.service.shift(), self.scenario.fleet.deployments)
+        {
+            queue.push(now.after(stated.bake), Event::Baked { revision });
+        }
         while let Some(slot) = self.service.next_to_stop() {
             self.give_up(now, slot, queue);
         }
@@ -105,6 +110,8 @@ impl Fleet<'_> {
         let readings = Readings {
             cpu: seen.then(|| self.cpu_share(usage)),
             memory: seen.then(|| self.memory_share(usage)),
+            requests_per_task: (self.service.running() > 0)
+                .then(|| self.requests_since_point(now) / f64::from(self.service.running())),
             queue_depth_per_task: (self.service.running() > 0)
                 .then(|| self.queued() as f64 / f64::from(self.service.running())),
         };
@@ -125,6 +132,23 @@ impl Fleet<'_> {
             }
         }
         queue.push(now.after(METRIC_PERIOD), Event::MetricPoint);
+    }
+
+    /// Requests answered since the last metric point.
+    fn requests_since_point(&mut self, now: Instant) -> f64 {
+        let answered = match self.home {
+            Home::Request => self.meter.completed,
+            Home::Queue | Home::Process => {
+                let polls = self.meter.in_system_ns(now)
+                    / u128::from(self.scenario.workload.poll_every.as_nanos());
+                self.meter
+                    .submitted
+                    .saturating_add(u64::try_from(polls).unwrap_or(u64::MAX))
+            }
+        };
+        let since = answered - self.requests_at_point;
+        self.requests_at_point = answered;
+        since as f64
     }
 
     /// Generations that wait for a worker.

@@ -1,7 +1,7 @@
 //! The checks of what happens to a fleet while it works.
 
 use super::{Checked, Duration, Fleet, GENERATION_MAX, count, fail, span, within};
-use crate::scenario::{Deployments, JobStore, Mode, Tasks};
+use crate::scenario::{Autoscaling, DeploymentStrategy, Deployments, JobStore, Mode, Tasks};
 
 pub(super) fn fleet(fleet: &Fleet) -> Checked {
     if fleet.job_store == JobStore::InProcess && fleet.mode == Mode::Sync {
@@ -30,6 +30,9 @@ fn misfortunes(fleet: &Fleet) -> Checked {
     if let Some(limit) = fleet.upstream_requests_per_minute {
         within("fleet.upstream_requests_per_minute", limit, 0.001, 1e9)?;
     }
+    if let Some(limit) = fleet.upstream_tokens_per_minute {
+        within("fleet.upstream_tokens_per_minute", limit, 1.0, 1e12)?;
+    }
     if let Some(spot) = fleet.spot {
         within(
             "fleet.spot.interruptions_per_task_day",
@@ -44,6 +47,26 @@ fn misfortunes(fleet: &Fleet) -> Checked {
         span("fleet.az_loss.at", loss.at, Duration::ZERO, year)?;
         span("fleet.az_loss.lasts", loss.lasts, Duration::ZERO, year)?;
         count("fleet.az_loss.zones", loss.zones, 2, 6)?;
+    }
+    Ok(())
+}
+
+/// Steps go up, so that the last one that is reached counts.
+pub(super) fn steps(autoscaling: &Autoscaling) -> Checked {
+    const KEY: &str = "fleet.autoscaling.steps";
+    for step in &autoscaling.steps {
+        within(KEY, step.above, 0.0, 1e9)?;
+        count(KEY, step.add, 1, 5_000)?;
+    }
+    if !autoscaling
+        .steps
+        .is_sorted_by(|one, next| one.above < next.above)
+    {
+        return fail(
+            KEY,
+            "its steps do not go up",
+            "write them with ascending `above`, the first from 0",
+        );
     }
     Ok(())
 }
@@ -123,6 +146,23 @@ fn deployments(stated: Deployments, tasks: Tasks) -> Checked {
         100,
         1000,
     )?;
+    span(
+        "fleet.deployments.bake",
+        stated.bake,
+        Duration::ZERO,
+        Duration::from_hours(24),
+    )?;
+    if stated.strategy == DeploymentStrategy::BlueGreen {
+        // The bounds are those of rolling deployments: two whole fleets are there meanwhile.
+        return Ok(());
+    }
+    if !stated.bake.is_zero() {
+        return fail(
+            "fleet.deployments.bake",
+            "a rolling deployment bakes nothing",
+            "leave it out, or set strategy to \"blue_green\"",
+        );
+    }
     let stuck = (tasks.min..=tasks.max).find(|desired| {
         stated.tasks_max(*desired) <= *desired && stated.tasks_min(*desired) >= *desired
     });

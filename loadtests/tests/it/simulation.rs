@@ -1,0 +1,123 @@
+//! `sizing simulate` and `sizing plan` over runs, cases, platforms and axes.
+
+use serde_json::Value;
+
+use crate::{Scratch, stderr_of, stdout_of};
+
+const GROWTH: &str = "simulator/scenarios/growth.toml";
+const PROPOSAL: &str = include_str!("../../../simulator/scenarios/proposal.toml");
+const SYNC: &str = "simulator/scenarios/proposal-sync.toml";
+
+fn json(arguments: &[&str]) -> Value {
+    let stdout = stdout_of(0, &[arguments, &["--format", "json"]].concat());
+    serde_json::from_str(&stdout).expect("JSON on standard output")
+}
+
+/// Empties the only figure that depends on the machine, wherever it stands.
+fn forget_the_clock(value: &mut Value) {
+    if let Some(map) = value.as_object_mut() {
+        map.remove("events_per_second");
+        map.values_mut().for_each(forget_the_clock);
+    }
+}
+
+#[test]
+fn threads_change_nothing_but_the_time() {
+    let on = |threads: &str| {
+        let arguments = ["simulate", "--scenario", GROWTH, "--replications", "4"];
+        let mut found = json(&[&arguments[..], &["--threads", threads]].concat());
+        forget_the_clock(&mut found);
+        found.to_string()
+    };
+    assert_eq!(on("1"), on("4"));
+    let plan = |threads: &str| {
+        let axes = ["--workers", "24,64", "--sizes", "0.25x0.5,1x2"];
+        let arguments = ["plan", "--scenario", GROWTH, "--threads", threads];
+        json(&[&arguments[..], &axes[..]].concat()).to_string()
+    };
+    assert_eq!(plan("1"), plan("4"));
+}
+
+#[test]
+fn a_stage_is_shown_as_low_mid_and_high() {
+    let found = json(&["simulate", "--scenario", GROWTH, "--replications", "2"]);
+    let of = |figure: &str, case: &str| {
+        let value = &found["intervals"][figure][case];
+        value.as_f64().expect("a figure of every case")
+    };
+    for figure in ["throughput_per_hour", "cost_usd_month", "wait_mean_s"] {
+        assert!(of(figure, "low") <= of(figure, "mid"), "{figure}");
+        assert!(of(figure, "mid") <= of(figure, "high"), "{figure}");
+    }
+    assert!(found["cases"]["high"]["submitted"].as_u64() > found["submitted"].as_u64());
+    assert_eq!(found["replications"]["throughput_per_hour"]["n"], 2);
+    let table = stdout_of(0, &["simulate", "--scenario", GROWTH]);
+    for word in ["low", "mid", "high", "PASS", "FAIL"] {
+        assert!(table.contains(word), "{word} in\n{table}");
+    }
+}
+
+#[test]
+fn every_platform_is_priced_and_says_what_stands_against_it() {
+    let found = json(&["simulate", "--scenario", SYNC, "--platform", "all"]);
+    let platforms = found["platforms"].as_object().expect("by name");
+    assert_eq!(platforms.len(), 5);
+    for (name, outcome) in platforms {
+        assert!(outcome["cost_usd_month"]["total"].as_f64() > Some(20.0), "{name}");
+    }
+    let finding = |name: &str| platforms[name]["findings"].to_string();
+    for name in ["app_runner", "railway", "fargate"] {
+        assert!(finding(name).contains("request_limit"), "{name}");
+    }
+    assert!(!finding("cloud_run").contains("request_limit"));
+    let table = stdout_of(0, &["simulate", "--scenario", SYNC, "--platform", "railway"]);
+    assert!(table.contains("cannot hold a request"), "{table}");
+}
+
+#[test]
+fn a_run_too_short_for_its_percentile_says_so() {
+    let scratch = Scratch::new();
+    let short = PROPOSAL.replace("\"24h\"", "\"2h\"");
+    let file = scratch.file("short.toml", &short);
+    let found = json(&["simulate", "--scenario", &file]);
+    assert_eq!(found["doubts"][0]["key"], "wait_s.p95", "{found}");
+    let table = stdout_of(0, &["simulate", "--scenario", &file]);
+    assert!(table.contains("too short"), "{table}");
+}
+
+#[test]
+fn a_plan_explains_what_holds_and_what_does_not() {
+    let scratch = Scratch::new();
+    let file = scratch.file("proposal.toml", PROPOSAL);
+    let axes = [
+        "--workers", "1,6,12,24", "--sizes", "0.25x0.5", "--tasks", "1,2,1-2", "--autoscaling",
+        "none,queue_depth=1", "--nat-gateways", "1", "--cache-modes", "elasticache",
+        "--replications", "3",
+    ];
+    let plan = json(&[&["plan", "--scenario", file.as_str()][..], &axes[..]].concat());
+    let list = |name: &str| plan[name].as_array().expect("a list").clone();
+    assert_eq!(list("accepted").len() + list("rejected").len(), 4 * 3);
+    assert!(!list("accepted").is_empty());
+    for rejected in list("rejected") {
+        assert!(rejected["failures"][0]["key"].is_string(), "{rejected}");
+    }
+    let table = stdout_of(0, &[&["plan", "--scenario", file.as_str()][..], &axes[..]].concat());
+    for word in ["do not hold", "carries at most", "candidates"] {
+        assert!(table.contains(word), "{word} in\n{table}");
+    }
+}
+
+#[test]
+fn a_load_that_no_candidate_carries_is_bad_input() {
+    let scratch = Scratch::new();
+    let text = PROPOSAL.replace("per_hour = 20 ", "per_hour = 2000000 ");
+    let file = scratch.file("flood.toml", &text);
+    let stderr = stderr_of(2, &["plan", "--scenario", &file]);
+    for word in ["flood.toml", "line 7", "workload.arrivals", "widen --workers"] {
+        assert!(stderr.contains(word), "{word} in {stderr}");
+    }
+    let arguments = ["plan", "--scenario", &file, "--tasks", "2", "--autoscaling", "cpu=70"];
+    assert!(stderr_of(2, &arguments).contains("no candidate"));
+    let arguments = ["plan", "--scenario", &file, "--sizes", "1x9"];
+    assert!(stderr_of(2, &arguments).contains("take one of 2, 3"));
+}
