@@ -20,6 +20,8 @@ locals {
       SHUTDOWN_TIMEOUT_MS = tostring(1000 * max(1, var.stop_timeout_s - local.stop_timeout_margin))
       SPOOL_DIR           = "/tmp"
       LOG_FORMAT          = "json"
+      # The load balancer appends the address it was asked from, and so does CloudFront in front of it.
+      TRUSTED_PROXY_HOPS = var.cloudfront_enabled ? "2" : "1"
     },
     var.cache_mode == "sidecar" ? { REDIS_URL = "redis://127.0.0.1:6379/0" } : {},
   )

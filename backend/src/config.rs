@@ -1,5 +1,6 @@
 //! Reads the whole configuration from the environment, once: every variable and its default is in this file.
 
+mod limits;
 mod variables;
 
 use std::num::NonZeroUsize;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::config::variables::Variables;
+use crate::limits::Quota;
 use crate::retry::Backoff;
 
 pub use variables::ConfigError;
@@ -23,6 +25,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Where sessions live and for how long.
     pub sessions: SessionConfig,
+    /// How often things may be done.
+    pub limits: LimitConfig,
     /// S3.
     pub storage: StorageConfig,
     /// The Responses API.
@@ -50,6 +54,9 @@ pub struct HttpConfig {
     pub request_timeout: Duration,
     /// `UPLOAD_TIMEOUT_MS`: what an upload may take.
     pub upload_timeout: Duration,
+    /// `TRUSTED_PROXY_HOPS`: proxies in front that each append the address they were asked from to
+    /// `X-Forwarded-For`: 0 without any, 1 behind a load balancer, 2 behind CloudFront and one.
+    pub trusted_proxy_hops: usize,
 }
 
 /// Postgres.
@@ -66,10 +73,31 @@ pub struct DatabaseConfig {
 /// Where sessions live and for how long.
 #[derive(Debug, Clone)]
 pub struct SessionConfig {
-    /// `REDIS_URL`; without it sessions live in this process, which allows only a single task.
+    /// `REDIS_URL`, for rate limits too; without it both live in this process, which allows only a single task.
     pub redis_url: Option<String>,
     /// `SESSION_TTL_MS`: a session ends this long after its last use.
     pub ttl: Duration,
+    /// `SESSION_COOKIE_SECURE`: whether browsers send the cookie over HTTPS only; off for development.
+    pub cookie_secure: bool,
+    /// `ALLOWED_ORIGINS`: origins besides its own whose pages may use the cookie, as `https://name`.
+    pub allowed_origins: Vec<String>,
+}
+
+/// How often things may be done; `None` is as often as one likes.
+#[derive(Debug, Clone)]
+pub struct LimitConfig {
+    /// `RATE_LIMIT_SESSION`: requests of one session.
+    pub session: Option<Quota>,
+    /// `RATE_LIMIT_LOGIN_ADDRESS`: logins from one address.
+    pub login_address: Option<Quota>,
+    /// `RATE_LIMIT_LOGIN_ACCOUNT`: logins to one account.
+    pub login_account: Option<Quota>,
+    /// `RATE_LIMIT_REGISTER_ADDRESS`: registrations from one address.
+    pub register_address: Option<Quota>,
+    /// `RATE_LIMIT_REGISTER_ACCOUNT`: registrations of one email address.
+    pub register_account: Option<Quota>,
+    /// `RATE_LIMIT_GENERATIONS`: generations one user asks for.
+    pub generations: Option<Quota>,
 }
 
 /// S3.
@@ -195,6 +223,7 @@ impl Config {
             http: HttpConfig::read(&variables)?,
             database: DatabaseConfig::read(&variables)?,
             sessions: SessionConfig::read(&variables)?,
+            limits: LimitConfig::read(&variables)?,
             storage: StorageConfig::read(&variables)?,
             openai: OpenAiConfig::read(&variables)?,
             worker: WorkerConfig::read(&variables)?,
@@ -244,6 +273,11 @@ impl HttpConfig {
                 "UPLOAD_TIMEOUT_MS",
                 "time for one upload",
                 300_000,
+            )?,
+            trusted_proxy_hops: variables.number(
+                "TRUSTED_PROXY_HOPS",
+                "proxies that append to X-Forwarded-For",
+                0,
             )?,
         })
     }
@@ -305,7 +339,7 @@ impl SessionConfig {
         if let Some(url) = &redis_url
             && redis::parse_redis_url(url).is_none()
         {
-            let problem = "it is not a redis:// URL".to_owned();
+            let problem = "it is not a redis:// or rediss:// URL".to_owned();
             return Err(ConfigError::new(
                 "REDIS_URL",
                 "where sessions live",
@@ -313,9 +347,31 @@ impl SessionConfig {
                 "redis://127.0.0.1:6379/0",
             ));
         }
+        let (variable, meaning) = ("ALLOWED_ORIGINS", "origins whose pages may use the cookie");
+        let allowed_origins: Vec<String> = variables
+            .text(variable)
+            .iter()
+            .flat_map(|list| list.split(','))
+            .map(|origin| origin.trim().to_ascii_lowercase())
+            .filter(|origin| !origin.is_empty())
+            .collect();
+        for origin in &allowed_origins {
+            let parsed = url::Url::parse(origin).ok();
+            if parsed.is_none_or(|url| url.origin().ascii_serialization() != *origin) {
+                let problem = format!("{origin:?} is not an origin");
+                let example = "https://app.example.com,https://example.com:8443";
+                return Err(ConfigError::new(variable, meaning, problem, example));
+            }
+        }
         Ok(Self {
             redis_url,
             ttl: variables.duration("SESSION_TTL_MS", "life of an unused session", 86_400_000)?,
+            cookie_secure: variables.boolean(
+                "SESSION_COOKIE_SECURE",
+                "cookie over HTTPS only",
+                true,
+            )?,
+            allowed_origins,
         })
     }
 }

@@ -7,10 +7,12 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::db::DbError;
 use crate::domain::account::AccountError;
 use crate::domain::generation::RequestError;
+use crate::limits::Verdict;
 use crate::passwords::PasswordError;
 use crate::sessions::SessionError;
 use crate::storage::StorageError;
@@ -26,11 +28,26 @@ pub enum ApiError {
     #[error("{0}")]
     Malformed(String),
     /// No valid session comes with the request.
-    #[error("a valid bearer token is needed")]
+    #[error("a valid session is needed, as a bearer token or a cookie")]
     Unauthenticated,
     /// Unknown user or wrong password: deliberately the same.
     #[error("email or password is wrong")]
     Credentials,
+    /// The session came in a cookie, the request from somewhere else.
+    #[error("a request with the session's cookie must come from a page of this origin: {0}")]
+    CrossOrigin(&'static str),
+    /// A rate limit is used up.
+    #[error("the limit {limit} allows {requests} requests in {window_s} s")]
+    TooMany {
+        /// Which one.
+        limit: &'static str,
+        /// What it allows.
+        requests: u32,
+        /// In which time, rounded up.
+        window_s: u64,
+        /// When one more is allowed.
+        wait: Duration,
+    },
     /// Not there, or another user's.
     #[error("there is no such {0}")]
     NotFound(&'static str),
@@ -55,6 +72,14 @@ pub enum ApiError {
     /// Readable, but breaks a rule.
     #[error("{0}")]
     Invalid(String),
+    /// A PDF that cannot be read.
+    #[error("the document cannot be read: {detail}")]
+    Unreadable {
+        /// The kind of problem.
+        name: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// A dependency does not answer.
     #[error("{dependency} does not answer")]
     Unavailable {
@@ -71,19 +96,30 @@ pub enum ApiError {
 
 /// A problem on its way out. It travels as a response extension until the outermost middleware,
 /// which alone knows the request's id, writes the body.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Problem {
-    #[serde(rename = "type")]
     kind: String,
     title: &'static str,
     status: u16,
     detail: String,
 }
 
-#[derive(Serialize)]
-struct ProblemBody<'a> {
-    #[serde(flatten)]
-    problem: &'a Problem,
+/// Why a request failed (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody<'a> {
+    /// What kind of problem it is, for programs.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:allegiant:problem:not-found")]
+    kind: &'a str,
+    /// The same for people.
+    title: &'a str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What is wrong with this request.
+    detail: &'a str,
+    /// Names the request in the service's logs.
     request_id: &'a str,
 }
 
@@ -92,7 +128,10 @@ impl Problem {
     pub fn write(&self, request_id: &str, response: Response) -> Response {
         let (mut parts, _) = response.into_parts();
         let body = serde_json::to_vec(&ProblemBody {
-            problem: self,
+            kind: &self.kind,
+            title: self.title,
+            status: self.status,
+            detail: &self.detail,
             request_id,
         })
         .expect("strings and numbers always serialize");
@@ -116,6 +155,12 @@ impl ApiError {
                 StatusCode::UNAUTHORIZED,
                 "wrong-credentials",
                 "Login failed",
+            ),
+            Self::CrossOrigin(_) => (StatusCode::FORBIDDEN, "cross-origin", "From another origin"),
+            Self::TooMany { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-requests",
+                "Too many requests",
             ),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => (
@@ -144,6 +189,11 @@ impl ApiError {
                 "invalid-request",
                 "The request breaks a rule",
             ),
+            Self::Unreadable { name, .. } => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                name,
+                "The document cannot be read",
+            ),
             Self::Unavailable { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "dependency-unavailable",
@@ -171,8 +221,13 @@ impl IntoResponse for ApiError {
         }
         let (status, slug, title) = self.status_and_title();
         let mut response = status.into_response();
-        if matches!(self, Self::Unavailable { .. }) {
-            let seconds = HeaderValue::from(UNAVAILABLE_RETRY_AFTER.as_secs());
+        let retry_after = match self {
+            Self::Unavailable { .. } => Some(UNAVAILABLE_RETRY_AFTER),
+            Self::TooMany { wait, .. } => Some(wait),
+            _ => None,
+        };
+        if let Some(wait) = retry_after {
+            let seconds = HeaderValue::from(whole_seconds(wait));
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         if status == StatusCode::UNAUTHORIZED {
@@ -187,6 +242,22 @@ impl IntoResponse for ApiError {
             detail: self.to_string(),
         });
         response
+    }
+}
+
+/// Seconds, rounded up, as headers count them.
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+impl From<&Verdict> for ApiError {
+    fn from(verdict: &Verdict) -> Self {
+        Self::TooMany {
+            limit: verdict.limit.name(),
+            requests: verdict.quota.requests,
+            window_s: whole_seconds(verdict.quota.window),
+            wait: verdict.wait,
+        }
     }
 }
 

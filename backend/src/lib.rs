@@ -2,10 +2,12 @@
 //!
 //! Modules in reading order. [`serve`] is the whole service on a listener that arrives bound.
 
+pub mod cache;
 pub mod config;
 pub mod db;
 pub mod domain;
 pub mod error;
+pub mod limits;
 pub mod metrics;
 pub mod openai;
 pub mod passwords;
@@ -17,6 +19,8 @@ pub mod state;
 pub mod storage;
 pub mod telemetry;
 pub mod worker;
+
+use std::net::SocketAddr;
 
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
@@ -76,7 +80,8 @@ pub async fn serve(
     let worker = role
         .works()
         .then(|| tokio::spawn(worker::run(state.clone(), shutdown.clone())));
-    let app = routes::router(state.clone(), role, shutdown.clone());
+    let app = routes::router(state.clone(), role, shutdown.clone())
+        .into_make_service_with_connect_info::<SocketAddr>();
     // Small answers leave at once instead of waiting for the client's acknowledgement.
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use backend::config::DatabaseConfig;
+use backend::pdf::extract::Depth;
 use backend::telemetry::chain;
 use backend::{AppState, Config, Role, db, pdf, serve, telemetry};
 use clap::{Parser, Subcommand};
@@ -38,13 +39,18 @@ enum Command {
     Migrate,
     /// Reads a PDF from stdin and writes its text as JSON to stdout, under resource limits.
     #[command(hide = true)]
-    ExtractText,
+    ExtractText {
+        /// Counts pages and leaves the text.
+        #[arg(long)]
+        pages_only: bool,
+    },
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         // Before any runtime exists: the child has a CPU and memory budget of its own.
-        Command::ExtractText => pdf::extract::child_main(),
+        Command::ExtractText { pages_only: true } => pdf::extract::child_main(Depth::Pages),
+        Command::ExtractText { pages_only: false } => pdf::extract::child_main(Depth::Text),
         Command::Serve { role } => match Config::from_env() {
             Ok(config) => run(serve_until_signalled(config, role)),
             Err(error) => usage(&error),

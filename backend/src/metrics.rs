@@ -58,6 +58,8 @@ pub struct Metrics {
     openai_creates_uncertain: Counter,
     leases_lost: Counter,
     leases_rescued: Counter,
+    rate_limited: Family<KindLabels, Counter>,
+    rate_limits_unavailable: Counter,
 }
 
 fn long_buckets() -> Histogram {
@@ -91,6 +93,8 @@ impl Metrics {
             openai_creates_uncertain: Counter::default(),
             leases_lost: Counter::default(),
             leases_rescued: Counter::default(),
+            rate_limited: Family::default(),
+            rate_limits_unavailable: Counter::default(),
         };
         metrics
             .worker_slots
@@ -182,6 +186,16 @@ impl Metrics {
             "Expired leases put back into the queue",
             self.leases_rescued.clone(),
         );
+        registry.register(
+            "rate_limited",
+            "Requests refused by a rate limit",
+            self.rate_limited.clone(),
+        );
+        registry.register(
+            "rate_limits_unavailable",
+            "Requests allowed because Redis did not answer for a rate limit",
+            self.rate_limits_unavailable.clone(),
+        );
     }
 
     /// Counts an answered request.
@@ -248,6 +262,18 @@ impl Metrics {
     /// Counts expired leases put back into the queue.
     pub fn leases_rescued(&self, count: i64) {
         self.leases_rescued.inc_by(count.unsigned_abs());
+    }
+
+    /// Counts a request refused by a rate limit.
+    pub fn rate_limited(&self, limit: &'static str) {
+        self.rate_limited
+            .get_or_create(&KindLabels { kind: limit })
+            .inc();
+    }
+
+    /// Counts a request that no limit could be asked about.
+    pub fn rate_limits_unavailable(&self) {
+        self.rate_limits_unavailable.inc();
     }
 
     /// The text that Prometheus scrapes, with the queue's numbers when the database gave them.

@@ -2,17 +2,24 @@
 
 pub mod auth;
 pub mod authenticated;
+mod client_address;
+pub(crate) mod cookie;
 pub mod documents;
 pub mod generations;
+mod limited;
 mod observe;
+mod openapi;
 pub mod operations;
 pub mod paging;
+mod reference;
 
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
 use axum::{Router, middleware};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
 
 use crate::Role;
 use crate::error::ApiError;
@@ -23,12 +30,9 @@ pub const JSON_BODY_MAX_BYTES: usize = 256 * 1024;
 
 /// The service's router for a role. `shutdown` turns readiness off.
 pub fn router(state: AppState, role: Role, shutdown: CancellationToken) -> Router {
-    let mut router = Router::new()
-        .route("/health", get(operations::health))
-        .route("/ready", get(operations::ready))
-        .route("/metrics", get(operations::metrics));
+    let (mut router, document) = documented(&state, role).split_for_parts();
     if role.answers() {
-        router = router.nest("/api/v1", api());
+        router = router.merge(reference::router(&document));
     }
     router
         .fallback(async || ApiError::NotFound("route"))
@@ -42,30 +46,39 @@ pub fn router(state: AppState, role: Role, shutdown: CancellationToken) -> Route
         .with_state(state)
 }
 
-fn api() -> Router<AppState> {
-    Router::new()
-        .route("/auth/register", post(auth::register))
-        .route("/auth/login", post(auth::login))
-        .route("/auth/logout", post(auth::logout))
-        .route("/auth/me", get(auth::me))
-        .route(
-            "/generations",
-            post(generations::create).get(generations::list),
+/// The routes of a role together with their OpenAPI document.
+fn documented(state: &AppState, role: Role) -> OpenApiRouter<AppState> {
+    let mut router = OpenApiRouter::with_openapi(openapi::Frame::openapi())
+        .routes(routes!(operations::health))
+        .routes(routes!(operations::ready))
+        .routes(routes!(operations::metrics));
+    if role.answers() {
+        router = router.nest("/api/v1", api(state));
+    }
+    openapi::complete(router.get_openapi_mut());
+    router
+}
+
+fn api(state: &AppState) -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(auth::register))
+        .routes(routes!(auth::login))
+        .routes(routes!(auth::logout))
+        .routes(routes!(auth::me))
+        .routes(
+            routes!(generations::create).layer(middleware::from_fn_with_state(
+                state.clone(),
+                limited::generations,
+            )),
         )
-        .route("/generations/{id}", get(generations::show))
-        .route("/generations/{id}/cancel", post(generations::cancel))
-        .route("/generations/{id}/pdf", get(generations::pdf))
+        .routes(routes!(generations::list))
+        .routes(routes!(generations::show))
+        .routes(routes!(generations::cancel))
+        .routes(routes!(generations::pdf))
         .layer(DefaultBodyLimit::max(JSON_BODY_MAX_BYTES))
         // An upload is limited while it streams, by its own rule.
-        .route(
-            "/documents",
-            post(documents::upload)
-                .layer(DefaultBodyLimit::disable())
-                .get(documents::list),
-        )
-        .route(
-            "/documents/{id}",
-            get(documents::show).delete(documents::delete),
-        )
-        .route("/documents/{id}/content", get(documents::content))
+        .routes(routes!(documents::upload).layer(DefaultBodyLimit::disable()))
+        .routes(routes!(documents::list))
+        .routes(routes!(documents::show, documents::delete))
+        .routes(routes!(documents::content))
 }

@@ -9,15 +9,23 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::RngCore;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::ConnectionManager;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::config::SessionConfig;
 use crate::domain::ids::UserId;
+use crate::limits::{Limit, Limits, Subject, TAKE_LUA, Verdict, micros};
 
-/// One Redis command may take this long; a session check is on the path of every request.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
+/// Finds a session, makes it last a whole time-to-live again, and counts the request against the
+/// session's limit: in one round trip, for it is on the path of every request. Nothing is counted
+/// for a token that opens no session, so made-up tokens leave no keys behind.
+const FIND_LUA: &str = "
+local user = redis.call('GETEX', KEYS[1], 'PX', ARGV[1])
+if not user then return {} end
+if #KEYS == 1 then return { user } end
+local told = take({ KEYS[2] }, { ARGV[2], ARGV[3] })[1]
+return { user, tostring(told[1]), tostring(told[2]), tostring(told[3]) }";
 
 /// The session store does not answer. There is no other failure: an unknown token is `None`.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +64,11 @@ impl SessionKey {
         Self(Sha256::digest(token.as_bytes()).into())
     }
 
+    /// Whom the limit of a session counts.
+    fn subject(self) -> Subject {
+        Subject::of(self.0)
+    }
+
     fn in_redis(self) -> String {
         format!("session:{}", hex::encode(self.0))
     }
@@ -70,14 +83,17 @@ pub struct Sessions {
 
 #[derive(Clone)]
 enum Store {
-    Redis(ConnectionManager),
+    Redis {
+        connection: ConnectionManager,
+        find: Arc<redis::Script>,
+    },
     Memory(Arc<Mutex<MemoryStore>>),
 }
 
 impl fmt::Debug for Sessions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let store = match self.store {
-            Store::Redis(_) => "redis",
+            Store::Redis { .. } => "redis",
             Store::Memory(_) => "memory",
         };
         formatter
@@ -89,27 +105,19 @@ impl fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    /// A store as configured. Redis is connected to on first use, so a Redis that is away
-    /// at the start costs 503s, not the start.
-    ///
-    /// # Errors
-    /// When the URL is refused.
-    pub fn new(config: &SessionConfig) -> Result<Self, SessionError> {
-        let store = match &config.redis_url {
+    /// Sessions in Redis, or in this process without one.
+    pub fn new(config: &SessionConfig, cache: Option<ConnectionManager>) -> Self {
+        let store = match cache {
             None => Store::Memory(Arc::default()),
-            Some(url) => {
-                let manager = ConnectionManagerConfig::new()
-                    .set_connection_timeout(Some(COMMAND_TIMEOUT))
-                    .set_response_timeout(Some(COMMAND_TIMEOUT))
-                    .set_number_of_retries(0);
-                let client = redis::Client::open(url.as_str())?;
-                Store::Redis(ConnectionManager::new_lazy_with_config(client, manager)?)
-            }
+            Some(connection) => Store::Redis {
+                connection,
+                find: Arc::new(redis::Script::new(&format!("{TAKE_LUA}{FIND_LUA}"))),
+            },
         };
-        Ok(Self {
+        Self {
             ttl: config.ttl,
             store,
-        })
+        }
     }
 
     /// Opens a session.
@@ -120,7 +128,7 @@ impl Sessions {
         let token = Token::new();
         let key = SessionKey::of(&token.0);
         match &self.store {
-            Store::Redis(connection) => {
+            Store::Redis { connection, .. } => {
                 let mut command = redis::cmd("SET");
                 command
                     .arg(key.in_redis())
@@ -134,20 +142,47 @@ impl Sessions {
         Ok(token)
     }
 
-    /// Whose session it is, and makes it last a whole time-to-live again: one command (GETEX).
+    /// Whose session it is, and makes it last a whole time-to-live again; with where the session's
+    /// limit stands, unless that is off.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn find(&self, key: SessionKey) -> Result<Option<UserId>, SessionError> {
-        match &self.store {
-            Store::Redis(connection) => {
-                let mut command = redis::cmd("GETEX");
-                command.arg(key.in_redis()).arg("PX").arg(self.ttl_ms());
-                let user: Option<String> = command.query_async(&mut connection.clone()).await?;
-                Ok(user.and_then(|text| Uuid::from_str(&text).ok()).map(UserId))
+    pub async fn find(
+        &self,
+        key: SessionKey,
+        limits: &Limits,
+    ) -> Result<Option<(UserId, Option<Verdict>)>, SessionError> {
+        let (connection, find) = match &self.store {
+            Store::Redis { connection, find } => (connection, find),
+            Store::Memory(store) => {
+                let user = lock(store).find(key, Instant::now(), self.ttl);
+                let Some(user) = user else { return Ok(None) };
+                let verdicts = limits.take(&[(Limit::Session, key.subject())]).await?;
+                return Ok(Some((user, verdicts.first().copied())));
             }
-            Store::Memory(store) => Ok(lock(store).find(key, Instant::now(), self.ttl)),
+        };
+        let mut call = find.key(key.in_redis());
+        call.arg(self.ttl_ms());
+        let quota = limits.quota(Limit::Session);
+        if let Some(quota) = quota {
+            call.key(key.subject().key(Limit::Session))
+                .arg(quota.requests)
+                .arg(micros(quota.window));
         }
+        let told: Vec<String> = call.invoke_async(&mut connection.clone()).await?;
+        let Some(user) = told.first().and_then(|text| Uuid::from_str(text).ok()) else {
+            return Ok(None);
+        };
+        let number = |index: usize| told.get(index).and_then(|text| text.parse::<u64>().ok());
+        let verdict = quota.and_then(|quota| {
+            let left = u32::try_from(number(1)?).ok()?;
+            Some(Verdict::read(
+                Limit::Session,
+                quota,
+                (left, number(2)?, number(3)?),
+            ))
+        });
+        Ok(Some((UserId(user), verdict)))
     }
 
     /// Ends a session.
@@ -156,7 +191,7 @@ impl Sessions {
     /// When the store does not answer.
     pub async fn close(&self, key: SessionKey) -> Result<(), SessionError> {
         match &self.store {
-            Store::Redis(connection) => {
+            Store::Redis { connection, .. } => {
                 let mut command = redis::cmd("DEL");
                 command
                     .arg(key.in_redis())
@@ -175,7 +210,7 @@ impl Sessions {
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<(), SessionError> {
-        if let Store::Redis(connection) = &self.store {
+        if let Store::Redis { connection, .. } = &self.store {
             redis::cmd("PING")
                 .query_async::<()>(&mut connection.clone())
                 .await?;
@@ -226,6 +261,7 @@ impl MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::LimitConfig;
 
     const TTL: Duration = Duration::from_secs(60);
 
@@ -255,29 +291,20 @@ mod tests {
         let config = SessionConfig {
             redis_url: None,
             ttl: TTL,
+            cookie_secure: true,
+            allowed_origins: Vec::new(),
         };
-        let sessions = Sessions::new(&config).expect("nothing to connect to");
+        let sessions = Sessions::new(&config, None);
+        let limits = Limits::new(LimitConfig::off(), None);
         let user = UserId::new();
         let first = sessions.open(user).await.expect("in memory").reveal();
         let second = sessions.open(user).await.expect("in memory").reveal();
         assert_ne!(first, second);
-        sessions
-            .close(SessionKey::of(&first))
-            .await
-            .expect("in memory");
-        assert_eq!(
-            sessions
-                .find(SessionKey::of(&first))
-                .await
-                .expect("in memory"),
-            None
-        );
-        assert_eq!(
-            sessions
-                .find(SessionKey::of(&second))
-                .await
-                .expect("in memory"),
-            Some(user)
-        );
+        let closed = sessions.close(SessionKey::of(&first));
+        closed.await.expect("in memory");
+        for (token, expected) in [(first, None), (second, Some((user, None)))] {
+            let found = sessions.find(SessionKey::of(&token), &limits).await;
+            assert_eq!(found.expect("in memory"), expected);
+        }
     }
 }

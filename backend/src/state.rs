@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use sqlx::postgres::PgPool;
 
+use crate::cache;
 use crate::config::Config;
 use crate::db::{self, lane::Lane};
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::openai::OpenAi;
 use crate::passwords::Passwords;
@@ -28,6 +30,8 @@ pub struct Parts {
     pub lane: Lane,
     /// Sessions in Redis or in process.
     pub sessions: Sessions,
+    /// Rate limits in Redis or in process.
+    pub limits: Limits,
     /// Password hashing.
     pub passwords: Passwords,
     /// S3.
@@ -56,11 +60,15 @@ impl AppState {
     /// When a part refuses its configuration.
     pub async fn new(config: Config) -> Result<Self, SetupError> {
         let failed = |part| move |source| SetupError { part, source };
+        let cache = config.sessions.redis_url.as_deref().map(cache::connection);
+        let cache = cache
+            .transpose()
+            .map_err(|error| failed("the connection to Redis")(error.into()))?;
         let parts = Parts {
             pool: db::pool(&config.database),
             lane: db::lane(&config.database),
-            sessions: Sessions::new(&config.sessions)
-                .map_err(|error| failed("sessions")(error.into()))?,
+            sessions: Sessions::new(&config.sessions, cache.clone()),
+            limits: Limits::new(config.limits.clone(), cache),
             passwords: Passwords::new(config.passwords)
                 .map_err(|error| failed("password hashing")(error.into()))?,
             storage: Storage::new(&config.storage).await,

@@ -40,6 +40,8 @@ pub struct NewDocument<'a> {
     pub sha256: &'a str,
     /// Key in S3.
     pub storage_key: &'a str,
+    /// Pages.
+    pub page_count: Option<i32>,
 }
 
 /// Why a document was not deleted.
@@ -53,16 +55,17 @@ pub enum Deletion {
     InUse,
 }
 
-/// Adds a document whose object is stored.
+/// Adds a document whose object is stored; `None` when the user has an equal one already.
 ///
 /// # Errors
 /// When the database does not do it.
 pub async fn insert(
     db: impl PgExecutor<'_>,
     new: &NewDocument<'_>,
-) -> Result<DocumentRow, DbError> {
-    let sql = "INSERT INTO documents (id, user_id, file_name, size_bytes, sha256, storage_key)
-               VALUES ($1, $2, $3, $4, $5, $6)
+) -> Result<Option<DocumentRow>, DbError> {
+    let sql = "INSERT INTO documents (id, user_id, file_name, size_bytes, sha256, storage_key, page_count)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)
+               ON CONFLICT (user_id, sha256) DO NOTHING
                RETURNING id, file_name, size_bytes, sha256, storage_key, page_count, created_at";
     let query = sqlx::query_as(sql)
         .bind(new.id)
@@ -70,8 +73,27 @@ pub async fn insert(
         .bind(new.file_name)
         .bind(new.size_bytes)
         .bind(new.sha256)
-        .bind(new.storage_key);
-    Ok(query.fetch_one(db).await?)
+        .bind(new.storage_key)
+        .bind(new.page_count);
+    Ok(query.fetch_optional(db).await?)
+}
+
+/// A user's document with this content.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn find_by_hash(
+    db: impl PgExecutor<'_>,
+    user: UserId,
+    sha256: &str,
+) -> Result<Option<DocumentRow>, DbError> {
+    let sql = "SELECT id, file_name, size_bytes, sha256, storage_key, page_count, created_at
+               FROM documents WHERE user_id = $1 AND sha256 = $2";
+    Ok(sqlx::query_as(sql)
+        .bind(user)
+        .bind(sha256)
+        .fetch_optional(db)
+        .await?)
 }
 
 /// A user's document.

@@ -14,8 +14,9 @@ pub enum AccountError {
 }
 
 /// An email address in lower case, so that it identifies one account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::Type)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::Type, utoipa::ToSchema)]
 #[serde(transparent)]
+#[schema(value_type = String, format = Email, example = "ana@example.com")]
 #[sqlx(transparent)]
 pub struct Email(String);
 

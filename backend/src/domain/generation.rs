@@ -1,6 +1,7 @@
 //! What a generation is asked for, the states it passes, and how far each step brings it.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::ids::{DocumentId, GenerationId};
 
@@ -12,7 +13,7 @@ pub const TITLE_CHARS_MAX: usize = 200;
 pub const INSTRUCTIONS_CHARS_MAX: usize = 20_000;
 
 /// Where a generation stands. `queued` and `running` may alternate; the other three are final.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum Status {
@@ -107,15 +108,29 @@ pub fn pdf_key(generation: GenerationId) -> String {
 }
 
 /// What a client asks for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = GenerationRequest)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// Title of the proposal.
+    /// Title of the proposal; blanks around it do not count.
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"[^\s\u0000]",
+        example = "Water treatment plant"
+    )]
     pub title: String,
-    /// What it should say.
+    /// What it should say; blanks around it do not count.
+    #[schema(
+        min_length = 1,
+        max_length = 20_000,
+        pattern = r"[^\s\u0000]",
+        example = "Offer a plant for 40 m³/h."
+    )]
     pub instructions: String,
-    /// The documents it builds on.
+    /// The documents it builds on, each once.
     #[serde(default)]
+    #[schema(max_items = 10)]
     pub document_ids: Vec<DocumentId>,
 }
 

@@ -8,8 +8,10 @@ macro_rules! id {
         $(#[$meta])*
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type,
+            utoipa::ToSchema,
         )]
         #[serde(transparent)]
+        #[schema(value_type = Uuid)]
         #[sqlx(transparent)]
         pub struct $name(pub Uuid);
 

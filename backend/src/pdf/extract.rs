@@ -21,8 +21,10 @@ const MEMORY_BYTES: u64 = 384 * 1024 * 1024;
 const CPU_SECONDS: u64 = 20;
 /// No stream of the PDF may inflate to more.
 const STREAM_BYTES: usize = 64 * 1024 * 1024;
-/// Pages that are read; more are counted but not read.
-const PAGES_READ_MAX: usize = 1_000;
+/// Pages of a document that is read at all. A tender has hundreds.
+const PAGES_MAX: usize = 2_000;
+/// What the drawing instructions of all pages together may inflate to; 100 times an honest large tender.
+const INFLATED_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Text that is kept of one document: about 50,000 tokens, more than a prompt takes from it.
 const TEXT_BYTES_MAX: usize = 200_000;
 /// What the parent reads at most: the text, escaped in the worst way.
@@ -58,6 +60,34 @@ pub enum Unreadable {
     /// Nothing in it.
     #[error("it has no pages")]
     NoPages,
+    /// More than anybody reads.
+    #[error("it has more than {PAGES_MAX} pages")]
+    TooManyPages,
+    /// It inflates to far more than a document needs.
+    #[error("it unpacks to more than a document needs")]
+    Bomb,
+}
+
+impl Unreadable {
+    /// Its name in problems.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Encrypted => "document-encrypted",
+            Self::Damaged => "document-damaged",
+            Self::NoPages => "document-without-pages",
+            Self::TooManyPages => "document-too-long",
+            Self::Bomb => "document-bomb",
+        }
+    }
+}
+
+/// What the child looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Only whether the document can be read, and its pages.
+    Pages,
+    /// Its text as well.
+    Text,
 }
 
 /// Why nothing was read.
@@ -98,30 +128,53 @@ impl Extractor {
     /// # Errors
     /// When the document has no readable text, or the child could not be run.
     pub async fn extract(&self, document: ByteStream) -> Result<ExtractedText, ExtractError> {
-        let _permit = self
-            .running
-            .acquire()
-            .await
-            .map_err(|error| ExtractError::Broken(std::io::Error::other(error)))?;
-        let mut child = Command::new(&self.program)
-            .arg("extract-text")
+        self.run(Depth::Text, Stdio::piped(), Some(document)).await
+    }
+
+    /// Whether a document can be read, and how many pages it has: read from where the file stands.
+    ///
+    /// # Errors
+    /// As [`Self::extract`].
+    pub async fn count_pages(&self, document: std::fs::File) -> Result<i32, ExtractError> {
+        let read = self.run(Depth::Pages, document.into(), None).await?;
+        Ok(read.page_count)
+    }
+
+    async fn run(
+        &self,
+        depth: Depth,
+        stdin: Stdio,
+        document: Option<ByteStream>,
+    ) -> Result<ExtractedText, ExtractError> {
+        let broken = |what: &str| ExtractError::Broken(std::io::Error::other(what.to_owned()));
+        let permit = self.running.acquire().await;
+        let _permit = permit.map_err(|error| broken(&error.to_string()))?;
+        let mut command = Command::new(&self.program);
+        command.arg("extract-text");
+        if depth == Depth::Pages {
+            command.arg("--pages-only");
+        }
+        let mut child = command
             // A parser of strangers' files has no business with our secrets.
             .env_clear()
-            .stdin(Stdio::piped())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .map_err(ExtractError::Broken)?;
-        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(ExtractError::Broken(std::io::Error::other(
-                "the child has no pipes",
-            )));
+        let stdout = child.stdout.take().ok_or_else(|| broken("no pipe"))?;
+        let stdin = child.stdin.take();
+        let feeding = async {
+            match document.zip(stdin) {
+                Some((document, stdin)) => feed(document, stdin).await,
+                None => Ok(()),
+            }
         };
         let conversation = async {
             let mut output = Vec::new();
             let mut capped = stdout.take(OUTPUT_BYTES_MAX);
-            let (fed, read) = tokio::join!(feed(document, stdin), capped.read_to_end(&mut output));
+            let (fed, read) = tokio::join!(feeding, capped.read_to_end(&mut output));
             read.map_err(ExtractError::Broken)?;
             let status = child.wait().await.map_err(ExtractError::Broken)?;
             if status.success() {
@@ -160,7 +213,7 @@ async fn feed(
 }
 
 /// The child's whole life: limits itself, reads a PDF from stdin, writes a JSON report to stdout.
-pub fn child_main() -> ExitCode {
+pub fn child_main(depth: Depth) -> ExitCode {
     let limited = rlimit::Resource::AS
         .set(MEMORY_BYTES, MEMORY_BYTES)
         .and_then(|()| rlimit::Resource::CPU.set(CPU_SECONDS, CPU_SECONDS))
@@ -173,7 +226,7 @@ pub fn child_main() -> ExitCode {
     if std::io::stdin().lock().read_to_end(&mut bytes).is_err() {
         return ExitCode::FAILURE;
     }
-    let report = match extract_now(&bytes) {
+    let report = match extract_now(&bytes, depth) {
         Ok(text) => Report::Text(text),
         Err(reason) => Report::Unreadable(reason),
     };
@@ -184,7 +237,7 @@ pub fn child_main() -> ExitCode {
     }
 }
 
-fn extract_now(bytes: &[u8]) -> Result<ExtractedText, Unreadable> {
+fn extract_now(bytes: &[u8], depth: Depth) -> Result<ExtractedText, Unreadable> {
     let options = lopdf::LoadOptions {
         max_decompressed_size: Some(STREAM_BYTES),
         ..lopdf::LoadOptions::default()
@@ -194,18 +247,53 @@ fn extract_now(bytes: &[u8]) -> Result<ExtractedText, Unreadable> {
             lopdf::Error::Decryption(_)
             | lopdf::Error::InvalidPassword
             | lopdf::Error::AlreadyEncrypted => Unreadable::Encrypted,
+            error if is_bomb(&error) => Unreadable::Bomb,
             _ => Unreadable::Damaged,
         })?;
     if document.is_encrypted() {
         return Err(Unreadable::Encrypted);
     }
-    let pages: Vec<u32> = document.get_pages().keys().copied().collect();
-    if pages.is_empty() {
-        return Err(Unreadable::NoPages);
+    let pages = document.get_pages();
+    match pages.len() {
+        0 => return Err(Unreadable::NoPages),
+        1..=PAGES_MAX => {}
+        _ => return Err(Unreadable::TooManyPages),
     }
+    let mut inflated_bytes = 0;
+    for id in pages.values() {
+        // A page whose content is broken otherwise costs its own text only.
+        match document.get_page_content_with_limit(*id, STREAM_BYTES) {
+            Ok(content) => inflated_bytes += content.len(),
+            Err(error) if is_bomb(&error) => return Err(Unreadable::Bomb),
+            Err(_) => {}
+        }
+        if inflated_bytes > INFLATED_BYTES_MAX {
+            return Err(Unreadable::Bomb);
+        }
+    }
+    let text = match depth {
+        Depth::Pages => String::new(),
+        Depth::Text => text_of(&document, pages.keys()),
+    };
+    Ok(ExtractedText {
+        page_count: i32::try_from(pages.len()).unwrap_or(i32::MAX),
+        text,
+    })
+}
+
+fn is_bomb(error: &lopdf::Error) -> bool {
+    use lopdf::DecompressError;
+    matches!(
+        error,
+        lopdf::Error::Decompress(
+            DecompressError::MemoryLimitExceeded { .. } | DecompressError::TooManyFilters { .. }
+        )
+    )
+}
+
+fn text_of<'a>(document: &lopdf::Document, pages: impl Iterator<Item = &'a u32>) -> String {
     let mut text = String::new();
-    for page in pages.iter().take(PAGES_READ_MAX) {
-        // A page that does not decode costs its own text only.
+    for page in pages {
         let of_page = document
             .extract_text_with_limit(&[*page], STREAM_BYTES)
             .unwrap_or_default();
@@ -222,10 +310,7 @@ fn extract_now(bytes: &[u8]) -> Result<ExtractedText, Unreadable> {
     }
     let end = text.floor_char_boundary(TEXT_BYTES_MAX);
     text.truncate(end);
-    Ok(ExtractedText {
-        page_count: i32::try_from(pages.len()).unwrap_or(i32::MAX),
-        text: text.trim().to_owned(),
-    })
+    text.trim().to_owned()
 }
 
 #[cfg(test)]
@@ -245,7 +330,7 @@ mod tests {
             sections: vec![section],
         };
         let pdf = render(&proposal).expect("renders");
-        let extracted = extract_now(&pdf.bytes).expect("reads");
+        let extracted = extract_now(&pdf.bytes, Depth::Text).expect("reads");
         assert_eq!(extracted.page_count, 3);
         assert!(
             extracted.text.contains("Forty pumps."),
@@ -257,9 +342,9 @@ mod tests {
     #[test]
     fn what_is_no_pdf_is_told_apart() {
         assert_eq!(
-            extract_now(b"%PDF-1.7\nnothing more"),
+            extract_now(b"%PDF-1.7\nnothing more", Depth::Pages),
             Err(Unreadable::Damaged)
         );
-        assert_eq!(extract_now(b""), Err(Unreadable::Damaged));
+        assert_eq!(extract_now(b"", Depth::Text), Err(Unreadable::Damaged));
     }
 }

@@ -1,4 +1,4 @@
-//! Who sends a request: one lookup in the session store.
+//! Who sends a request: one lookup in the session store, which also counts it against the session's limit.
 
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
@@ -6,6 +6,8 @@ use axum::http::request::Parts;
 
 use crate::domain::ids::UserId;
 use crate::error::ApiError;
+use crate::routes::cookie;
+use crate::routes::limited::Verdicts;
 use crate::sessions::SessionKey;
 use crate::state::AppState;
 
@@ -22,19 +24,32 @@ impl FromRequestParts<AppState> for Authenticated {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let session = parts
-            .headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(bearer_token)
-            .map(SessionKey::of)
-            .ok_or(ApiError::Unauthenticated)?;
-        let user = state
-            .sessions
-            .find(session)
-            .await?
-            .ok_or(ApiError::Unauthenticated)?;
-        Ok(Self { user, session })
+        // A middleware may have asked before the handler.
+        if let Some(known) = parts.extensions.get::<Self>() {
+            return Ok(*known);
+        }
+        let config = &state.config.sessions;
+        let session = match parts.headers.get(AUTHORIZATION) {
+            Some(header) => header
+                .to_str()
+                .ok()
+                .and_then(bearer_token)
+                .ok_or(ApiError::Unauthenticated)?,
+            None => {
+                let token = cookie::token(config, &parts.headers);
+                let token = token.ok_or(ApiError::Unauthenticated)?;
+                cookie::check_origin(config, &parts.method, &parts.uri, &parts.headers)?;
+                token
+            }
+        };
+        let session = SessionKey::of(session);
+        let found = state.sessions.find(session, &state.limits).await?;
+        let (user, verdict) = found.ok_or(ApiError::Unauthenticated)?;
+        let verdicts: Verdicts = parts.extensions.get().cloned().unwrap_or_default();
+        verdicts.hear(state, verdict.as_slice())?;
+        let sender = Self { user, session };
+        parts.extensions.insert(sender);
+        Ok(sender)
     }
 }
 

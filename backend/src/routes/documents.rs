@@ -10,16 +10,19 @@ use axum::response::{IntoResponse, Redirect, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use crate::db;
 use crate::db::documents::{Deletion, DocumentRow, NewDocument};
 use crate::domain::document::{HEADER_WINDOW_BYTES, file_name, is_pdf, storage_key};
 use crate::domain::ids::DocumentId;
 use crate::error::{ApiError, PathId, QueryOf};
+use crate::pdf::extract::ExtractError;
 use crate::retry::jitter;
 use crate::routes::authenticated::Authenticated;
 use crate::routes::paging::{Page, PageQuery};
 use crate::state::AppState;
+use crate::telemetry::chain;
 
 /// What multipart may add around the file.
 const MULTIPART_OVERHEAD_BYTES: u64 = 64 * 1024;
@@ -29,13 +32,16 @@ const STORE_TRIES: u32 = 3;
 const SPOOL_BUFFER_BYTES: usize = 256 * 1024;
 
 /// A document as told to its user.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Document)]
 pub struct DocumentBody {
     id: DocumentId,
     file_name: String,
     size_bytes: i64,
     sha256: String,
+    /// Absent until somebody has counted.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     page_count: Option<i32>,
     created_at: DateTime<Utc>,
 }
@@ -53,6 +59,22 @@ impl From<DocumentRow> for DocumentBody {
     }
 }
 
+/// The form that an upload comes in.
+#[derive(ToSchema)]
+#[schema(as = Upload)]
+#[expect(
+    dead_code,
+    reason = "it describes the form; the handler reads it as a stream"
+)]
+struct UploadForm {
+    /// The PDF.
+    #[schema(value_type = String, format = Binary, content_media_type = "application/pdf")]
+    file: Vec<u8>,
+    /// What the file's SHA-256 must be, in hex; a file that arrives otherwise is refused.
+    #[schema(pattern = "^[0-9a-fA-F]{64}$", nullable = false)]
+    sha256: Option<String>,
+}
+
 /// An upload on this machine, in a file without a name: it is gone with the process, however that ends.
 struct Spooled {
     file: std::fs::File,
@@ -64,8 +86,23 @@ struct Spooled {
 /// that nothing names, never a document without content.
 ///
 /// # Errors
-/// 413 beyond the limit, 415 when it is no PDF, 422 without a field `file`.
-pub async fn upload(
+/// 413 beyond the limit, 415 when it is no PDF, 422 without a field `file` and when it cannot be read.
+#[utoipa::path(
+    post, path = "/documents", tag = "documents", operation_id = "uploadDocument",
+    summary = "Upload a PDF",
+    description = "A PDF is known by its content, not by its name. It is stored once it can be read: an encrypted, \
+                   damaged, empty, too long or exploding one is refused, each with a problem type of its own.",
+    request_body(content = UploadForm, content_type = "multipart/form-data"),
+    responses(
+        (status = 200, description = "The user has this file already; this is it, under its first name.",
+         body = DocumentBody, headers(("Location" = String, description = "Where to ask for it."))),
+        (status = 201, description = "It is stored.", body = DocumentBody,
+         headers(("Location" = String, description = "Where to ask for it."))),
+        (status = 422, description = "There is no file in the form, its checksum is another one, or it cannot be \
+                                      read: `type` says why."),
+    ),
+)]
+pub(super) async fn upload(
     State(state): State<AppState>,
     sender: Authenticated,
     headers: HeaderMap,
@@ -82,6 +119,7 @@ pub async fn upload(
     let unsupported = |_| ApiError::Unsupported("the body must be multipart/form-data".to_owned());
     let mut multipart = multipart.map_err(unsupported)?;
     let mut found = None;
+    let mut announced_sha256 = None;
     while let Some(field) = multipart
         .next_field()
         .await
@@ -90,10 +128,23 @@ pub async fn upload(
         if field.name() == Some("file") && found.is_none() {
             let name = file_name(field.file_name());
             found = Some((name, spool(&state, field).await?));
+        } else if field.name() == Some("sha256") {
+            announced_sha256 = Some(checksum(field).await?);
         }
     }
     let (name, spooled) = found
         .ok_or_else(|| ApiError::Invalid("the form must have a field named file".to_owned()))?;
+
+    let sha256 = hex::encode(spooled.sha256);
+    if announced_sha256.is_some_and(|announced| announced != sha256) {
+        return Err(ApiError::Invalid(format!(
+            "the file arrived with the SHA-256 {sha256}, which is not the one of the field sha256"
+        )));
+    }
+    if let Some(row) = db::documents::find_by_hash(&state.pool, sender.user, &sha256).await? {
+        return Ok(answer(StatusCode::OK, row));
+    }
+    let page_count = pages(&state, &spooled).await?;
 
     let id = DocumentId::new();
     let key = storage_key(sender.user, id);
@@ -103,17 +154,81 @@ pub async fn upload(
         user: sender.user,
         file_name: &name,
         size_bytes: i64::try_from(spooled.size_bytes).unwrap_or(i64::MAX),
-        sha256: &hex::encode(spooled.sha256),
+        sha256: &sha256,
         storage_key: &key,
+        page_count,
     };
-    let row = db::documents::insert(&state.pool, &new).await?;
-    let location = format!("/api/v1/documents/{id}");
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Json(DocumentBody::from(row)),
-    )
-        .into_response())
+    if let Some(row) = db::documents::insert(&state.pool, &new).await? {
+        return Ok(answer(StatusCode::CREATED, row));
+    }
+    // The same file was uploaded twice at once, and the other one came first.
+    remove(&state, &key).await;
+    let row = db::documents::find_by_hash(&state.pool, sender.user, &sha256).await?;
+    row.map(|row| answer(StatusCode::OK, row)).ok_or_else(|| {
+        ApiError::Conflict("the same file was just deleted; upload it again".to_owned())
+    })
+}
+
+fn answer(status: StatusCode, row: DocumentRow) -> Response {
+    let location = format!("/api/v1/documents/{}", row.id);
+    let body = Json(DocumentBody::from(row));
+    (status, [(header::LOCATION, location)], body).into_response()
+}
+
+/// A checksum in hex, in lower case. It is read up to one byte beyond what it may have.
+async fn checksum(mut field: Field<'_>) -> Result<String, ApiError> {
+    let mut text = Vec::new();
+    while let Some(chunk) = field.chunk().await.map_err(|error| malformed(&error))? {
+        let room = 65_usize.saturating_sub(text.len());
+        text.extend_from_slice(&chunk[..chunk.len().min(room)]);
+    }
+    let text = String::from_utf8_lossy(&text).trim().to_ascii_lowercase();
+    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(text)
+    } else {
+        Err(ApiError::Invalid(
+            "the field sha256 must have 64 hexadecimal digits".to_owned(),
+        ))
+    }
+}
+
+/// The pages of an upload that can be read. When the reader itself does not run, nobody counts
+/// now: the worker that reads the document for a generation judges it again.
+async fn pages(state: &AppState, spooled: &Spooled) -> Result<Option<i32>, ApiError> {
+    let file = from_beginning(spooled)?;
+    match state.extractor.count_pages(file).await {
+        Ok(pages) => Ok(Some(pages)),
+        Err(ExtractError::Unreadable(reason)) => Err(ApiError::Unreadable {
+            name: reason.name(),
+            detail: reason.to_string(),
+        }),
+        Err(ExtractError::Exhausted(how)) => {
+            tracing::warn!(how, "an upload exhausted its reader");
+            Err(ApiError::Unreadable {
+                name: "document-too-complex",
+                detail: "it takes too much time or memory to read".to_owned(),
+            })
+        }
+        Err(error @ ExtractError::Broken(_)) => {
+            tracing::warn!(error = %chain(&error), "an upload is stored unread");
+            Ok(None)
+        }
+    }
+}
+
+/// The file once more; clones share its position.
+fn from_beginning(spooled: &Spooled) -> Result<std::fs::File, ApiError> {
+    let file = spooled.file.try_clone().and_then(|mut file| {
+        file.rewind()?;
+        Ok(file)
+    });
+    file.map_err(|error| ApiError::Internal(Box::new(error)))
+}
+
+async fn remove(state: &AppState, key: &str) {
+    if let Err(error) = state.storage.delete(key).await {
+        tracing::warn!(key, error = %chain(&error), "an object without document stays behind");
+    }
 }
 
 fn malformed(error: &axum::extract::multipart::MultipartError) -> ApiError {
@@ -185,13 +300,7 @@ async fn write_out(
 async fn store(state: &AppState, key: &str, spooled: &Spooled) -> Result<(), ApiError> {
     let mut failures = 0;
     loop {
-        // Clones share the file's position, so every try begins with a rewind.
-        let mut file = spooled
-            .file
-            .try_clone()
-            .map_err(|error| ApiError::Internal(Box::new(error)))?;
-        file.rewind()
-            .map_err(|error| ApiError::Internal(Box::new(error)))?;
+        let file = from_beginning(spooled)?;
         match state
             .storage
             .put_file(key, file, spooled.size_bytes, &spooled.sha256)
@@ -212,7 +321,13 @@ async fn store(state: &AppState, key: &str, spooled: &Spooled) -> Result<(), Api
 ///
 /// # Errors
 /// 401 without a session.
-pub async fn list(
+#[utoipa::path(
+    get, path = "/documents", tag = "documents", operation_id = "listDocuments",
+    summary = "List documents, newest first", description = "",
+    params(PageQuery<DocumentId>),
+    responses((status = 200, description = "A page of them.", body = Page<DocumentBody, DocumentId>)),
+)]
+pub(super) async fn list(
     State(state): State<AppState>,
     sender: Authenticated,
     QueryOf(query): QueryOf<PageQuery<DocumentId>>,
@@ -230,7 +345,13 @@ pub async fn list(
 ///
 /// # Errors
 /// 404 when it is not the user's.
-pub async fn show(
+#[utoipa::path(
+    get, path = "/documents/{id}", tag = "documents", operation_id = "showDocument",
+    summary = "Show a document", description = "",
+    params(("id" = DocumentId, Path, description = "The document.")),
+    responses((status = 200, description = "The document.", body = DocumentBody)),
+)]
+pub(super) async fn show(
     State(state): State<AppState>,
     sender: Authenticated,
     PathId(id): PathId<DocumentId>,
@@ -244,7 +365,16 @@ pub async fn show(
 ///
 /// # Errors
 /// 404 when it is not the user's.
-pub async fn content(
+#[utoipa::path(
+    get, path = "/documents/{id}/content", tag = "documents", operation_id = "downloadDocument",
+    summary = "Download a document", description = "",
+    params(("id" = DocumentId, Path, description = "The document.")),
+    responses(
+        (status = 307, description = "To a link that works for a while.",
+         headers(("Location" = String, description = "The link."))),
+    ),
+)]
+pub(super) async fn content(
     State(state): State<AppState>,
     sender: Authenticated,
     PathId(id): PathId<DocumentId>,
@@ -263,7 +393,16 @@ pub async fn content(
 ///
 /// # Errors
 /// 404 when it is not the user's, 409 while a generation still reads it.
-pub async fn delete(
+#[utoipa::path(
+    delete, path = "/documents/{id}", tag = "documents", operation_id = "deleteDocument",
+    summary = "Delete a document", description = "",
+    params(("id" = DocumentId, Path, description = "The document.")),
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 409, description = "A generation that has not ended still reads it."),
+    ),
+)]
+pub(super) async fn delete(
     State(state): State<AppState>,
     sender: Authenticated,
     PathId(id): PathId<DocumentId>,
@@ -277,8 +416,6 @@ pub async fn delete(
         }
         Deletion::Deleted => {}
     }
-    if let Err(error) = state.storage.delete(&storage_key(sender.user, id)).await {
-        tracing::warn!(document_id = %id, error = %crate::telemetry::chain(&error), "an object without document stays behind");
-    }
+    remove(&state, &storage_key(sender.user, id)).await;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use crate::db::generations::{Cancellation, Creation, GenerationRow};
 use crate::db::{self, DbError};
@@ -29,18 +30,22 @@ const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 const CANCEL_TRIES: u32 = 5;
 
 /// A generation as told to its user.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Generation)]
 pub struct GenerationBody {
     id: GenerationId,
     title: String,
     status: Status,
     progress: i16,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     step: Option<String>,
     attempt: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     error: Option<ErrorBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     page_count: Option<i32>,
     tokens: TokensBody,
     created_at: DateTime<Utc>,
@@ -48,13 +53,15 @@ pub struct GenerationBody {
     finished_at: Option<DateTime<Utc>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = GenerationError)]
 struct ErrorBody {
     code: String,
     detail: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Tokens)]
 struct TokensBody {
     input: i64,
     output: i64,
@@ -109,7 +116,21 @@ fn poll_headers(after: Duration) -> (HeaderValue, HeaderValue) {
 ///
 /// # Errors
 /// 422 when the request breaks a rule, names an unknown document or reuses an idempotency key.
-pub async fn create(
+#[utoipa::path(
+    post, path = "/generations", tag = "generations", operation_id = "createGeneration",
+    summary = "Ask for a proposal",
+    description = "The answer comes once the request is durable; the proposal takes minutes. A repeated request with \
+                   the same `Idempotency-Key` gets the first one's generation.",
+    request_body = Request,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names the request, so that it can be repeated.",
+            min_length = 1, max_length = 255, pattern = "^[!-~]+$", nullable = false)),
+    responses(
+        (status = 202, description = "It waits for a worker.", body = GenerationBody,
+         headers(("Location" = String, description = "Where to ask for it."),
+                 ("Retry-After" = u64, description = "Seconds until it is worth asking."))),
+    ),
+)]
+pub(super) async fn create(
     State(state): State<AppState>,
     sender: Authenticated,
     headers: HeaderMap,
@@ -160,7 +181,16 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
 ///
 /// # Errors
 /// 404 when it is not the user's.
-pub async fn show(
+#[utoipa::path(
+    get, path = "/generations/{id}", tag = "generations", operation_id = "showGeneration",
+    summary = "Show how far a generation is", description = "",
+    params(("id" = GenerationId, Path, description = "The generation.")),
+    responses(
+        (status = 200, description = "Where it stands.", body = GenerationBody,
+         headers(("Retry-After" = u64, description = "Seconds until it is worth asking again; absent once it has ended."))),
+    ),
+)]
+pub(super) async fn show(
     State(state): State<AppState>,
     sender: Authenticated,
     PathId(id): PathId<GenerationId>,
@@ -174,7 +204,13 @@ pub async fn show(
 ///
 /// # Errors
 /// 401 without a session.
-pub async fn list(
+#[utoipa::path(
+    get, path = "/generations", tag = "generations", operation_id = "listGenerations",
+    summary = "List generations, newest first", description = "",
+    params(PageQuery<GenerationId>),
+    responses((status = 200, description = "A page of them.", body = Page<GenerationBody, GenerationId>)),
+)]
+pub(super) async fn list(
     State(state): State<AppState>,
     sender: Authenticated,
     QueryOf(query): QueryOf<PageQuery<GenerationId>>,
@@ -192,7 +228,16 @@ pub async fn list(
 ///
 /// # Errors
 /// 404 when it is not the user's, 409 when it has ended otherwise.
-pub async fn cancel(
+#[utoipa::path(
+    post, path = "/generations/{id}/cancel", tag = "generations", operation_id = "cancelGeneration",
+    summary = "Cancel a generation", description = "Calls to the language model are cancelled as well.",
+    params(("id" = GenerationId, Path, description = "The generation.")),
+    responses(
+        (status = 200, description = "It is cancelled.", body = GenerationBody),
+        (status = 409, description = "It has ended otherwise."),
+    ),
+)]
+pub(super) async fn cancel(
     State(state): State<AppState>,
     sender: Authenticated,
     PathId(id): PathId<GenerationId>,
@@ -242,7 +287,17 @@ pub async fn cancel_upstream(state: AppState, response_id: String) {
 ///
 /// # Errors
 /// 404 when it is not the user's, 409 while there is no PDF.
-pub async fn pdf(
+#[utoipa::path(
+    get, path = "/generations/{id}/pdf", tag = "generations", operation_id = "downloadProposal",
+    summary = "Download the proposal", description = "",
+    params(("id" = GenerationId, Path, description = "The generation.")),
+    responses(
+        (status = 307, description = "To a link that works for a while.",
+         headers(("Location" = String, description = "The link."))),
+        (status = 409, description = "It has not ended yet, or ended without a PDF."),
+    ),
+)]
+pub(super) async fn pdf(
     State(state): State<AppState>,
     sender: Authenticated,
     PathId(id): PathId<GenerationId>,

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::error::{ApiError, Problem};
 use crate::metrics::RequestLabels;
+use crate::routes::limited::Verdicts;
 use crate::state::AppState;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -33,6 +34,8 @@ pub(super) async fn observe(
     } else {
         limits.request_timeout
     };
+    let verdicts = Verdicts::default();
+    request.extensions_mut().insert(verdicts.clone());
     let mut response = match tokio::time::timeout(deadline, next.run(request)).await {
         Ok(response) => response,
         Err(_) => ApiError::Timeout.into_response(),
@@ -43,6 +46,7 @@ pub(super) async fn observe(
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    verdicts.write(response.headers_mut());
     // What is told about somebody's documents is for nobody's cache.
     response
         .headers_mut()
@@ -99,6 +103,8 @@ fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
         "DELETE" => "DELETE",
         "HEAD" => "HEAD",
         "OPTIONS" => "OPTIONS",

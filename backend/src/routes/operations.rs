@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use crate::db;
 use crate::metrics::CONTENT_TYPE;
@@ -21,8 +22,17 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct Stopping(pub CancellationToken);
 
-#[derive(Serialize)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes an answer that is a constant")]
+struct Health {
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
 pub(super) struct Readiness {
+    /// `ready`, `stopping` or `unavailable`.
+    #[schema(example = "ready")]
     status: &'static str,
     database: bool,
     sessions: bool,
@@ -30,7 +40,12 @@ pub(super) struct Readiness {
 }
 
 /// `GET /health`: the process runs. Asks no dependency, so an outage of one restarts nothing.
-pub async fn health() -> impl IntoResponse {
+#[utoipa::path(
+    get, path = "/health", tag = "operations", operation_id = "health", security(()),
+    summary = "Tell whether the process runs", description = "Asks no dependency.",
+    responses((status = 200, description = "It runs.", body = Health)),
+)]
+pub(super) async fn health() -> impl IntoResponse {
     (
         [(header::CONTENT_TYPE, "application/json")],
         r#"{"status":"ok"}"#,
@@ -38,7 +53,16 @@ pub async fn health() -> impl IntoResponse {
 }
 
 /// `GET /ready`: whether requests should be sent here.
-pub async fn ready(
+#[utoipa::path(
+    get, path = "/ready", tag = "operations", operation_id = "ready", security(()),
+    summary = "Tell whether requests should be sent here", description = "",
+    responses(
+        (status = 200, description = "They should.", body = Readiness),
+        (status = 503, description = "They should not: a dependency does not answer, or the process stops.",
+         body = Readiness),
+    ),
+)]
+pub(super) async fn ready(
     State(state): State<AppState>,
     Extension(stopping): Extension<Stopping>,
 ) -> Response {
@@ -89,7 +113,13 @@ async fn check<E: std::error::Error + 'static>(
 }
 
 /// `GET /metrics`. Without the database the process's own numbers are still told.
-pub async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
+#[utoipa::path(
+    get, path = "/metrics", tag = "operations", operation_id = "metrics", security(()),
+    summary = "Prometheus metrics", description = "",
+    responses((status = 200, description = "Metrics of this process and of the queue.", body = String,
+               content_type = "application/openmetrics-text")),
+)]
+pub(super) async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     let asked =
         tokio::time::timeout(CHECK_TIMEOUT, db::generations::queue_numbers(&state.pool)).await;
     let numbers = match asked {

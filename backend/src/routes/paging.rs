@@ -1,6 +1,7 @@
 //! Pages of a list: keyset paging by id, which is the order of creation.
 
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 /// Items of a page when the client does not say.
 const LIMIT_DEFAULT: i64 = 50;
@@ -8,27 +9,48 @@ const LIMIT_DEFAULT: i64 = 50;
 const LIMIT_MAX: i64 = 200;
 
 /// What a client asks for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct PageQuery<Id> {
-    limit: Option<i64>,
+pub struct PageQuery<Id: PartialSchema> {
+    /// Items of the page; 50 when it is absent.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 200, nullable = false)]
+    limit: Option<Limit>,
     /// Only items older than this one.
+    #[param(value_type = Option<Uuid>, nullable = false)]
     pub before: Option<Id>,
 }
 
-impl<Id> PageQuery<Id> {
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "i64")]
+struct Limit(i64);
+
+impl TryFrom<i64> for Limit {
+    type Error = String;
+
+    fn try_from(limit: i64) -> Result<Self, String> {
+        if (1..=LIMIT_MAX).contains(&limit) {
+            Ok(Self(limit))
+        } else {
+            Err(format!("{limit} is not a number from 1 to {LIMIT_MAX}"))
+        }
+    }
+}
+
+impl<Id: PartialSchema> PageQuery<Id> {
     /// Items of the page.
     pub fn limit(&self) -> i64 {
-        self.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX)
+        self.limit.map_or(LIMIT_DEFAULT, |limit| limit.0)
     }
 }
 
 /// One page of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T, Id> {
     items: Vec<T>,
     /// What to send as `before` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Uuid>, nullable = false)]
     next_before: Option<Id>,
 }
 
@@ -54,20 +76,20 @@ mod tests {
 
     #[test]
     fn limits_are_bounded() {
-        for (asked, given) in [
-            (None, LIMIT_DEFAULT),
-            (Some(0), 1),
-            (Some(-5), 1),
-            (Some(9_999), LIMIT_MAX),
+        let read = |limit| Limit::try_from(limit).map(|limit| limit.0).ok();
+        for (limit, expected) in [
+            (1, Some(1)),
+            (200, Some(200)),
+            (0, None),
+            (-5, None),
+            (201, None),
         ] {
-            assert_eq!(
-                PageQuery::<i32> {
-                    limit: asked,
-                    before: None
-                }
-                .limit(),
-                given
-            );
+            assert_eq!(read(limit), expected);
         }
+        let unsaid = PageQuery::<i32> {
+            limit: None,
+            before: None,
+        };
+        assert_eq!(unsaid.limit(), LIMIT_DEFAULT);
     }
 }

@@ -1,11 +1,13 @@
 //! Registration, login, sessions.
 
+use std::time::{Duration, Instant};
+
 use backend::Role;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use crate::app::{World, script_ms};
-use crate::client::{expect, problem};
+use crate::client::{Client, expect, problem};
 
 #[tokio::test]
 async fn a_user_registers_logs_in_and_out() -> anyhow::Result<()> {
@@ -147,7 +149,7 @@ async fn a_session_ends_after_its_time_without_use() -> anyhow::Result<()> {
         async move {
             // KEYS, unlike DBSIZE, leaves out what has expired but was not swept yet.
             match redis::cmd("KEYS")
-                .arg("*")
+                .arg("session:*")
                 .query_async::<Vec<String>>(&mut connection)
                 .await
             {
@@ -179,11 +181,95 @@ async fn redis_never_sees_a_token() -> anyhow::Result<()> {
         .arg("*")
         .query_async(&mut connection)
         .await?;
-    assert_eq!(keys.len(), 1);
-    let value: String = redis::cmd("GET")
-        .arg(&keys[0])
-        .query_async(&mut connection)
-        .await?;
-    assert!(!token.is_empty() && !keys[0].contains(&token) && !value.contains(&token));
+    assert!(!token.is_empty() && keys.iter().any(|key| key.starts_with("session:")));
+    for key in keys {
+        let mut get = redis::cmd("GET");
+        let value: String = get.arg(&key).query_async(&mut connection).await?;
+        for secret in [token.as_str(), "a@example.com", "127.0.0.1"] {
+            assert!(!key.contains(secret) && !value.contains(secret), "{key}");
+        }
+    }
+    service.stop().await
+}
+
+#[tokio::test]
+async fn a_session_in_a_cookie_works_for_pages_of_this_origin_only() -> anyhow::Result<()> {
+    let world = World::new(script_ms(1.0)).await?;
+    let service = world.serve(Role::Api).await?;
+    let guest = service.client();
+    let body =
+        json!({"email": "a@example.com", "password": "correct horse battery", "cookie": true});
+    let registered = guest.post("/api/v1/auth/register", body.clone()).await?;
+    assert!(registered.headers().contains_key("set-cookie"));
+    expect(registered, StatusCode::CREATED).await?;
+    let session = guest.post("/api/v1/auth/login", body).await?;
+    let cookie = session.headers()["set-cookie"].to_str()?.to_owned();
+    let (cookie, attributes) = cookie.split_once("; ").unwrap_or_default();
+    assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Lax; Secure");
+    let session = expect(session, StatusCode::OK).await?;
+    assert!(
+        session.get("token").is_none(),
+        "scripts must not see it: {session}"
+    );
+
+    let send = |method: Method, path: &str, origin: Option<&str>| {
+        let request = guest.request(method, path).header("cookie", cookie);
+        match origin {
+            Some(origin) => request.header("origin", origin).send(),
+            None => request.send(),
+        }
+    };
+    // Reading is harmless: another origin's page gets no answer to read.
+    let me = send(Method::GET, "/api/v1/auth/me", Some("https://evil.example")).await?;
+    expect(me, StatusCode::OK).await?;
+    for origin in [None, Some("https://evil.example"), Some("null")] {
+        let refused = send(Method::POST, "/api/v1/auth/logout", origin).await?;
+        let refused = problem(refused, StatusCode::FORBIDDEN).await?;
+        assert_eq!(refused["type"], "urn:allegiant:problem:cross-origin");
+    }
+    let own = service.base_url.clone();
+    let out = send(Method::POST, "/api/v1/auth/logout", Some(&own)).await?;
+    assert!(
+        out.headers()["set-cookie"]
+            .to_str()?
+            .ends_with("; Max-Age=0")
+    );
+    expect(out, StatusCode::NO_CONTENT).await?;
+    let me = send(Method::GET, "/api/v1/auth/me", None).await?;
+    problem(me, StatusCode::UNAUTHORIZED).await?;
+    service.stop().await
+}
+
+/// The quickest of some answers: what other work on the machine adds is in none of them for sure,
+/// but never in all of them.
+async fn quickest(client: &Client, email: &str) -> anyhow::Result<Duration> {
+    let mut quickest = Duration::MAX;
+    for _ in 0..8 {
+        let body = json!({"email": email, "password": "wrong horse battery"});
+        let started = Instant::now();
+        let response = client.post("/api/v1/auth/login", body).await?;
+        quickest = quickest.min(started.elapsed());
+        problem(response, StatusCode::UNAUTHORIZED).await?;
+    }
+    Ok(quickest)
+}
+
+#[tokio::test]
+async fn an_unknown_user_takes_as_long_as_a_wrong_password() -> anyhow::Result<()> {
+    // Dear enough that the hash is nearly all of the answer's time.
+    let world = World::new(script_ms(1.0))
+        .await?
+        .set("ARGON2_MEMORY_KIB", 8192)
+        .set("ARGON2_ITERATIONS", 4)
+        .set("RATE_LIMIT_LOGIN_ACCOUNT", "off");
+    let service = world.serve(Role::Api).await?;
+    let guest = service.client();
+    let body = json!({"email": "a@example.com", "password": "correct horse battery"});
+    let registered = guest.post("/api/v1/auth/register", body).await?;
+    expect(registered, StatusCode::CREATED).await?;
+    let wrong = quickest(&guest, "a@example.com").await?;
+    let unknown = quickest(&guest, "b@example.com").await?;
+    let ratio = unknown.as_secs_f64() / wrong.as_secs_f64();
+    assert!((0.5..2.0).contains(&ratio), "{unknown:?} against {wrong:?}");
     service.stop().await
 }

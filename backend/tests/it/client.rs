@@ -90,9 +90,11 @@ impl Client {
             .await?)
     }
 
-    /// Uploads a PDF of so many pages and returns its id.
+    /// Uploads a PDF of so many pages, unlike any other, and returns its id.
     pub(crate) async fn upload(&self, pages: usize) -> anyhow::Result<String> {
-        let response = self.upload_bytes("tender.pdf", pdf(pages)).await?;
+        let mut bytes = pdf(pages);
+        bytes.extend(format!("% {}\n", uuid::Uuid::new_v4()).bytes());
+        let response = self.upload_bytes("tender.pdf", bytes).await?;
         let answer = expect(response, StatusCode::CREATED).await?;
         Ok(answer["id"].as_str().context("an id")?.to_owned())
     }

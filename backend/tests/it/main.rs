@@ -1,6 +1,7 @@
 //! The service end to end, on real Postgres, Redis and S3 and a scripted OpenAI; each test in its own sandbox.
 
 mod accounts;
+mod api;
 mod app;
 mod binary;
 mod client;
@@ -8,6 +9,7 @@ mod documents;
 mod durability;
 mod generations;
 mod leases;
+mod limits;
 mod operations;
 mod outages;
 mod upstream;

@@ -90,7 +90,7 @@ async fn a_problem_says_what_rfc_9457_asks_for() -> anyhow::Result<()> {
     .await?;
     insta::assert_json_snapshot!(body, {".request_id" => "[id]"}, @r#"
     {
-      "detail": "a valid bearer token is needed",
+      "detail": "a valid session is needed, as a bearer token or a cookie",
       "request_id": "[id]",
       "status": 401,
       "title": "Not logged in",

@@ -44,6 +44,7 @@ pub struct Campaign {
     document_pages: usize,
     tokens: [OnceCell<String>; ACCOUNTS],
     records: Mutex<Vec<GenerationRecord>>,
+    uploads: AtomicUsize,
     accepted: AtomicUsize,
     errors: Mutex<Vec<String>>,
     stop: watch::Sender<bool>,
@@ -57,6 +58,7 @@ impl Campaign {
             document_pages,
             tokens: std::array::from_fn(|_| OnceCell::new()),
             records: Mutex::default(),
+            uploads: AtomicUsize::new(0),
             accepted: AtomicUsize::new(0),
             errors: Mutex::default(),
             stop: watch::Sender::new(false),
@@ -223,7 +225,11 @@ async fn upload(
     campaign: &Campaign,
     token: &str,
 ) -> Result<Document, Box<TransactionError>> {
-    let part = reqwest::multipart::Part::bytes(campaign.document.clone())
+    // The service keeps equal files once; each generation here stands for another tender.
+    let number = campaign.uploads.fetch_add(1, Ordering::Relaxed);
+    let mut document = campaign.document.clone();
+    document.extend(format!("% {number}\n").bytes());
+    let part = reqwest::multipart::Part::bytes(document)
         .file_name("requirements.pdf")
         .mime_str("application/pdf")
         .map_err(TransactionError::Reqwest)?;
