@@ -3,17 +3,22 @@
 //! Both run the same script, `cleanup.sh`. The guardian waits until the pipe from its owner ends,
 //! which the kernel does on every kind of death; the sweep gives it an empty input.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::run_directory::{self, RunDirectory};
 use crate::stack::{blocking, in_background};
 
-const SCRIPT: &str = include_str!("cleanup.sh");
+pub(crate) const SCRIPT: &str = include_str!("cleanup.sh");
+
+/// How long a shared stack waits for a next process. The test programs of one `cargo test` follow
+/// each other, some of them without using the stack.
+pub(crate) const LINGER: Duration = Duration::from_secs(5);
 
 /// Why cleaning up failed.
 #[derive(Debug, thiserror::Error)]
@@ -163,6 +168,21 @@ impl Guardian {
             run: run.path().to_owned(),
             id: run.id().to_owned(),
         })
+    }
+
+    /// Starts the guardian of a stack that processes share. It waits for the end of the pipe
+    /// `users`, whose other end they hold, lingers for one more of them, and holds the run's lock
+    /// meanwhile: nobody sweeps a run that a next process may still want.
+    pub(crate) fn start_shared(run: &RunDirectory, users: File) -> Result<(), CleanupError> {
+        let lock = run.share_lock().map_err(CleanupError::RunFolder)?;
+        script(run.path(), run.id())
+            .arg((LINGER.as_millis() / 100).to_string())
+            .stdin(users)
+            // Inheriting it is holding it.
+            .stdout(lock)
+            .spawn()
+            .map(drop)
+            .map_err(CleanupError::Shell)
     }
 
     /// Orders the clean-up and waits until it is done.

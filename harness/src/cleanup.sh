@@ -1,11 +1,39 @@
-# Removes everything one run has started. Arguments: the run's folder, the run's id.
+# Removes everything one run has started. Arguments: the run's folder, the run's id, and for a stack
+# that processes share how many tenths of a second to wait for one more of them.
 # Standard input is a pipe whose other end only the owner holds: it ends when the owner is gone,
-# in whichever way. A sweep of a dead run gives no input at all. POSIX sh, no bashism.
+# in whichever way. That of a shared stack has a name, and every process that uses the stack holds
+# its other end and wrote a line when it came. A sweep of a dead run gives no input at all.
+# POSIX sh, no bashism.
 trap '' INT TERM HUP QUIT PIPE
 run=$1
 id=$2
+linger=${3:-0}
 cd / || exit 1
-while read -r _; do :; done
+
+# Returns when nobody has used the stack for the time to linger. Reading blocks while somebody does.
+wait_until_unused() {
+    quiet=0
+    while [ "$quiet" -lt "$linger" ]; do
+        if read -r _; then
+            quiet=0
+        else
+            quiet=$((quiet + 1))
+            sleep 0.1 2>/dev/null || { sleep 1; quiet=$((quiet + 9)); }
+        fi
+    done
+}
+
+if [ "$linger" -gt 0 ]; then
+    while :; do
+        wait_until_unused
+        # Whoever comes now finds no stack. Whoever came before has written a line.
+        mv "$run/stack.json" "$run/ended.json" 2>/dev/null
+        read -r _ || break
+        mv "$run/ended.json" "$run/stack.json" 2>/dev/null
+    done
+else
+    while read -r _; do :; done
+fi
 
 # Prints state and start time of a process; nothing when it is gone.
 describe() {
@@ -76,16 +104,19 @@ wait_for_end 50 || { signal_all kill; wait_for_end 20; }
 
 # What was started but not registered before the owner died: servers work in the run's folder
 # (Redis overwrites its environment with its title), everything else carries the run's id.
-for pid in $(ls -l /proc/[0-9]*/cwd 2>/dev/null | grep -F " -> $run/" |
-    sed -n 's|.* /proc/\([0-9]*\)/cwd -> .*|\1|p'); do
-    # A person may stand in the folder too: only servers are ended.
-    case $(readlink "/proc/$pid/exe") in
-    */postgres | */redis-server) kill -s KILL "$pid" 2>/dev/null ;;
-    esac
-done
-for pid in $(grep -lsaF "HARNESS_RUN_ID=$id" /proc/[0-9]*/environ 2>/dev/null | cut -d / -f 3); do
-    kill -s KILL "$pid" 2>/dev/null
-done
+# Looking at every process costs: only where servers were started.
+if [ -e "$run/servers" ]; then
+    for pid in $(ls -l /proc/[0-9]*/cwd 2>/dev/null | grep -F " -> $run/" |
+        sed -n 's|.* /proc/\([0-9]*\)/cwd -> .*|\1|p'); do
+        # A person may stand in the folder too: only servers are ended.
+        case $(readlink "/proc/$pid/exe") in
+        */postgres | */redis-server) kill -s KILL "$pid" 2>/dev/null ;;
+        esac
+    done
+    for pid in $(grep -lsaF "HARNESS_RUN_ID=$id" /proc/[0-9]*/environ 2>/dev/null | cut -d / -f 3); do
+        kill -s KILL "$pid" 2>/dev/null
+    done
+fi
 
 if [ -r "$run/directories" ]; then
     while read -r directory; do

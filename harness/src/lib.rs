@@ -11,14 +11,17 @@ mod doctor;
 mod engine;
 mod images;
 pub mod openai;
+mod places;
 pub mod poll;
 mod postgres;
 mod process;
 mod provider;
+mod proxy;
 mod redis;
 mod run_directory;
 mod s3;
 mod sandbox;
+mod shared;
 mod stack;
 mod template;
 
@@ -27,7 +30,8 @@ pub use container::{ContainerError, ContainerProcess, ContainerSpec, ContainerSt
 pub use doctor::{Finding, examine};
 pub use images::build::{BuildError, ImageResult, build as build_images};
 pub use provider::{Provider, ProviderChoice, ProviderError};
+pub use proxy::{FaultProxy, NAT_GATEWAY_IDLE_MS, NetworkFault, ProxyError};
 pub use run_directory::{DirectoryGuard, ProcessGuard};
-pub use sandbox::{Sandbox, SandboxError};
+pub use sandbox::{FaultySandbox, Sandbox, SandboxError};
 pub use stack::{Stack, StackError};
 pub use template::Template;

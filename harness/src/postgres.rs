@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::OnceCell;
@@ -11,20 +12,28 @@ use tokio::sync::OnceCell;
 use crate::template::{Template, TemplateError};
 
 /// Settings of a server whose data nobody needs tomorrow: no fsync, no full pages, small buffers.
-/// `max_connections` is room for many sandboxes at once.
-pub(crate) const SETTINGS: [&str; 8] = [
+/// `max_connections` is [`crate::places::SANDBOXES_MAX`] sandboxes with fifteen each, and room for
+/// the harness itself in many processes.
+pub(crate) const SETTINGS: [&str; 9] = [
     "fsync=off",
     "full_page_writes=off",
     "synchronous_commit=off",
-    "max_connections=300",
+    "max_connections=450",
     "shared_buffers=64MB",
     "track_activities=on",
     "max_wal_size=1GB",
     "timezone=UTC",
+    // Dropping a database asks for a checkpoint: there is nothing worth writing a line about.
+    "log_checkpoints=off",
 ];
 
-/// Connections of the harness itself; it only creates and drops databases.
-const ADMIN_CONNECTIONS_MAX: u32 = 4;
+/// Connections of the harness itself, in one process; they only create, claim and drop databases.
+const ADMIN_CONNECTIONS_MAX: u32 = 6;
+
+/// First half of the advisory lock under which a template is prepared; the second names it.
+const TEMPLATE_LOCK: i32 = 0x4832;
+/// First half of the advisory lock under which spare copies of a template are made.
+const SPARES_LOCK: i32 = 0x4833;
 
 /// Where a Postgres server listens and who its superuser is.
 #[derive(Debug, Clone)]
@@ -49,12 +58,13 @@ impl PostgresAddress {
     }
 }
 
-/// A server that answers, with the templates made in it so far.
+/// A server that answers, with the templates known to be prepared in it.
 #[derive(Debug)]
 pub(crate) struct PostgresServer {
     address: PostgresAddress,
     admin: PgPool,
     version: String,
+    version_number: i32,
     templates: Mutex<HashMap<String, Arc<OnceCell<()>>>>,
 }
 
@@ -65,15 +75,18 @@ impl PostgresServer {
             .acquire_timeout(Duration::from_secs(30))
             .connect_with(address.options("postgres"))
             .await?;
-        let version: String = sqlx::query_scalar("SHOW server_version")
-            .fetch_one(&admin)
-            .await?;
+        let (version, version_number): (String, i32) = sqlx::query_as(
+            "SELECT current_setting('server_version'), current_setting('server_version_num')::int",
+        )
+        .fetch_one(&admin)
+        .await?;
         // Debian appends its package version in parentheses.
         let version = version.split(' ').next().unwrap_or_default().to_owned();
         Ok(PostgresServer {
             address,
             admin,
             version,
+            version_number,
             templates: Mutex::default(),
         })
     }
@@ -87,36 +100,53 @@ impl PostgresServer {
         &self.version
     }
 
-    pub(crate) fn url(&self, database: &str) -> String {
-        self.address.url(database)
+    pub(crate) fn address(&self) -> &PostgresAddress {
+        &self.address
     }
 
-    /// Makes `database` a copy of the template, which is prepared at its first use.
-    pub(crate) async fn clone_template(
-        &self,
-        template: &Template,
-        database: &str,
-    ) -> Result<(), TemplateError> {
-        let source = template.database();
+    /// The harness's own connections, for its records in the database `postgres`.
+    pub(crate) fn admin(&self) -> &PgPool {
+        &self.admin
+    }
+
+    /// Sees to it that the template is prepared: once per stack, whichever process comes first.
+    pub(crate) async fn prepare(&self, template: &Template) -> Result<(), TemplateError> {
+        let database = template.database();
         let prepared = {
             let mut templates = self
                 .templates
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(templates.entry(source.clone()).or_default())
+            Arc::clone(templates.entry(database.clone()).or_default())
         };
         prepared
-            .get_or_try_init(|| self.prepare(template, &source))
+            .get_or_try_init(|| self.prepare_once(template, &database))
+            .await
+            .copied()
+    }
+
+    async fn prepare_once(&self, template: &Template, database: &str) -> Result<(), TemplateError> {
+        // A connection of its own: when this process dies, the server gives the lock to the next.
+        let mut turn = PgConnection::connect_with(&self.address.options("postgres")).await?;
+        sqlx::query("SELECT pg_advisory_lock($1, $2)")
+            .bind(TEMPLATE_LOCK)
+            .bind(lock_number(database))
+            .execute(&mut turn)
             .await?;
-        self.admin_query(format!(
-            r#"CREATE DATABASE "{database}" TEMPLATE "{source}""#
-        ))
-        .await?;
+        let done: Option<bool> =
+            sqlx::query_scalar("SELECT NOT datallowconn FROM pg_database WHERE datname = $1")
+                .bind(database)
+                .fetch_optional(&mut turn)
+                .await?;
+        if done != Some(true) {
+            self.prepare_anew(template, database).await?;
+        }
+        turn.close().await?;
         Ok(())
     }
 
     /// Fails leave no half-made template behind: the next sandbox starts over.
-    async fn prepare(&self, template: &Template, database: &str) -> Result<(), TemplateError> {
+    async fn prepare_anew(&self, template: &Template, database: &str) -> Result<(), TemplateError> {
         self.drop_database(database).await?;
         self.admin_query(format!(
             r#"CREATE DATABASE "{database}" TEMPLATE template0"#
@@ -128,6 +158,48 @@ impl PostgresServer {
             r#"ALTER DATABASE "{database}" ALLOW_CONNECTIONS false"#
         ))
         .await?;
+        Ok(())
+    }
+
+    /// Makes `database` a copy of a prepared template.
+    pub(crate) async fn copy_template(
+        &self,
+        template: &str,
+        database: &str,
+    ) -> Result<(), sqlx::Error> {
+        // Without fsync, copying files is quicker than logging every page; before 15 it was the
+        // only way. Source: PostgreSQL 15, CREATE DATABASE, parameter STRATEGY.
+        let strategy = if self.version_number >= 150_000 {
+            " STRATEGY file_copy"
+        } else {
+            ""
+        };
+        self.admin_query(format!(
+            r#"CREATE DATABASE "{database}" TEMPLATE "{template}"{strategy}"#
+        ))
+        .await
+    }
+
+    /// Runs `work` unless another process does the same for this template just now.
+    pub(crate) async fn unless_others_do(
+        &self,
+        template: &str,
+        work: impl Future<Output = ()>,
+    ) -> Result<(), sqlx::Error> {
+        let mut turn = self.admin.acquire().await?;
+        let ours: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)")
+            .bind(SPARES_LOCK)
+            .bind(lock_number(template))
+            .fetch_one(&mut *turn)
+            .await?;
+        if ours {
+            work.await;
+            sqlx::query("SELECT pg_advisory_unlock($1, $2)")
+                .bind(SPARES_LOCK)
+                .bind(lock_number(template))
+                .execute(&mut *turn)
+                .await?;
+        }
         Ok(())
     }
 
@@ -145,6 +217,12 @@ impl PostgresServer {
             .await
             .map(drop)
     }
+}
+
+/// A number for a name, as advisory locks want one.
+fn lock_number(name: &str) -> i32 {
+    let digest = Sha256::digest(name);
+    i32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
 
 /// Connects once; used to find out whether a server has come up, and which one it is.

@@ -12,15 +12,17 @@ use crate::binaries::chain;
 use crate::engine::{Engine, EngineError};
 use crate::images::{ImageError, Pull};
 use crate::postgres::PostgresAddress;
-use crate::process::ServerProcess;
-use crate::s3::{InProcessS3, S3Access};
+use crate::redis::RedisAddress;
+use crate::s3::S3Access;
 use docker::Images;
+use serde::{Deserialize, Serialize};
 
 /// `auto`, `docker` or `native`; `auto` when unset.
 pub(crate) const PROVIDER_VARIABLE: &str = "HARNESS_PROVIDER";
 
 /// What runs the services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Provider {
     /// Containers of a Docker engine; S3 is LocalStack's.
     Docker,
@@ -106,6 +108,16 @@ pub(crate) struct Decision {
     pub(crate) reason: String,
 }
 
+impl Decision {
+    /// The engine that will run the containers, if any.
+    pub(crate) fn engine(&self) -> Option<Engine> {
+        match &self.means {
+            Means::Docker { engine, .. } => Some(engine.clone()),
+            Means::Native => None,
+        }
+    }
+}
+
 /// What the provider taken needs in order to start.
 #[derive(Debug)]
 pub(crate) enum Means {
@@ -189,21 +201,8 @@ mod pull_memory {
 #[derive(Debug)]
 pub(crate) struct Started {
     pub(crate) postgres: PostgresAddress,
-    pub(crate) redis_port: u16,
-    pub(crate) s3: S3Access,
+    pub(crate) redis: RedisAddress,
+    /// `None` natively: each process serves its own.
+    pub(crate) s3: Option<S3Access>,
     pub(crate) s3_name: String,
-    pub(crate) backing: Backing,
-}
-
-/// What must be kept for the services to live.
-#[derive(Debug)]
-pub(crate) enum Backing {
-    /// The processes are on the run's list; S3 serves until it is dropped.
-    Native {
-        _postgres: ServerProcess,
-        _redis: ServerProcess,
-        _s3: InProcessS3,
-    },
-    /// Containers carry the run's label and are removed by it.
-    Docker,
 }

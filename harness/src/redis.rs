@@ -1,8 +1,9 @@
-//! One Redis server, cut into numbered logical databases that are handed out one per sandbox.
+//! One Redis server, cut into numbered logical databases, each with a user who can enter no other.
 
-use std::sync::{Mutex, PoisonError};
-
+use redis::aio::MultiplexedConnection;
 use redis::{Client, RedisError};
+use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
 
 /// Logical databases of a server; database 0 stays unused, so that a client which forgets its
 /// number is noticed.
@@ -11,33 +12,28 @@ pub(crate) const DATABASES: u16 = 4096;
 /// Nothing is kept on disk, and there are enough databases; the same for both providers.
 pub(crate) const ARGUMENTS: [&str; 6] = ["--save", "", "--appendonly", "no", "--databases", "4096"];
 
-/// A server that answers, with the numbers that are free.
-#[derive(Debug)]
-pub(crate) struct RedisServer {
-    port: u16,
-    version: String,
-    free: Mutex<Vec<u16>>,
+/// Where a Redis server listens, and the password of its administrator.
+#[derive(Debug, Clone)]
+pub(crate) struct RedisAddress {
+    pub(crate) port: u16,
+    pub(crate) secret: String,
 }
 
-/// Why a sandbox got no Redis database.
-#[derive(Debug, thiserror::Error)]
-pub enum RedisNumberError {
-    /// All numbers are in use.
-    #[error("find a free Redis database: all {DATABASES} are in use; drop sandboxes")]
-    Exhausted,
-    /// Redis refused.
-    #[error("flush the Redis database")]
-    Redis(#[from] RedisError),
+/// A server that answers.
+#[derive(Debug)]
+pub(crate) struct RedisServer {
+    address: RedisAddress,
+    version: String,
+    admin: OnceCell<MultiplexedConnection>,
 }
 
 impl RedisServer {
-    pub(crate) async fn connect(port: u16) -> Result<RedisServer, RedisError> {
-        let version = info(port, "redis_version").await?;
-        let free = Mutex::new((1..DATABASES).rev().collect());
+    pub(crate) async fn connect(address: RedisAddress) -> Result<RedisServer, RedisError> {
+        let version = info(&address, "redis_version").await?;
         Ok(RedisServer {
-            port,
+            address,
             version,
-            free,
+            admin: OnceCell::new(),
         })
     }
 
@@ -45,55 +41,87 @@ impl RedisServer {
         &self.version
     }
 
-    pub(crate) fn url(&self, number: u16) -> String {
-        url(self.port, number)
+    pub(crate) fn address(&self) -> &RedisAddress {
+        &self.address
     }
 
-    /// Hands out an empty database.
-    pub(crate) async fn take(&self) -> Result<u16, RedisNumberError> {
-        let number = self
-            .free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        let number = number.ok_or(RedisNumberError::Exhausted)?;
-        if let Err(error) = self.flush(number).await {
-            self.free
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(number);
-            return Err(error.into());
-        }
-        Ok(number)
+    /// Makes a database ready for one sandbox: empty, with a user who can select no other, cannot
+    /// administer the server and hears only channels of their own name. Their password follows
+    /// from the server's, so that every process of a run knows it.
+    pub(crate) async fn grant(&self, user: &str, number: u16) -> Result<(), RedisError> {
+        self.flush(number).await?;
+        let mut rules = redis::cmd("ACL");
+        rules.arg("SETUSER").arg(user);
+        rules.arg(["reset", "resetchannels", "on"].as_slice());
+        rules.arg(format!(">{}", self.address.password(user)));
+        // Commands that reach into other databases are taken away, whatever their category.
+        rules.arg(
+            [
+                "~*",
+                "+@all",
+                "-@admin",
+                "-flushall",
+                "-swapdb",
+                "-move",
+                "-select",
+            ]
+            .as_slice(),
+        );
+        rules
+            .arg(format!("+select|{number}"))
+            .arg(format!("&{user}:*"));
+        rules.query_async(&mut self.admin().await?).await
     }
 
-    /// Takes a database back. It goes to the far end: a late writer of its last owner meets
-    /// nobody for as long as possible, and it is flushed again before its next use.
-    pub(crate) async fn give_back(&self, number: u16) {
-        if let Err(error) = self.flush(number).await {
-            tracing::debug!(number, %error, "a Redis database could not be flushed");
-        }
-        self.free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(0, number);
+    /// Takes a database back: its user's connections end, so that no late writer is left.
+    pub(crate) async fn revoke(&self, user: &str, number: u16) -> Result<(), RedisError> {
+        let mut delete = redis::cmd("ACL");
+        delete.arg("DELUSER").arg(user);
+        let _: i64 = delete.query_async(&mut self.admin().await?).await?;
+        self.flush(number).await
     }
 
     async fn flush(&self, number: u16) -> Result<(), RedisError> {
-        let mut connection = Client::open(self.url(number))?
+        let mut connection = Client::open(self.address.url(number))?
             .get_multiplexed_async_connection()
             .await?;
         redis::cmd("FLUSHDB").query_async(&mut connection).await
     }
+
+    /// A connection to database 0. It is not made again: a Redis that closes it has ended.
+    async fn admin(&self) -> Result<MultiplexedConnection, RedisError> {
+        let connection = self.admin.get_or_try_init(|| async {
+            Client::open(self.address.url(0))?
+                .get_multiplexed_async_connection()
+                .await
+        });
+        connection.await.cloned()
+    }
 }
 
-fn url(port: u16, number: u16) -> String {
-    format!("redis://127.0.0.1:{port}/{number}")
+impl RedisAddress {
+    /// As the administrator, who can do everything.
+    pub(crate) fn url(&self, number: u16) -> String {
+        let RedisAddress { port, secret } = self;
+        format!("redis://:{secret}@127.0.0.1:{port}/{number}")
+    }
+
+    /// As the user of one sandbox.
+    pub(crate) fn user_url(&self, user: &str, number: u16) -> String {
+        let password = self.password(user);
+        format!("redis://{user}:{password}@127.0.0.1:{}/{number}", self.port)
+    }
+
+    fn password(&self, user: &str) -> String {
+        let mut password = hex::encode(Sha256::digest(format!("{}/{user}", self.secret)));
+        password.truncate(32);
+        password
+    }
 }
 
 /// One field of `INFO server`.
-pub(crate) async fn info(port: u16, field: &str) -> Result<String, RedisError> {
-    let mut connection = Client::open(url(port, 0))?
+pub(crate) async fn info(address: &RedisAddress, field: &str) -> Result<String, RedisError> {
+    let mut connection = Client::open(address.url(0))?
         .get_multiplexed_async_connection()
         .await?;
     let text: String = redis::cmd("INFO")

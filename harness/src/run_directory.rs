@@ -7,8 +7,12 @@
 //!     lock          held by the owner; the kernel releases it when the owner dies
 //!     pids          one line per process: pid, start time, first signal
 //!     directories   one path per line, removed with rmdir (cgroups)
+//!     servers       there when servers were started, containers likewise
 //!     logs/         output of everything that was started
 //! ```
+//! The run of a stack that several processes share is locked by each of them and by its guardian:
+//! such locks are shared, and the run is dead when none is left (`shared.rs`).
+//!
 //! The folders are traversable by everybody because Postgres runs as another user than root.
 
 use std::fs::{self, File};
@@ -45,12 +49,21 @@ pub(crate) struct RunDirectory {
     path: PathBuf,
     processes: Arc<Registry>,
     directories: Arc<Registry>,
-    _lock: File,
+    lock: File,
+}
+
+/// Who may hold a run's lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ownership {
+    /// The process that created it.
+    Alone,
+    /// Every process that uses it.
+    Shared,
 }
 
 impl RunDirectory {
     /// Creates the folder of a new run and takes its lock.
-    pub(crate) fn create() -> io::Result<RunDirectory> {
+    pub(crate) fn create(ownership: Ownership) -> io::Result<RunDirectory> {
         let root = root()?;
         let mut id = uuid::Uuid::new_v4().simple().to_string();
         id.truncate(12);
@@ -59,7 +72,10 @@ impl RunDirectory {
         let appearing = lock_root(&root)?;
         create_traversable(&path)?;
         let lock = File::create(path.join("lock"))?;
-        lock.lock()?;
+        match ownership {
+            Ownership::Alone => lock.lock()?,
+            Ownership::Shared => lock.lock_shared()?,
+        }
         drop(appearing);
         create_traversable(&path.join("logs"))?;
         Ok(RunDirectory {
@@ -67,8 +83,18 @@ impl RunDirectory {
             directories: Arc::new(Registry::new(path.join("directories"))),
             id,
             path,
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// The same lock for somebody who inherits it: it is held until both have let go.
+    pub(crate) fn share_lock(&self) -> io::Result<File> {
+        self.lock.try_clone()
+    }
+
+    /// Leaves an empty file that tells the clean-up what to look for.
+    pub(crate) fn mark(&self, name: &str) -> io::Result<()> {
+        File::create(self.path.join(name)).map(drop)
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -215,7 +241,14 @@ pub(crate) fn dead_runs() -> io::Result<Vec<DeadRun>> {
     Ok(dead)
 }
 
-fn is_run_id(name: &str) -> bool {
+/// Is there a run of this id whose owner lives?
+pub(crate) fn is_alive(id: &str) -> bool {
+    let lock = root().and_then(|root| File::open(root.join(id).join("lock")));
+    // A free lock is let go of at once; a sweep that looks in this instant looks again next time.
+    lock.is_ok_and(|lock| lock.try_lock_shared().is_err())
+}
+
+pub(crate) fn is_run_id(name: &str) -> bool {
     name.len() == 12 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
@@ -277,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_live_run_is_not_dead() {
-        let run = RunDirectory::create().expect("a temporary folder is there");
+        let run = RunDirectory::create(Ownership::Alone).expect("a temporary folder is there");
         let dead = dead_runs().expect("the root can be read");
         assert!(dead.iter().all(|dead| dead.id != run.id()));
         fs::remove_dir_all(run.path()).expect("the run is ours");
@@ -285,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_run_without_owner_is_dead() {
-        let run = RunDirectory::create().expect("a temporary folder is there");
+        let run = RunDirectory::create(Ownership::Alone).expect("a temporary folder is there");
         let (id, path) = (run.id().to_owned(), run.path().to_owned());
         drop(run);
         let dead = dead_runs().expect("the root can be read");
@@ -297,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_dropped_guard_takes_its_process_off_the_list() {
-        let run = RunDirectory::create().expect("a temporary folder is there");
+        let run = RunDirectory::create(Ownership::Alone).expect("a temporary folder is there");
         let list = run.path().join("pids");
         let own = run.guard_process(std::process::id(), FirstSignal::Term);
         let other = run.guard_process(1, FirstSignal::Int);

@@ -1,7 +1,7 @@
 //! One S3 endpoint: its credentials, its buckets, and the in-process server of the native provider.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -14,6 +14,7 @@ use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -21,7 +22,7 @@ use tokio::task::{JoinHandle, JoinSet};
 pub(crate) const REGION: &str = "us-east-1";
 
 /// Where S3 is, and as whom to call it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct S3Access {
     pub(crate) endpoint: String,
     pub(crate) access_key_id: String,
@@ -34,6 +35,8 @@ pub(crate) struct S3Server {
     access: S3Access,
     name: String,
     client: Client,
+    /// Of the server in this process; `None` when the endpoint serves all processes of a run.
+    own: Option<InProcessS3>,
 }
 
 /// S3 refused, with the whole chain of causes in words: SDK errors are generic over the operation.
@@ -46,7 +49,17 @@ pub struct BucketError {
 }
 
 impl S3Server {
-    pub(crate) fn new(access: S3Access, name: String) -> S3Server {
+    /// An endpoint that serves all processes of a run.
+    pub(crate) fn shared(access: S3Access, name: String) -> S3Server {
+        S3Server::new(access, name, None)
+    }
+
+    /// A server in this process, on a folder.
+    pub(crate) fn in_process(server: InProcessS3, name: String) -> S3Server {
+        S3Server::new(server.access.clone(), name, Some(server))
+    }
+
+    fn new(access: S3Access, name: String, own: Option<InProcessS3>) -> S3Server {
         let credentials = Credentials::new(
             &access.access_key_id,
             &access.secret_access_key,
@@ -67,7 +80,13 @@ impl S3Server {
             access,
             name,
             client: Client::from_conf(config),
+            own,
         }
+    }
+
+    /// Do other processes see the same buckets?
+    pub(crate) fn is_shared(&self) -> bool {
+        self.own.is_none()
     }
 
     pub(crate) fn access(&self) -> &S3Access {
@@ -79,6 +98,11 @@ impl S3Server {
     }
 
     pub(crate) async fn create_bucket(&self, bucket: &str) -> Result<(), BucketError> {
+        if let Some(own) = &self.own {
+            // A bucket of s3s-fs is a folder.
+            let created = tokio::fs::create_dir(own.folder.join(bucket)).await;
+            return created.map_err(|error| failed("create", bucket, &error));
+        }
         let created = self.client.create_bucket().bucket(bucket).send().await;
         created
             .map(drop)
@@ -143,11 +167,14 @@ pub(crate) enum S3StartError {
 pub(crate) struct InProcessS3 {
     accept: JoinHandle<()>,
     access: S3Access,
+    folder: PathBuf,
 }
 
 impl InProcessS3 {
+    /// Serves the files of a folder on a port, or on any free one when the port is 0.
     pub(crate) async fn start(
         folder: &Path,
+        port: u16,
         access_key_id: String,
         secret_access_key: String,
     ) -> Result<InProcessS3, S3StartError> {
@@ -159,7 +186,7 @@ impl InProcessS3 {
             access_key_id.clone(),
             secret_access_key.clone(),
         ));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .await
             .map_err(S3StartError::Bind)?;
         let port = listener.local_addr().map_err(S3StartError::Bind)?.port();
@@ -170,11 +197,11 @@ impl InProcessS3 {
             access_key_id,
             secret_access_key,
         };
-        Ok(InProcessS3 { accept, access })
-    }
-
-    pub(crate) fn access(&self) -> &S3Access {
-        &self.access
+        Ok(InProcessS3 {
+            accept,
+            access,
+            folder: folder.to_owned(),
+        })
     }
 }
 

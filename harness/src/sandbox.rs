@@ -1,25 +1,45 @@
 //! What one test gets: a database, a Redis database and a bucket of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use crate::redis::RedisNumberError;
+use redis::RedisError;
+
+use crate::openai::{OpenAiError, Script, WiremockOpenAi};
+use crate::places::{Place, Places};
+use crate::poll::PollError;
+use crate::proxy::{FaultProxy, ProxyError};
 use crate::s3::{BucketError, REGION};
-use crate::stack::Services;
 use crate::template::{Template, TemplateError};
 
 /// Why a sandbox could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// The database.
+    /// The template.
     #[error("make the sandbox's database")]
     Database(#[from] TemplateError),
+    /// Postgres refuses to record, copy or drop.
+    #[error("keep the records of the sandboxes")]
+    Records(#[source] sqlx::Error),
     /// The Redis database.
     #[error("make the sandbox's Redis database")]
-    Redis(#[from] RedisNumberError),
+    Redis(#[source] RedisError),
+    /// All Redis databases are in use.
+    #[error("find a free Redis database: all are in use; drop sandboxes")]
+    NoRedisDatabase,
     /// The bucket.
     #[error("make the sandbox's bucket")]
     Bucket(#[from] BucketError),
+    /// All sandboxes are in use, and none became free.
+    #[error(
+        "make one more than {limit} sandboxes at the same time: drop those that are done, run fewer tests at once, or set HARNESS_SANDBOXES_MAX"
+    )]
+    TooMany {
+        /// How many there may be in all processes of the run.
+        limit: i64,
+        /// How long it was waited.
+        #[source]
+        source: PollError,
+    },
 }
 
 /// An isolated place in the stack. Dropping it clears it away in the background.
@@ -30,46 +50,15 @@ pub struct Sandbox {
     place: Place,
 }
 
-/// What was taken from the services so far: given back even when a later part fails.
-#[derive(Debug)]
-struct Place {
-    services: Arc<Services>,
-    database: Option<String>,
-    redis_number: Option<u16>,
-    bucket: Option<String>,
-}
-
 impl Sandbox {
     pub(crate) async fn create(
-        services: Arc<Services>,
+        places: Arc<Places>,
         template: &Template,
     ) -> Result<Sandbox, SandboxError> {
-        let name = uuid::Uuid::new_v4().simple().to_string();
-        let (database, bucket) = (
-            format!("sandbox_{}", &name[..16]),
-            format!("sandbox-{}", &name[..16]),
-        );
-        let mut place = Place {
-            services,
-            database: None,
-            redis_number: None,
-            bucket: None,
-        };
-        place.database = Some(database.clone());
-        let services = Arc::clone(&place.services);
-        let (cloned, number, made) = tokio::join!(
-            services.postgres.clone_template(template, &database),
-            services.redis.take(),
-            services.s3.create_bucket(&bucket),
-        );
-        place.redis_number = number.as_ref().ok().copied();
-        place.bucket = made.is_ok().then_some(bucket);
-        cloned?;
-        let number = number?;
-        made?;
+        let place = places.claim(template).await?;
         Ok(Sandbox {
-            database_url: services.postgres.url(&database),
-            redis_url: services.redis.url(number),
+            database_url: places.postgres.address().url(&place.name),
+            redis_url: places.redis.address().user_url(&place.name, place.number),
             place,
         })
     }
@@ -80,7 +69,8 @@ impl Sandbox {
         &self.database_url
     }
 
-    /// `redis://…`, with the number of a logical database that only this sandbox uses.
+    /// `redis://…`, with a logical database and a user that only this sandbox has. The user can
+    /// select no other database, and publish and hear on channels named `{user}:…` only.
     #[must_use]
     pub fn redis_url(&self) -> &str {
         &self.redis_url
@@ -89,28 +79,25 @@ impl Sandbox {
     /// `http://127.0.0.1:…`; address buckets by path.
     #[must_use]
     pub fn s3_endpoint(&self) -> &str {
-        &self.place.services.s3.access().endpoint
+        &self.place.places.s3.access().endpoint
     }
 
     /// An existing, empty bucket.
     #[must_use]
     pub fn bucket(&self) -> &str {
-        self.place
-            .bucket
-            .as_deref()
-            .expect("a sandbox is only made with its bucket")
+        &self.place.bucket
     }
 
     /// Access key for S3.
     #[must_use]
     pub fn access_key_id(&self) -> &str {
-        &self.place.services.s3.access().access_key_id
+        &self.place.places.s3.access().access_key_id
     }
 
     /// Secret key for S3.
     #[must_use]
     pub fn secret_access_key(&self) -> &str {
-        &self.place.services.s3.access().secret_access_key
+        &self.place.places.s3.access().secret_access_key
     }
 
     /// The region to sign for.
@@ -135,35 +122,82 @@ impl Sandbox {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec()
     }
+
+    /// Puts a fault proxy in front of each service. The sandbox itself stays reachable directly.
+    ///
+    /// # Errors
+    /// When no ports can be had.
+    pub async fn behind_faults(&self) -> Result<FaultySandbox, ProxyError> {
+        let (postgres, database_url) = FaultProxy::in_front_of(self.database_url()).await?;
+        let (redis, redis_url) = FaultProxy::in_front_of(self.redis_url()).await?;
+        let (s3, s3_endpoint) = FaultProxy::in_front_of(self.s3_endpoint()).await?;
+        let mut environment = self.environment();
+        for (name, value) in &mut environment {
+            match name.as_str() {
+                "DATABASE_URL" => value.clone_from(&database_url),
+                "REDIS_URL" => value.clone_from(&redis_url),
+                "AWS_ENDPOINT_URL" => value.clone_from(&s3_endpoint),
+                _ => {}
+            }
+        }
+        Ok(FaultySandbox {
+            postgres,
+            redis,
+            s3,
+            database_url,
+            redis_url,
+            s3_endpoint,
+            environment,
+        })
+    }
+
+    /// A scripted OpenAI for this test alone; it ends when dropped.
+    ///
+    /// # Errors
+    /// When the script cannot be played or no port can be had.
+    pub async fn openai(&self, script: Script) -> Result<WiremockOpenAi, OpenAiError> {
+        WiremockOpenAi::start(script).await
+    }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        if self.services.stopped.load(Ordering::Acquire) {
-            return;
-        }
-        let services = Arc::clone(&self.services);
-        let (database, number, bucket) = (
-            self.database.take(),
-            self.redis_number.take(),
-            self.bucket.take(),
-        );
-        // The program under test may still be using them: that is why databases are dropped by
-        // force, and why failing is only worth a line. The run's end removes what stays.
-        crate::stack::background().spawn(async move {
-            if let Some(database) = database
-                && let Err(error) = services.postgres.drop_database(&database).await
-            {
-                tracing::debug!(database, %error, "a sandbox's database stays until the run ends");
-            }
-            if let Some(number) = number {
-                services.redis.give_back(number).await;
-            }
-            if let Some(bucket) = bucket
-                && let Err(error) = services.s3.delete_bucket(&bucket).await
-            {
-                tracing::debug!(bucket, %error, "a sandbox's bucket stays until the run ends");
-            }
-        });
+/// The services of a sandbox behind fault proxies, which end when this is dropped. For OpenAI take
+/// [`FaultProxy::in_front_of`] its base URL.
+#[derive(Debug)]
+pub struct FaultySandbox {
+    /// In front of Postgres.
+    pub postgres: FaultProxy,
+    /// In front of Redis.
+    pub redis: FaultProxy,
+    /// In front of S3.
+    pub s3: FaultProxy,
+    database_url: String,
+    redis_url: String,
+    s3_endpoint: String,
+    environment: Vec<(String, String)>,
+}
+
+impl FaultySandbox {
+    /// As [`Sandbox::database_url`], through the proxy.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
+    /// As [`Sandbox::redis_url`], through the proxy.
+    #[must_use]
+    pub fn redis_url(&self) -> &str {
+        &self.redis_url
+    }
+
+    /// As [`Sandbox::s3_endpoint`], through the proxy. Presigned URLs name it too.
+    #[must_use]
+    pub fn s3_endpoint(&self) -> &str {
+        &self.s3_endpoint
+    }
+
+    /// As [`Sandbox::environment`], through the proxies.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(String, String)> {
+        self.environment.clone()
     }
 }

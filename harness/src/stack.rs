@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -12,13 +12,15 @@ use tokio::sync::OnceCell;
 
 use crate::cleanup::{self, CleanupError, Guardian};
 use crate::container::{ContainerError, ContainerProcess, ContainerSpec};
-use crate::engine::{LABEL, LABEL_ROOT, LABEL_RUN};
-use crate::postgres::PostgresServer;
-use crate::provider::{self, Backing, Decision, Means, Provider, ProviderChoice, Started};
-use crate::redis::RedisServer;
-use crate::run_directory::{DirectoryGuard, FirstSignal, ProcessGuard, RunDirectory};
-use crate::s3::S3Server;
+use crate::engine::{Engine, LABEL, LABEL_ROOT, LABEL_RUN};
+use crate::places::Places;
+use crate::postgres::{PostgresAddress, PostgresServer};
+use crate::provider::{self, Decision, Means, Provider, ProviderChoice, Started, native};
+use crate::redis::{RedisAddress, RedisServer};
+use crate::run_directory::{DirectoryGuard, FirstSignal, Ownership, ProcessGuard, RunDirectory};
+use crate::s3::{S3Server, S3StartError};
 use crate::sandbox::{Sandbox, SandboxError};
+use crate::shared::{self, Membership, Record, Turn};
 use crate::template::Template;
 
 /// Why the stack did not start or stop.
@@ -49,21 +51,15 @@ pub enum StackError {
 /// One Postgres, one Redis, one S3.
 #[derive(Debug)]
 pub struct Stack {
-    services: Arc<Services>,
+    places: Arc<Places>,
+    /// What this process started: all of it, or what belongs to one user of a shared stack.
     run: Arc<RunDirectory>,
     guardian: Guardian,
-    decision: Decision,
-}
-
-/// The connected services, shared with the sandboxes.
-#[derive(Debug)]
-pub(crate) struct Services {
-    pub(crate) postgres: PostgresServer,
-    pub(crate) redis: RedisServer,
-    pub(crate) s3: S3Server,
-    /// Set when the stack stops: from then on sandboxes have nothing to clear away.
-    pub(crate) stopped: AtomicBool,
-    _backing: Backing,
+    reason: String,
+    /// The engine that runs the containers; `None` natively.
+    engine: Option<Engine>,
+    /// Keeps a shared stack alive; `None` when the services are this run's own.
+    membership: Option<Membership>,
 }
 
 /// Where the services' connections and servers live: they outlast the runtime of the test that
@@ -135,45 +131,28 @@ impl Stack {
     /// The step that failed or took too long. Nothing is left running.
     pub async fn start_with(choice: ProviderChoice) -> Result<Stack, StackError> {
         in_background(async move {
-            // What a dead run left is worth a line, not a failure of this run.
-            match blocking(cleanup::sweep).await {
-                Ok(swept) => {
-                    for run in swept.runs {
-                        tracing::info!(run = run.id, "removed what a dead run had left");
-                    }
-                }
-                Err(error) => tracing::warn!(
-                    error = crate::binaries::chain(&error),
-                    "something of a dead run is still there"
-                ),
-            }
-            let decision = step(
-                "choose a provider",
-                Duration::from_secs(900),
-                provider::decide(choice),
-            )
-            .await?;
-            if let Means::Docker { engine, .. } = &decision.means
-                && let Err(error) = engine.remove_orphans().await
-            {
-                let error = crate::binaries::chain(&error);
-                tracing::warn!(error, "a container of a dead run may still be there");
-            }
-            let run = RunDirectory::create().map_err(CleanupError::RunFolder)?;
-            let guardian = Guardian::start(&run).inspect_err(|_| {
-                std::fs::remove_dir_all(run.path()).ok();
-            })?;
-            let run = Arc::new(run);
-            match start_services(&run, &decision).await {
-                Ok(services) => Ok(Stack {
-                    services: Arc::new(services),
+            sweep_quietly().await;
+            let decision = decide(choice).await?;
+            let (run, guardian) = new_run()?;
+            let started = async {
+                let record = start_services(&run, &decision).await?;
+                let places = connect(&run, &record).await?;
+                create_records(&places).await?;
+                Ok((record, places))
+            };
+            let engine = decision.engine();
+            match started.await {
+                Ok((record, places)) => Ok(Stack {
+                    places: Arc::new(places),
                     run,
                     guardian,
-                    decision,
+                    reason: record.reason,
+                    engine,
+                    membership: None,
                 }),
                 Err(error) => {
                     // The failed step is the news; what is left now, the next start sweeps.
-                    end(guardian, &run, &decision.means).await.ok();
+                    end(guardian, &run, engine.as_ref()).await.ok();
                     Err(error)
                 }
             }
@@ -181,31 +160,88 @@ impl Stack {
         .await
     }
 
-    /// One stack for all tests of this process. It is never dropped: it ends with the process.
+    /// The one stack of all tests of a run, in this process and in others: started by the first
+    /// that asks, alive until the last has ended, and a few seconds longer. It is never dropped.
     ///
     /// # Errors
     /// As [`Stack::start`]; the next call tries again.
     pub async fn shared() -> Result<&'static Stack, StackError> {
         static SHARED: OnceCell<Stack> = OnceCell::const_new();
-        SHARED.get_or_try_init(Stack::start).await
+        SHARED
+            .get_or_try_init(|| async {
+                let choice = ProviderChoice::from_environment();
+                let choice = choice.map_err(|error| StackError::Step {
+                    step: "choose a provider",
+                    source: Box::new(error),
+                })?;
+                in_background(Stack::join_or_start(choice)).await
+            })
+            .await
+    }
+
+    async fn join_or_start(choice: ProviderChoice) -> Result<Stack, StackError> {
+        let (run, guardian) = new_run()?;
+        let turn = blocking(move || Turn::take(choice)).await;
+        let turn = turn.map_err(CleanupError::RunFolder)?;
+        let joined = match turn.join() {
+            Some((record, membership)) => match connect(&run, &record).await {
+                Ok(places) => Some((record, places, membership)),
+                Err(error) => {
+                    let error = crate::binaries::chain(&error);
+                    tracing::warn!(error, "the shared stack does not answer: starting another");
+                    None
+                }
+            },
+            None => None,
+        };
+        let (record, places, membership) = match joined {
+            Some(joined) => joined,
+            None => found_shared(&turn, &run, choice).await?,
+        };
+        drop(turn);
+        let engine = match record.provider {
+            Provider::Native => None,
+            Provider::Docker => {
+                let limit = Duration::from_secs(10);
+                Some(step("talk to the Docker engine", limit, Engine::connect()).await?)
+            }
+        };
+        let places = Arc::new(places);
+        let clearing = Arc::clone(&places);
+        background().spawn(async move { clearing.clear_after_the_dead().await });
+        Ok(Stack {
+            places,
+            run,
+            guardian,
+            reason: record.reason,
+            engine,
+            membership: Some(membership),
+        })
     }
 
     /// What runs the services.
     #[must_use]
     pub fn provider(&self) -> Provider {
-        match self.decision.means {
-            Means::Native => Provider::Native,
-            Means::Docker { .. } => Provider::Docker,
+        if self.engine.is_some() {
+            Provider::Docker
+        } else {
+            Provider::Native
         }
+    }
+
+    /// Do other processes use it too?
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.membership.is_some()
     }
 
     /// Why this provider was taken, in one line.
     #[must_use]
     pub fn provider_reason(&self) -> &str {
-        &self.decision.reason
+        &self.reason
     }
 
-    /// The id of this run, which all its containers carry as a label.
+    /// The id of this process's run, which all containers it starts carry as a label.
     #[must_use]
     pub fn id(&self) -> &str {
         self.run.id()
@@ -239,29 +275,31 @@ impl Stack {
     /// The version that the Postgres server names.
     #[must_use]
     pub fn postgres_version(&self) -> &str {
-        self.services.postgres.version()
+        self.places.postgres.version()
     }
 
     /// The version that the Redis server names.
     #[must_use]
     pub fn redis_version(&self) -> &str {
-        self.services.redis.version()
+        self.places.redis.version()
     }
 
     /// Which S3 this is.
     #[must_use]
     pub fn s3_name(&self) -> &str {
-        self.services.s3.name()
+        self.places.s3.name()
     }
 
-    /// Makes an isolated place for one test. The template is prepared once per run.
+    /// Makes an isolated place for one test. The template is prepared once per stack, and some
+    /// copies of it are made in advance. When as many sandboxes exist as Postgres has connections
+    /// for, it waits until one is dropped.
     ///
     /// # Errors
-    /// When a service refuses or the template cannot be prepared.
+    /// When a service refuses, the template cannot be prepared, or no sandbox becomes free.
     pub async fn sandbox(&self, template: &Template) -> Result<Sandbox, SandboxError> {
-        let services = Arc::clone(&self.services);
+        let places = Arc::clone(&self.places);
         let template = template.clone();
-        in_background(async move { Sandbox::create(services, &template).await }).await
+        in_background(async move { Sandbox::create(places, &template).await }).await
     }
 
     /// Ends all services and removes everything of this run. Dropping the stack does the same,
@@ -271,15 +309,17 @@ impl Stack {
     /// When something could not be removed.
     pub async fn stop(self) -> Result<(), StackError> {
         let Stack {
-            services,
+            places,
             run,
             guardian,
-            decision,
+            engine,
+            membership,
+            ..
         } = self;
-        services.stopped.store(true, Ordering::Release);
-        services.postgres.disconnect().await;
-        drop(services);
-        in_background(async move { end(guardian, &run, &decision.means).await }).await
+        places.stopped.store(true, Ordering::Release);
+        places.postgres.disconnect().await;
+        drop((places, membership));
+        in_background(async move { end(guardian, &run, engine.as_ref()).await }).await
     }
 
     /// Runs a program of this machine in a container of this run, on this machine's network.
@@ -290,22 +330,90 @@ impl Stack {
         &self,
         spec: ContainerSpec,
     ) -> Result<ContainerProcess, ContainerError> {
-        let Means::Docker { engine, .. } = &self.decision.means else {
+        let Some(engine) = self.engine.clone() else {
             let provider = self.provider();
             return Err(ContainerError::NotDocker {
                 program: spec.program,
                 provider,
             });
         };
-        let (engine, labels) = (engine.clone(), self.container_labels());
+        let labels = self.container_labels();
+        // Tells the clean-up script that there are containers to look for.
+        let marked = self.run.mark("containers");
+        marked.map_err(|source| ContainerError::File {
+            path: self.run.path().join("containers"),
+            source,
+        })?;
         in_background(ContainerProcess::start(engine, labels, spec)).await
     }
 }
 
+/// Starts the services of a shared stack and says where they are.
+async fn found_shared(
+    turn: &Turn,
+    run: &Arc<RunDirectory>,
+    choice: ProviderChoice,
+) -> Result<(Record, Places, Membership), StackError> {
+    sweep_quietly().await;
+    let decision = decide(choice).await?;
+    let servers = RunDirectory::create(Ownership::Shared).map_err(CleanupError::RunFolder)?;
+    let servers = Arc::new(servers);
+    // When starting fails, leaving is what orders the clean-up.
+    let membership = shared::found(&servers).inspect_err(|_| {
+        std::fs::remove_dir_all(servers.path()).ok();
+    })?;
+    let record = start_services(&servers, &decision).await?;
+    let places = connect(run, &record).await?;
+    create_records(&places).await?;
+    turn.publish(&servers, &record)
+        .map_err(CleanupError::RunFolder)?;
+    Ok((record, places, membership))
+}
+
+/// What a dead run left is worth a line, not a failure of this run.
+async fn sweep_quietly() {
+    match blocking(cleanup::sweep).await {
+        Ok(swept) => {
+            for run in swept.runs {
+                tracing::info!(run = run.id, "removed what a dead run had left");
+            }
+        }
+        Err(error) => tracing::warn!(
+            error = crate::binaries::chain(&error),
+            "something of a dead run is still there"
+        ),
+    }
+}
+
+async fn decide(choice: ProviderChoice) -> Result<Decision, StackError> {
+    let limit = Duration::from_secs(900);
+    let decision = step("choose a provider", limit, provider::decide(choice)).await?;
+    if let Means::Docker { engine, .. } = &decision.means
+        && let Err(error) = engine.remove_orphans().await
+    {
+        let error = crate::binaries::chain(&error);
+        tracing::warn!(error, "a container of a dead run may still be there");
+    }
+    Ok(decision)
+}
+
+/// The folder of what this process starts, with the guardian that removes it.
+fn new_run() -> Result<(Arc<RunDirectory>, Guardian), CleanupError> {
+    let run = RunDirectory::create(Ownership::Alone).map_err(CleanupError::RunFolder)?;
+    let guardian = Guardian::start(&run).inspect_err(|_| {
+        std::fs::remove_dir_all(run.path()).ok();
+    })?;
+    Ok((Arc::new(run), guardian))
+}
+
 /// The engine removes containers itself, so that no docker program is needed; the guardian does
 /// the rest.
-async fn end(guardian: Guardian, run: &RunDirectory, means: &Means) -> Result<(), StackError> {
-    if let Means::Docker { engine, .. } = means {
+async fn end(
+    guardian: Guardian,
+    run: &RunDirectory,
+    engine: Option<&Engine>,
+) -> Result<(), StackError> {
+    if let Some(engine) = engine {
         step(
             "remove the containers",
             Duration::from_secs(60),
@@ -328,31 +436,66 @@ pub(crate) fn container_labels(run: &RunDirectory) -> Vec<(String, String)> {
 async fn start_services(
     run: &Arc<RunDirectory>,
     decision: &Decision,
-) -> Result<Services, StackError> {
+) -> Result<Record, StackError> {
+    let (provider, started) = match &decision.means {
+        Means::Native => (Provider::Native, native::start(run).await?),
+        Means::Docker { engine, images } => {
+            let started = provider::docker::start(engine, images, run).await?;
+            (Provider::Docker, started)
+        }
+    };
     let Started {
         postgres,
-        redis_port,
+        redis,
         s3,
         s3_name,
-        backing,
-    } = match &decision.means {
-        Means::Native => provider::native::start(run).await?,
-        Means::Docker { engine, images } => provider::docker::start(engine, images, run).await?,
-    };
+    } = started;
+    Ok(Record {
+        provider,
+        reason: decision.reason.clone(),
+        postgres_port: postgres.port,
+        redis_port: redis.port,
+        secret: redis.secret,
+        s3,
+        s3_name,
+    })
+}
+
+/// Connects this process to running services; natively it serves its own S3.
+async fn connect(run: &RunDirectory, record: &Record) -> Result<Places, StackError> {
     let limit = Duration::from_secs(30);
-    let (postgres, redis) = tokio::try_join!(
+    let redis = RedisAddress {
+        port: record.redis_port,
+        secret: record.secret.clone(),
+    };
+    let postgres = PostgresAddress {
+        port: record.postgres_port,
+    };
+    let name = record.s3_name.clone();
+    let s3 = async {
+        Ok(match record.s3.clone() {
+            Some(access) => S3Server::shared(access, name),
+            None => S3Server::in_process(native::start_s3(run).await?, name),
+        })
+    };
+    let (postgres, redis, s3) = tokio::try_join!(
         step(
             "connect to Postgres",
             limit,
             PostgresServer::connect(postgres)
         ),
-        step("connect to Redis", limit, RedisServer::connect(redis_port)),
+        step("connect to Redis", limit, RedisServer::connect(redis)),
+        step::<_, S3StartError>("start S3", limit, s3),
     )?;
-    Ok(Services {
-        postgres,
-        redis,
-        s3: S3Server::new(s3, s3_name),
-        stopped: AtomicBool::new(false),
-        _backing: backing,
-    })
+    Ok(Places::new(postgres, redis, s3, run.id().to_owned()))
+}
+
+async fn create_records(places: &Places) -> Result<(), StackError> {
+    let limit = Duration::from_secs(30);
+    step(
+        "create the records of the sandboxes",
+        limit,
+        places.create_records(),
+    )
+    .await
 }

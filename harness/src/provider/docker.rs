@@ -13,8 +13,8 @@ use crate::engine::{Engine, EngineError};
 use crate::images::{self, ImageError, Pull, name_and_tag};
 use crate::poll::{self, PollError, Progress};
 use crate::postgres::{self, PostgresAddress};
-use crate::provider::{Backing, Started};
-use crate::redis;
+use crate::provider::Started;
+use crate::redis::{self, RedisAddress};
 use crate::run_directory::RunDirectory;
 use crate::s3::S3Access;
 use crate::stack::{StackError, container_labels, step};
@@ -82,7 +82,7 @@ pub(crate) async fn start(
     run: &RunDirectory,
 ) -> Result<Started, StackError> {
     // Tells the clean-up script that there are containers to look for.
-    let mark = std::fs::write(run.path().join("containers"), "");
+    let mark = run.mark("containers");
     step(
         "note that there are containers",
         Duration::from_secs(5),
@@ -110,10 +110,9 @@ pub(crate) async fn start(
     let (s3, version) = s3;
     Ok(Started {
         postgres,
-        redis_port: redis,
-        s3,
+        redis,
+        s3: Some(s3),
         s3_name: format!("LocalStack {version}"),
-        backing: Backing::Docker,
     })
 }
 
@@ -143,7 +142,12 @@ async fn start_postgres(
     Ok(address)
 }
 
-async fn start_redis(engine: &Engine, image: &str, run: &RunDirectory) -> Result<u16, DockerError> {
+async fn start_redis(
+    engine: &Engine,
+    image: &str,
+    run: &RunDirectory,
+) -> Result<RedisAddress, DockerError> {
+    let secret = uuid::Uuid::new_v4().simple().to_string();
     let arguments = [
         "redis-server",
         "--bind",
@@ -151,16 +155,22 @@ async fn start_redis(engine: &Engine, image: &str, run: &RunDirectory) -> Result
         "--protected-mode",
         "no",
     ];
-    let request = request(image).with_cmd(arguments.into_iter().chain(redis::ARGUMENTS));
+    let arguments = arguments.into_iter().chain(redis::ARGUMENTS);
+    let arguments = arguments.chain(["--requirepass", &secret]);
+    let request = request(image).with_cmd(arguments);
     let running = run_service(engine, run, "Redis", image, request, "6379/tcp").await?;
+    let address = RedisAddress {
+        port: running.port,
+        secret,
+    };
     wait(engine, &running, || async {
-        match redis::info(running.port, "redis_version").await {
+        match redis::info(&address, "redis_version").await {
             Ok(_) => Progress::Ready(()),
             Err(error) => Progress::NotYet(error.to_string()),
         }
     })
     .await?;
-    Ok(running.port)
+    Ok(address)
 }
 
 /// What LocalStack answers at `/_localstack/init/ready`.

@@ -1,4 +1,4 @@
-//! The native provider: server processes on ephemeral loopback ports, S3 in this process.
+//! The native provider: server processes on ephemeral loopback ports, S3 in each test's process.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -11,16 +11,19 @@ use crate::binaries::{self, BinaryError, Found};
 use crate::poll::{self, PollError, Progress};
 use crate::postgres::{self, PostgresAddress};
 use crate::process::{self, Account, ServerCommand, ServerProcess};
-use crate::provider::{Backing, Started};
-use crate::redis;
+use crate::provider::Started;
+use crate::redis::{self, RedisAddress};
 use crate::run_directory::{self, FirstSignal, RunDirectory};
-use crate::s3::InProcessS3;
+use crate::s3::{InProcessS3, S3StartError};
 use crate::stack::{StackError, blocking, step};
 
 /// How often a server may find its port taken by somebody else.
 const PORT_ATTEMPTS: u32 = 5;
 /// A server that has not answered by then never will.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What serves S3 in the test's process.
+pub(crate) const S3_NAME: &str = "s3s-fs 0.14.1 (in process)";
 
 /// Why a native server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +66,14 @@ pub(crate) async fn start(run: &Arc<RunDirectory>) -> Result<Started, StackError
         async { account },
     )
     .await?;
-    let (postgres, redis, s3) = tokio::try_join!(
+    let mark = run.mark("servers");
+    step(
+        "note that there are servers",
+        Duration::from_secs(5),
+        async { mark },
+    )
+    .await?;
+    let (postgres, redis) = tokio::try_join!(
         step(
             "start Postgres",
             Duration::from_secs(240),
@@ -74,30 +84,27 @@ pub(crate) async fn start(run: &Arc<RunDirectory>) -> Result<Started, StackError
             Duration::from_secs(240),
             start_redis(run, account)
         ),
-        step("start S3", Duration::from_secs(20), async {
-            let folder = run.path().join("s3");
-            run_directory::create_traversable(&folder).map_err(crate::s3::S3StartError::Bind)?;
-            let secret = uuid::Uuid::new_v4().simple().to_string();
-            InProcessS3::start(&folder, "harness".to_owned(), secret).await
-        }),
     )?;
     Ok(Started {
-        postgres: postgres.1,
-        redis_port: redis.1,
-        s3: s3.access().clone(),
-        s3_name: "s3s-fs 0.14.1 (in process)".to_owned(),
-        backing: Backing::Native {
-            _postgres: postgres.0,
-            _redis: redis.0,
-            _s3: s3,
-        },
+        postgres,
+        redis,
+        s3: None,
+        s3_name: S3_NAME.to_owned(),
     })
+}
+
+/// The S3 server of one process, in its run's folder.
+pub(crate) async fn start_s3(run: &RunDirectory) -> Result<InProcessS3, S3StartError> {
+    let folder = run.path().join("s3");
+    run_directory::create_traversable(&folder).map_err(S3StartError::Bind)?;
+    let secret = uuid::Uuid::new_v4().simple().to_string();
+    InProcessS3::start(&folder, 0, "harness".to_owned(), secret).await
 }
 
 async fn start_postgres(
     run: &Arc<RunDirectory>,
     account: Option<Account>,
-) -> Result<(ServerProcess, PostgresAddress), NativeError> {
+) -> Result<PostgresAddress, NativeError> {
     let data = run.path().join("postgres");
     let found = {
         let data = data.clone();
@@ -151,7 +158,7 @@ async fn start_postgres(
         })
         .await;
         match answered {
-            Ok(()) => return Ok((server, address)),
+            Ok(()) => return Ok(address),
             Err(source) => {
                 let log = server.log_tail();
                 if !log.contains("could not bind") {
@@ -200,7 +207,7 @@ fn initdb(found: &Found, data: &Path, account: Option<Account>) -> Result<(), Na
 async fn start_redis(
     run: &Arc<RunDirectory>,
     account: Option<Account>,
-) -> Result<(ServerProcess, u16), NativeError> {
+) -> Result<RedisAddress, NativeError> {
     let data = run.path().join("redis");
     let found = {
         let data = data.clone();
@@ -211,12 +218,14 @@ async fn start_redis(
         })
         .await?
     };
+    let secret = uuid::Uuid::new_v4().simple().to_string();
     for _ in 0..PORT_ATTEMPTS {
         let port = process::free_port()
             .map_err(|error| NativeError::Prepare("a port for Redis", error))?;
         let mut arguments = redis::ARGUMENTS.map(Into::into).to_vec();
         arguments.extend(["--bind", "127.0.0.1", "--port"].map(Into::into));
         arguments.extend([port.to_string().into(), "--dir".into(), data.clone().into()]);
+        arguments.extend(["--requirepass".into(), secret.clone().into()]);
         let server = ServerProcess::start(
             run,
             ServerCommand {
@@ -230,11 +239,15 @@ async fn start_redis(
         )
         .map_err(|error| NativeError::Prepare("the Redis process", error))?;
         let own_pid = server.pid().to_string();
+        let address = RedisAddress {
+            port,
+            secret: secret.clone(),
+        };
         let answered = poll::until("Redis to answer", ANSWER_TIMEOUT, || async {
             if let Some(status) = server.exit() {
                 return Progress::Failed(format!("it ended with {status}"));
             }
-            match redis::info(port, "process_id").await {
+            match redis::info(&address, "process_id").await {
                 Ok(pid) if pid == own_pid => Progress::Ready(()),
                 Ok(pid) => Progress::NotYet(format!("another server, process {pid}, has the port")),
                 Err(error) => Progress::NotYet(error.to_string()),
@@ -242,7 +255,7 @@ async fn start_redis(
         })
         .await;
         match answered {
-            Ok(()) => return Ok((server, port)),
+            Ok(()) => return Ok(address),
             Err(source) => {
                 let log = server.log_tail();
                 if !log.contains("Address already in use") {

@@ -256,6 +256,7 @@ async fn what_a_dead_run_left_is_swept() -> Result<()> {
     let dead = root.join("0123456789ab");
     fs::create_dir_all(&dead)?;
     fs::write(dead.join("lock"), "")?;
+    fs::write(dead.join("servers"), "")?;
     let mut listed = Command::new("sleep").arg("600").spawn()?;
     let mut marked = Command::new("sleep")
         .arg("600")

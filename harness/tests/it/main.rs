@@ -1,5 +1,7 @@
 //! The harness against real servers, with whichever provider `HARNESS_PROVIDER` names.
 
 mod containers;
+mod faults;
 mod lifetime;
 mod sandboxes;
+mod shared;

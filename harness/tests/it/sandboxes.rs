@@ -103,6 +103,46 @@ async fn a_key_of_one_sandbox_is_not_in_the_other() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_redis_user_of_a_sandbox_cannot_leave_it() -> Result<()> {
+    let (one, other) = two_sandboxes().await?;
+    let mut here = redis::Client::open(one.redis_url())?
+        .get_multiplexed_async_connection()
+        .await?;
+    let number = other.redis_url().rsplit('/').next().context("a number")?;
+    for command in [
+        vec!["SELECT", number],
+        vec!["SELECT", "0"],
+        vec!["MOVE", "key", number],
+        vec!["SWAPDB", "0", number],
+        vec!["FLUSHALL"],
+        vec!["CONFIG", "GET", "databases"],
+        vec!["PUBLISH", "channel", "heard by all"],
+    ] {
+        let mut refused = redis::cmd(command[0]);
+        refused.arg(&command[1..]);
+        let answer: redis::RedisResult<redis::Value> = refused.query_async(&mut here).await;
+        let error = answer
+            .err()
+            .with_context(|| format!("{command:?} is let through"))?;
+        ensure!(error.code() == Some("NOPERM"), "{command:?}: {error}");
+    }
+    let mut allowed = redis::cmd("FLUSHDB");
+    let () = allowed.arg("SYNC").query_async(&mut here).await?;
+
+    // Without a user there is no way in, and none to another sandbox's database with this one's.
+    let (_, address) = one.redis_url().split_once('@').context("a user")?;
+    let anybody = redis::Client::open(format!("redis://{address}"))?
+        .get_multiplexed_async_connection()
+        .await;
+    let anybody = match anybody {
+        Ok(mut connection) => redis::cmd("PING").query_async::<()>(&mut connection).await,
+        Err(error) => Err(error),
+    };
+    ensure!(anybody.is_err(), "a client without a user is let in");
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_object_of_one_sandbox_is_not_in_the_other() -> Result<()> {
     let (one, other) = two_sandboxes().await?;
     ensure!(
