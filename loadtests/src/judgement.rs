@@ -75,7 +75,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, InvalidScenario> {
 }
 
 /// Maps `items` on all cores; results keep the order of the items, so they do not depend on timing.
-fn parallel<T: Sync, R: Send, E: Send>(
+pub(crate) fn parallel<T: Sync, R: Send, E: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
