@@ -27,7 +27,7 @@ pub struct Nearest {
     pub cost_usd_month: Interval,
     /// Its wait's 95 % quantile in seconds.
     pub wait_p95_s: Interval,
-    /// Candidates that were looked at, by formula or by simulation.
+    /// Candidates that touch every cause, looked at by formula or by simulation.
     pub looked_at: usize,
 }
 
@@ -59,6 +59,8 @@ pub(super) fn search(
     for count in 1..=CHANGES_MAX {
         let mut sets = Vec::new();
         combine(&axes, count, &mut Vec::new(), &mut sets);
+        // A cause that no change touches stays.
+        sets.retain(|changes| causes.iter().all(|cause| touches(changes, &cause.key)));
         looked_at += sets.len();
         let mut promising: Vec<Promising> = parallel(&sets, |changes| look(request, changes))?
             .into_iter()
@@ -175,6 +177,11 @@ fn axes(configuration: &Configuration, causes: &[Cause]) -> Vec<(&'static str, V
             (name, values)
         })
         .collect()
+}
+
+fn touches(changes: &[(&'static str, Value)], cause: &str) -> bool {
+    let remedies = remedies(cause);
+    changes.iter().any(|(name, _)| remedies.contains(name))
 }
 
 /// The variables that may heal a cause.
