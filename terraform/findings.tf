@@ -8,11 +8,16 @@ locals {
   # Memory of the classes in GiB. RDS's default of max_connections is LEAST(memory / 9531392, 5000) of the
   # memory that is left beside the system's: 79 were seen on a micro, where the formula on 1 GiB says 112.
   database_memory_gib = {
+    "db.t3.micro"   = 1, "db.t3.small" = 2, "db.t3.medium" = 4, "db.t3.large" = 8
     "db.t4g.micro"  = 1, "db.t4g.small" = 2, "db.t4g.medium" = 4, "db.t4g.large" = 8
     "db.t4g.xlarge" = 16, "db.t4g.2xlarge" = 32
+    "db.m5.large"   = 8, "db.m5.xlarge" = 16
     "db.m6g.large"  = 8, "db.m6g.xlarge" = 16, "db.m6g.2xlarge" = 32
+    "db.m6i.large"  = 8, "db.m6i.xlarge" = 16, "db.m6i.2xlarge" = 32
     "db.m7g.large"  = 8, "db.m7g.xlarge" = 16, "db.m7g.2xlarge" = 32
+    "db.r5.large"   = 16, "db.r5.xlarge" = 32, "db.r5.2xlarge" = 64
     "db.r6g.large"  = 16, "db.r6g.xlarge" = 32, "db.r6g.2xlarge" = 64
+    "db.r6i.large"  = 16, "db.r6i.xlarge" = 32, "db.r6i.2xlarge" = 64
     "db.r7g.large"  = 16, "db.r7g.xlarge" = 32, "db.r7g.2xlarge" = 64
   }
   database_connections_micro = 79

@@ -17,7 +17,8 @@ pub const REPLICATIONS: u32 = 10;
 /// simulates the proposed sizing and its alternatives, prints the verdict, and writes report.html,
 /// report.md and results.json.
 ///
-/// Exit codes: 0 done (gate: the sizing holds), 1 gate: the SLO or the budget is missed, 2 the input,
+/// Exit codes: 0 done (gate: the sizing holds), 1 gate: the SLO or the budget is missed or
+/// a finding breaks the sizing, 2 the input,
 /// the machine or the stack is at fault, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "sizing", version, args_conflicts_with_subcommands = true)]
@@ -251,15 +252,18 @@ impl From<CaseArgument> for Case {
 /// Options of `gate`.
 #[derive(Debug, Args)]
 pub struct GateArguments {
-    /// The sizing to judge: a tfvars file.
-    #[arg(long, value_name = "FILE")]
-    pub sizing: PathBuf,
+    /// What to judge.
+    #[command(flatten)]
+    pub subject: GateSubject,
+    /// Every other value of the stage; the file of the same name in `settings/` when not given.
+    #[arg(long, value_name = "FILE", conflicts_with = "plan")]
+    pub settings: Option<PathBuf>,
     /// The sizing it replaces, to show before and after.
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
-    /// The SLO, the budget and the load.
-    #[arg(long, value_name = "FILE", default_value = "loadtests/slo.toml")]
-    pub slo: PathBuf,
+    /// The SLO, the budget and the load; `loadtests/slo/STAGE.toml`, else `loadtests/slo.toml`, when not given.
+    #[arg(long, value_name = "FILE")]
+    pub slo: Option<PathBuf>,
     /// The cost of one generation, as `sizing measure` wrote it.
     #[arg(
         long,
@@ -267,12 +271,27 @@ pub struct GateArguments {
         default_value = "loadtests/results/calibration.json"
     )]
     pub calibration: PathBuf,
+    /// Measure the cost of one generation now, instead of reading the calibration: a few minutes.
+    #[arg(long, conflicts_with = "calibration")]
+    pub measure: bool,
     /// Seeds to simulate each sizing with; figures are their means.
     #[arg(long, value_name = "N", default_value_t = REPLICATIONS, value_parser = clap::value_parser!(u32).range(2..=1_000))]
     pub replications: u32,
     /// How to print the verdict.
     #[arg(long, value_enum, default_value_t = GateFormat::Text)]
     pub format: GateFormat,
+}
+
+/// What the gate judges: one of the two.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct GateSubject {
+    /// The sizing to judge: a tfvars or tfvars.json file.
+    #[arg(long, value_name = "FILE")]
+    pub sizing: Option<PathBuf>,
+    /// The plan to judge, as `terraform show -json` prints it.
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
 }
 
 /// Formats of `simulate` and `plan`.

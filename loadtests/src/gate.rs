@@ -1,61 +1,405 @@
 //! The gate: does a sizing hold under the load that is asked of it, and at what price?
 
-use std::path::{Path, PathBuf};
+pub mod calibration_age;
+pub mod counter_example;
+mod extras;
+mod headroom;
+mod nearest;
+mod vacuity;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Serialize;
-use simulator::scenario::{InvalidScenario, Mode, Profile};
+use simulator::capacity::capacity_per_hour;
+use simulator::outcome::Outcome;
+use simulator::replications::{Interval, Replications};
+use simulator::scenario::{InvalidScenario, Mode, Profile, Scenario};
+use simulator::slo::{Failure, judge_replications};
 
-use crate::judgement::{Judgement, judge};
+use crate::judgement::judge;
 use crate::requirements::Requirements;
-use crate::terraform::Sizing;
+use crate::stats::count_u64_as_f64;
+use crate::terraform::{Configuration, Finding, Sizing};
 
-/// One sizing before the gate.
+pub use calibration_age::Age;
+pub use counter_example::CounterExample;
+pub use headroom::Headroom;
+pub use nearest::{Change, Nearest};
+pub use vacuity::Vacuous;
+
+/// Raised whenever a key of [`GateResult`] changes its meaning.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What the gate judges, and by what.
+#[derive(Clone, Debug)]
+pub struct GateRequest {
+    /// The sizing that is to be deployed.
+    pub after: Configuration,
+    /// The sizing that it replaces.
+    pub before: Option<Configuration>,
+    /// Load, SLO and budget.
+    pub requirements: Requirements,
+    /// The file that states them.
+    pub slo_file: PathBuf,
+    /// What one generation costs.
+    pub profile: Profile,
+    /// Where that was measured.
+    pub calibration: CalibrationSource,
+    /// Seeds to simulate with.
+    pub replications: u32,
+}
+
+/// Where the cost of one generation comes from.
+#[derive(Clone, Debug, Serialize)]
+pub struct CalibrationSource {
+    /// Its file; none when it was measured just now.
+    pub file: Option<PathBuf>,
+    /// Commit of the backend that was measured.
+    pub commit: String,
+    /// Whether that is still the backend's code.
+    pub age: Age,
+}
+
+/// The gate's answer; `--format json` is this, to the letter.
+#[derive(Clone, Debug, Serialize)]
+pub struct GateResult {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: u32,
+    /// Whether the sizing may be deployed.
+    pub pass: bool,
+    /// Why not: the keys of [`Cause`], each once; empty on a pass.
+    pub causes: Vec<String>,
+    /// The file that states load, SLO and budget.
+    pub slo_file: PathBuf,
+    /// Where the cost of one generation comes from.
+    pub calibration: CalibrationSource,
+    /// The sizing that is to be deployed.
+    pub after: Candidate,
+    /// The sizing that it replaces.
+    pub before: Option<Candidate>,
+    /// How much more load the sizing holds.
+    pub headroom: Headroom,
+    /// For a failure of the SLO: when the simulated day broke.
+    pub counter_example: Option<CounterExample>,
+    /// For a failure: the sizing with the fewest changes that would pass; none when none was found.
+    pub nearest: Option<Nearest>,
+}
+
+/// One reason why a sizing does not pass.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cause {
+    /// `wait_p95`, `lost_max`, `budget_usd_month`, `throughput_per_hour_min`, `generations`, `worker_memory`, or
+    /// the name of a finding of `findings.tf`.
+    pub key: String,
+    /// What is wrong, and for a finding the remedy.
+    pub text: String,
+    /// What was promised, where a figure was.
+    pub limit: Option<f64>,
+    /// What came.
+    pub actual: Option<f64>,
+}
+
+/// One sizing before the gate. Every figure is a mean over the seeds with its 95 % interval.
 #[derive(Clone, Debug, Serialize)]
 pub struct Candidate {
     /// Its file.
     pub file: PathBuf,
     /// What stands in it.
     pub sizing: Sizing,
-    /// What became of it.
-    pub judgement: Judgement,
-}
-
-/// The gate's answer.
-#[derive(Clone, Debug, Serialize)]
-pub struct GateResult {
-    /// Whether the sizing may be deployed.
+    /// Whether requests stay open or are queued.
+    pub mode: Mode,
+    /// Whether it holds.
     pub pass: bool,
-    /// The sizing that is to be deployed.
-    pub after: Candidate,
-    /// The sizing that it replaces.
-    pub before: Option<Candidate>,
+    /// Why it does not.
+    pub causes: Vec<Cause>,
+    /// What costs money or time and breaks nothing.
+    pub warnings: Vec<Finding>,
+    /// Generations per hour that the tasks that ran could carry: the smallest of the resources' capacities.
+    pub capacity_per_hour: Interval,
+    /// The same of `tasks_max` tasks.
+    pub capacity_per_hour_at_tasks_max: f64,
+    /// What limits it.
+    pub bottleneck: String,
+    /// Generations completed per hour.
+    pub throughput_per_hour: Interval,
+    /// 95 % quantile of the wait in seconds.
+    pub wait_p95_s: Interval,
+    /// Mean wait in seconds.
+    pub wait_mean_s: Interval,
+    /// Generations lost per run.
+    pub lost: Interval,
+    /// The same by cause; causes without a loss are left out.
+    pub lost_by_cause: BTreeMap<String, Interval>,
+    /// Busy share of the workers.
+    pub worker_utilization: Interval,
+    /// Used share of the vCPU.
+    pub cpu_utilization: Interval,
+    /// Tasks that exist on average.
+    pub tasks_mean: Interval,
+    /// The monthly bill in dollars by line, in the order of the bill, and `total`.
+    pub cost_usd_month: Vec<CostLine>,
+    /// What was simulated, with the first of its seeds; `sizing simulate` replays it.
+    pub scenario: Scenario,
 }
 
-/// Judges `after`, and `before` beside it, with the cost of one generation in `profile`.
+/// One line of the monthly bill.
+#[derive(Clone, Debug, Serialize)]
+pub struct CostLine {
+    /// Its name; the last is `total`.
+    pub line: String,
+    /// Dollars a month.
+    pub usd: Interval,
+}
+
+impl Candidate {
+    /// The whole bill.
+    pub fn total_usd(&self) -> Interval {
+        self.cost_usd_month
+            .last()
+            .map_or(Interval::of(&[]), |line| line.usd)
+    }
+}
+
+/// Why the gate gives no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// A sizing cannot be simulated.
+    #[error("simulate {file}")]
+    Scenario {
+        /// The sizing's file.
+        file: PathBuf,
+        /// What is impossible.
+        #[source]
+        source: InvalidScenario,
+    },
+    /// A rule that no sizing can break.
+    #[error("judge by {file}: {source}")]
+    Vacuous {
+        /// The SLO file.
+        file: PathBuf,
+        /// The rule.
+        source: Vacuous,
+    },
+}
+
+/// Judges the sizing of `request`, and the one it replaces beside it.
 ///
 /// # Errors
-/// When a sizing cannot be simulated.
-pub fn gate(
-    after: (&Path, Sizing),
-    before: Option<(&Path, Sizing)>,
-    profile: &Profile,
-    requirements: &Requirements,
-    replications: u32,
-) -> Result<GateResult, InvalidScenario> {
-    let candidate = |(file, sizing): (&Path, Sizing)| {
-        let scenario = requirements.scenario(sizing.fleet(Mode::Queue), profile.clone())?;
-        let judgement = judge(&scenario, replications)?;
-        Ok(Candidate {
-            file: file.to_owned(),
-            sizing,
-            judgement,
-        })
+/// When a sizing cannot be simulated, or when a rule is one that no sizing can break.
+pub fn gate(request: &GateRequest) -> Result<GateResult, GateError> {
+    let failed = |configuration: &Configuration| {
+        let file = configuration.file.clone();
+        move |source| GateError::Scenario { file, source }
     };
-    let after = candidate(after)?;
-    let before = before.map(candidate).transpose()?;
+    let rules = vacuity::check(
+        &request.requirements,
+        &request.profile,
+        request.replications,
+    )
+    .map_err(failed(&request.after))?;
+    rules.map_err(|source| GateError::Vacuous {
+        file: request.slo_file.clone(),
+        source,
+    })?;
+    let judged = |configuration: &Configuration| {
+        candidate(request, configuration, request.replications).map_err(failed(configuration))
+    };
+    let (after, replications) = judged(&request.after)?;
+    let before = request.before.as_ref().map(judged).transpose()?;
+    let headroom = headroom::headroom(&after.scenario, request.replications)
+        .map_err(failed(&request.after))?;
+    let counter_example =
+        counter_example::find(&after.scenario, &replications).map_err(failed(&request.after))?;
+    let nearest = if after.pass {
+        None
+    } else {
+        nearest::search(request, &after.causes).map_err(failed(&request.after))?
+    };
     Ok(GateResult {
-        pass: after.judgement.verdict.pass,
+        schema_version: SCHEMA_VERSION,
+        pass: after.pass,
+        causes: after.causes.iter().map(|cause| cause.key.clone()).collect(),
+        slo_file: request.slo_file.clone(),
+        calibration: request.calibration.clone(),
         after,
-        before,
+        before: before.map(|(candidate, _)| candidate),
+        headroom,
+        counter_example,
+        nearest,
     })
+}
+
+/// Judges one configuration with so many seeds.
+fn candidate(
+    request: &GateRequest,
+    configuration: &Configuration,
+    replications: u32,
+) -> Result<(Candidate, Replications), InvalidScenario> {
+    let scenario = request
+        .requirements
+        .scenario(configuration.fleet(), request.profile.clone())?;
+    let replications = judge(&scenario, replications)?.replications;
+    let cost_usd_month = bill(configuration, &replications);
+    let total_usd = cost_usd_month.last().map_or(0.0, |line| line.usd.mean);
+    let failures = failures(&scenario, &replications, total_usd);
+    let (findings, warnings) = configuration.findings();
+    let causes: Vec<Cause> = failures
+        .iter()
+        .map(Cause::of_failure)
+        .chain(findings.into_iter().map(Cause::of_finding))
+        .chain(worker_memory(configuration, &request.profile))
+        .collect();
+    let over = |figure: fn(&Outcome) -> f64| over(&replications, figure);
+    let at_tasks_max = capacity_per_hour(&scenario, scenario.fleet.tasks.max.into());
+    let bottleneck = replications
+        .outcomes
+        .first()
+        .map_or_else(String::new, |outcome| outcome.bottleneck.to_string());
+    let candidate = Candidate {
+        file: configuration.file.clone(),
+        sizing: configuration.sizing.clone(),
+        mode: configuration.mode(),
+        pass: causes.is_empty(),
+        causes,
+        warnings,
+        capacity_per_hour: over(capacity),
+        capacity_per_hour_at_tasks_max: smallest(&at_tasks_max),
+        bottleneck,
+        throughput_per_hour: replications.throughput_per_hour,
+        wait_p95_s: replications.wait_p95_s,
+        wait_mean_s: replications.wait_mean_s,
+        lost: replications.lost,
+        lost_by_cause: lost_by_cause(&replications),
+        worker_utilization: over(|outcome| outcome.worker_utilization),
+        cpu_utilization: over(|outcome| outcome.cpu_utilization),
+        tasks_mean: replications.tasks_mean,
+        cost_usd_month,
+        scenario,
+    };
+    Ok((candidate, replications))
+}
+
+impl Cause {
+    fn of_failure(failure: &Failure) -> Self {
+        Self {
+            key: failure.key.clone(),
+            text: failure.to_string(),
+            limit: Some(failure.limit),
+            actual: Some(failure.actual),
+        }
+    }
+
+    fn of_finding(finding: Finding) -> Self {
+        Self {
+            key: finding.name,
+            text: finding.remedy,
+            limit: None,
+            actual: None,
+        }
+    }
+}
+
+/// The promises that are missed; the budget is held against the whole bill, settings included.
+fn failures(scenario: &Scenario, replications: &Replications, total_usd: f64) -> Vec<Failure> {
+    let mut slo = scenario.slo.clone();
+    let budget = slo.budget_usd_month.take();
+    let mut failures = judge_replications(replications, &slo).failures;
+    failures.extend(
+        budget
+            .map(simulator::MicroUsd::as_usd)
+            .filter(|limit| total_usd > *limit)
+            .map(|limit| Failure {
+                key: "budget_usd_month".to_owned(),
+                limit,
+                actual: total_usd,
+            }),
+    );
+    failures
+}
+
+/// Workers that the task's memory could never hold all at once: the first rush would kill it. Terraform
+/// cannot say this, because it knows no calibration.
+fn worker_memory(configuration: &Configuration, profile: &Profile) -> Option<Cause> {
+    let sizing = &configuration.sizing;
+    let free_kib =
+        (count_u64_as_f64(sizing.task_memory_mib) - profile.memory_base_mib).max(0.0) * 1024.0;
+    let fit = (free_kib / profile.memory_per_generation_kib).floor();
+    let workers = f64::from(sizing.generation_workers);
+    let need_mib = profile.memory_base_mib + workers * profile.memory_per_generation_kib / 1024.0;
+    (workers > fit).then(|| Cause {
+        key: "worker_memory".to_owned(),
+        text: format!(
+            "{workers} workers at once take {need_mib:.0} MiB, a task has {} MiB and would be killed: lower \
+             generation_workers to {fit:.0} or less, or raise task_memory_mib.",
+            sizing.task_memory_mib
+        ),
+        limit: Some(fit),
+        actual: Some(workers),
+    })
+}
+
+fn over(replications: &Replications, figure: impl Fn(&Outcome) -> f64) -> Interval {
+    let figures: Vec<f64> = replications.outcomes.iter().map(figure).collect();
+    Interval::of(&figures)
+}
+
+fn capacity(outcome: &Outcome) -> f64 {
+    smallest(&outcome.capacity_per_hour)
+}
+
+fn smallest<K>(capacities: &BTreeMap<K, f64>) -> f64 {
+    capacities.values().copied().fold(f64::INFINITY, f64::min)
+}
+
+fn lost_by_cause(replications: &Replications) -> BTreeMap<String, Interval> {
+    let causes = replications
+        .outcomes
+        .iter()
+        .flat_map(|outcome| outcome.lost.iter())
+        .filter(|(_, count)| **count > 0)
+        .map(|(cause, _)| *cause);
+    causes
+        .map(|cause| {
+            let count = |outcome: &Outcome| {
+                count_u64_as_f64(outcome.lost.get(&cause).copied().unwrap_or(0))
+            };
+            (cause.to_string(), over(replications, count))
+        })
+        .collect()
+}
+
+/// The bill by line: what the simulator meters, and what only the settings know.
+fn bill(configuration: &Configuration, replications: &Replications) -> Vec<CostLine> {
+    let Some(first) = replications.outcomes.first() else {
+        return vec![];
+    };
+    let mut lines: Vec<CostLine> = first
+        .cost_usd_month
+        .lines()
+        .map(|(item, _)| CostLine {
+            line: item.to_string(),
+            usd: over(replications, |outcome| {
+                outcome.cost_usd_month.get(item).as_usd()
+            }),
+        })
+        .collect();
+    let extras = extras::lines(configuration);
+    let extra_usd: f64 = extras.iter().map(|(_, usd)| usd).sum();
+    lines.extend(extras.into_iter().map(|(line, usd)| CostLine {
+        line: line.to_owned(),
+        usd: Interval {
+            mean: usd,
+            half_width: 0.0,
+            n: replications.cost_usd_month.n,
+        },
+    }));
+    lines.push(CostLine {
+        line: "total".to_owned(),
+        usd: Interval {
+            mean: replications.cost_usd_month.mean + extra_usd,
+            ..replications.cost_usd_month
+        },
+    });
+    lines
 }

@@ -19,7 +19,7 @@ use loadtests::command_line::{
     TableFormat,
 };
 use loadtests::exit_code::Outcome;
-use loadtests::gate::gate;
+use loadtests::gate::{Age, CalibrationSource, GateRequest, calibration_age, gate};
 use loadtests::judgement::{cores, plan_on};
 use loadtests::measurement::Measurement;
 use loadtests::pipeline::{self, Grid};
@@ -28,7 +28,7 @@ use loadtests::progress::Progress;
 use loadtests::report::{self, Document};
 use loadtests::requirements::Requirements;
 use loadtests::simulation::{self, Simulation};
-use loadtests::terraform::read_sizing;
+use loadtests::terraform::{Configuration, read_sizing, settings_of};
 use simulator::platform::moved;
 use simulator::scenario::{Mode, Scenario, ScenarioError};
 
@@ -242,21 +242,52 @@ fn make_plan(arguments: &PlanArguments) -> Result<Outcome> {
 }
 
 fn judge(arguments: &GateArguments) -> Result<Outcome> {
-    let requirements = Requirements::read(&existing(&arguments.slo))?;
-    let profile = pipeline::profile(&read_calibration(&arguments.calibration)?);
+    // Bad input is found before anything is measured.
+    let (after, settings) = subject(arguments)?;
     let before = arguments
         .baseline
         .as_deref()
-        .map(|file| Ok::<_, anyhow::Error>((file, read_sizing(&existing(file))?)))
+        .map(|file| {
+            let file = existing(file);
+            let own = settings_of(&file, Path::new(WORKSPACE)).or(settings);
+            Configuration::read(&file, own.as_deref())
+        })
         .transpose()?;
-    let sizing = read_sizing(&existing(&arguments.sizing))?;
-    let result = gate(
-        (arguments.sizing.as_path(), sizing),
+    let slo_file = match &arguments.slo {
+        Some(file) => file.clone(),
+        None => Requirements::file_of(after.stage(), Path::new(WORKSPACE)),
+    };
+    let requirements = Requirements::read(&existing(&slo_file))?;
+    let (calibration, file) = if arguments.measure {
+        let grid = Grid::standard();
+        let progress = Progress::new(grid.expected_s());
+        let out = out_dir(Path::new("target/sizing"))?;
+        let Some(measurement) = interruptible(measured(&grid, &progress, &out))? else {
+            return Ok(Outcome::Interrupted);
+        };
+        progress.finish();
+        (loadtests::calibrate::calibrate(&measurement)?, None)
+    } else {
+        let file = &arguments.calibration;
+        (read_calibration(file)?, Some(file.clone()))
+    };
+    let source = CalibrationSource {
+        age: match file {
+            Some(_) => calibration_age::age(Path::new(WORKSPACE), &calibration.commit),
+            None => Age::Current,
+        },
+        file,
+        commit: calibration.commit.clone(),
+    };
+    let result = gate(&GateRequest {
+        after,
         before,
-        &profile,
-        &requirements,
-        arguments.replications,
-    )?;
+        requirements,
+        slo_file,
+        profile: pipeline::profile(&calibration),
+        calibration: source,
+        replications: arguments.replications,
+    })?;
     let document = report::sections::gate(&result);
     match arguments.format {
         GateFormat::Text => show(&document),
@@ -268,6 +299,26 @@ fn judge(arguments: &GateArguments) -> Result<Outcome> {
     } else {
         Outcome::Refused
     })
+}
+
+/// What is judged, with the settings that it was read with.
+fn subject(arguments: &GateArguments) -> Result<(Configuration, Option<PathBuf>)> {
+    if let Some(plan) = &arguments.subject.plan {
+        return Ok((Configuration::read_plan(&existing(plan))?, None));
+    }
+    let sizing = arguments
+        .subject
+        .sizing
+        .as_deref()
+        .context("read the sizing: give --sizing or --plan")?;
+    let file = existing(sizing);
+    let settings = match &arguments.settings {
+        Some(settings) => Some(existing(settings)),
+        None => settings_of(&file, Path::new(WORKSPACE)),
+    };
+    let mut configuration = Configuration::read(&file, settings.as_deref())?;
+    configuration.file = sizing.to_owned();
+    Ok((configuration, settings))
 }
 
 /// The grid of a command with what the user changed, refused when the speed-up asked for cannot hold.

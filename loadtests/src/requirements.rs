@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use simulator::scenario::{Fleet, InvalidScenario, Profile, Scenario, ScenarioError};
+use simulator::slo::Slo;
 
 /// Stands where a sizing will be: an SLO file says what is asked, never of whom.
 const PLACEHOLDER: &str = "
@@ -40,7 +41,8 @@ pub enum RequirementsError {
     },
     /// It asks for nothing, so every sizing would pass.
     #[error(
-        "read {path}: [slo] has none of wait_p95, lost_max, budget_usd_month: every sizing would pass"
+        "read {path}: [slo] has none of wait_p95, lost_max, budget_usd_month, throughput_per_hour_min: every \
+         sizing would pass"
     )]
     Nothing {
         /// The file.
@@ -55,6 +57,16 @@ pub struct Requirements {
 }
 
 impl Requirements {
+    /// The file that states the requirements of `stage` in the checkout at `workspace`:
+    /// `loadtests/slo/STAGE.toml`, or `loadtests/slo.toml` where the stage has none of its own. The path is
+    /// relative to the checkout.
+    pub fn file_of(stage: Option<&str>, workspace: &Path) -> PathBuf {
+        stage
+            .map(|stage| PathBuf::from(format!("loadtests/slo/{stage}.toml")))
+            .filter(|file| workspace.join(file).is_file())
+            .unwrap_or_else(|| PathBuf::from("loadtests/slo.toml"))
+    }
+
     /// Reads `path`.
     ///
     /// # Errors
@@ -79,7 +91,7 @@ impl Requirements {
         let scenario = Scenario::from_toml(&format!("{text}{PLACEHOLDER}"))
             .map_err(|error: ScenarioError| content(error.to_string()))?;
         let slo = &scenario.slo;
-        if slo.wait_p95.is_none() && slo.lost_max.is_none() && slo.budget_usd_month.is_none() {
+        if *slo == Slo::default() {
             return Err(RequirementsError::Nothing {
                 path: path.to_owned(),
             });

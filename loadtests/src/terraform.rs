@@ -1,162 +1,23 @@
-//! Reads a sizing from Terraform: the values of a `.tfvars` file over the defaults of `variables.tf`.
+//! Reads a sizing from Terraform: the values of a `.tfvars` file, or of a plan, over the defaults of the
+//! root module.
+
+mod functions;
+mod module;
+mod sizing;
+mod source;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use hcl::{Body, Expression};
-use serde::{Deserialize, Serialize};
-use simulator::prices::fargate_memories_gib;
-use simulator::scenario::{Architecture, Autoscaling, Fleet, Metric, Mode, Tasks};
-use simulator::time::Duration;
+use hcl::Value;
+use simulator::prices::{fargate_memories_gib, price_book};
+use simulator::scenario::{Fleet, Mode};
 
-use crate::stats::count_u64_as_f64;
+use module::{Kind, Variable, module};
+use source::Values;
 
-/// The variables with their defaults, as Terraform itself reads them.
-const VARIABLES_TF: &str = include_str!("../../terraform/variables.tf");
-
-/// What autoscaling follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AutoscalingMetric {
-    /// The task count stays at `tasks_desired`.
-    None,
-    /// CPU utilisation.
-    Cpu,
-    /// Memory utilisation.
-    Memory,
-    /// Both; the larger capacity wins.
-    CpuAndMemory,
-    /// Queued generations per task.
-    QueueDepth,
-}
-
-/// Where sessions and limits live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CacheMode {
-    /// A managed node.
-    Elasticache,
-    /// A Redis beside each task.
-    Sidecar,
-    /// In process.
-    None,
-}
-
-/// Instruction set of the tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum CpuArchitecture {
-    /// Intel and AMD.
-    #[serde(rename = "X86_64")]
-    X86,
-    /// Graviton.
-    #[serde(rename = "ARM64")]
-    Arm,
-}
-
-/// Everything that sizes the service; the names are those of the Terraform variables.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Sizing {
-    /// CPU units of one task; 1024 are one vCPU.
-    pub task_cpu: u32,
-    /// Memory of one task in MiB.
-    pub task_memory_mib: u64,
-    /// Instruction set.
-    pub cpu_architecture: CpuArchitecture,
-    /// Generations that one task runs at a time.
-    pub generation_workers: u32,
-    /// Fewest tasks.
-    pub tasks_min: u32,
-    /// Tasks at the start.
-    pub tasks_desired: u32,
-    /// Most tasks.
-    pub tasks_max: u32,
-    /// What autoscaling follows.
-    pub autoscaling_metric: AutoscalingMetric,
-    /// Target of CPU tracking in percent.
-    pub autoscaling_cpu_target_percent: f64,
-    /// Target of memory tracking in percent.
-    pub autoscaling_memory_target_percent: f64,
-    /// Target of queue-depth tracking, in queued generations per task.
-    pub autoscaling_queue_depth_target: f64,
-    /// Seconds between two scale-outs.
-    pub scale_out_cooldown_s: u64,
-    /// Seconds between two scale-ins.
-    pub scale_in_cooldown_s: u64,
-    /// NAT gateways.
-    pub nat_gateways: u32,
-    /// Seconds without a byte after which the load balancer cuts.
-    pub alb_idle_timeout_s: u64,
-    /// Seconds that a deregistered task may go on answering.
-    pub deregistration_delay_s: u64,
-    /// Seconds between SIGTERM and SIGKILL.
-    pub stop_timeout_s: u64,
-    /// RDS instance class.
-    pub db_instance_class: String,
-    /// Whether RDS has a standby.
-    pub db_multi_az: bool,
-    /// Where sessions and limits live.
-    pub cache_mode: CacheMode,
-}
-
-impl Sizing {
-    /// vCPU of one task.
-    pub fn vcpu(&self) -> f64 {
-        f64::from(self.task_cpu) / 1024.0
-    }
-
-    /// Memory of one task in GiB.
-    pub fn memory_gib(&self) -> f64 {
-        count_u64_as_f64(self.task_memory_mib) / 1024.0
-    }
-
-    /// The fleet that this sizing starts, with requests held (`Sync`) or queued (`Queue`).
-    pub fn fleet(&self, mode: Mode) -> Fleet {
-        let tasks = Tasks {
-            min: self.tasks_min,
-            desired: self.tasks_desired,
-            max: self.tasks_max,
-        };
-        let metrics = match self.autoscaling_metric {
-            AutoscalingMetric::None => vec![],
-            AutoscalingMetric::Cpu => vec![Metric::Cpu],
-            AutoscalingMetric::Memory => vec![Metric::Memory],
-            AutoscalingMetric::CpuAndMemory => vec![Metric::Cpu, Metric::Memory],
-            AutoscalingMetric::QueueDepth => vec![Metric::QueueDepth],
-        };
-        let mut fleet = Fleet::new(
-            self.vcpu(),
-            self.memory_gib(),
-            self.generation_workers,
-            tasks,
-        );
-        fleet.mode = mode;
-        fleet.autoscaling = Autoscaling {
-            metrics,
-            cpu_target_percent: self.autoscaling_cpu_target_percent,
-            memory_target_percent: self.autoscaling_memory_target_percent,
-            queue_depth_per_task_target: self.autoscaling_queue_depth_target,
-            scale_out_cooldown: Duration::from_secs(self.scale_out_cooldown_s),
-            scale_in_cooldown: Duration::from_secs(self.scale_in_cooldown_s),
-        };
-        fleet.nat_gateways = self.nat_gateways;
-        fleet.alb_idle_timeout = Duration::from_secs(self.alb_idle_timeout_s);
-        fleet.deregistration_delay = Duration::from_secs(self.deregistration_delay_s);
-        fleet.stop_timeout = Duration::from_secs(self.stop_timeout_s);
-        fleet.db_instance_class.clone_from(&self.db_instance_class);
-        fleet.db_multi_az = self.db_multi_az;
-        fleet.cache_mode = match self.cache_mode {
-            CacheMode::Elasticache => simulator::scenario::CacheMode::Elasticache,
-            CacheMode::Sidecar => simulator::scenario::CacheMode::Sidecar,
-            CacheMode::None => simulator::scenario::CacheMode::None,
-        };
-        fleet.architecture = match self.cpu_architecture {
-            CpuArchitecture::X86 => Architecture::X86,
-            CpuArchitecture::Arm => Architecture::Arm,
-        };
-        fleet
-    }
-}
+pub use module::Finding;
+pub use sizing::{AutoscalingMetric, CacheMode, CpuArchitecture, Sizing};
 
 /// Why a file is no sizing.
 #[derive(Debug, thiserror::Error)]
@@ -170,7 +31,7 @@ pub enum TerraformError {
         #[source]
         source: std::io::Error,
     },
-    /// The file is no HCL.
+    /// The file is no HCL, no JSON, or no plan.
     #[error("parse {path}: {detail}")]
     Syntax {
         /// The file.
@@ -189,7 +50,7 @@ pub enum TerraformError {
         block: String,
     },
     /// A value that no variable takes.
-    #[error("read {path}: `{key}` is not a variable of terraform/variables.tf{}", hint(.nearest.as_deref()))]
+    #[error("read {path}: `{key}` is not a variable of terraform/variables.tf or settings.tf{}", hint(.nearest.as_deref()))]
     Unknown {
         /// The file.
         path: PathBuf,
@@ -198,13 +59,13 @@ pub enum TerraformError {
         /// The variable that was probably meant.
         nearest: Option<String>,
     },
-    /// A variable without a default is missing.
-    #[error("read {path}: `{key}` is missing, and it has no default: add a line `{key} = ...`")]
+    /// Variables without a default are missing.
+    #[error("read {path}: {} missing, and there is no default: add a line `{} = ...`", named(.keys), .keys[0])]
     Missing {
         /// The file.
         path: PathBuf,
-        /// The name.
-        key: String,
+        /// The names, at least one.
+        keys: Vec<String>,
     },
     /// A value of the wrong type, or outside its range.
     #[error("read {path}: `{key}` {detail}")]
@@ -224,75 +85,271 @@ fn hint(nearest: Option<&str>) -> String {
         .unwrap_or_default()
 }
 
+fn named(keys: &[String]) -> String {
+    let quoted: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
+    format!(
+        "{} {}",
+        quoted.join(", "),
+        if keys.len() == 1 { "is" } else { "are" }
+    )
+}
+
 /// Reads the sizing in the tfvars file at `path`.
 ///
 /// # Errors
-/// When the file cannot be read or parsed, or when a name or a value in it is not one that
-/// `variables.tf` accepts.
+/// When the file cannot be read or parsed, or when a name or a value in it is not one that the root
+/// module accepts.
 pub fn read_sizing(path: &Path) -> Result<Sizing, TerraformError> {
-    let text = std::fs::read_to_string(path).map_err(|source| TerraformError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    parse_sizing(path, &text)
+    Ok(Configuration::read(path, None)?.sizing)
 }
 
-/// Parses the text of a tfvars file; `path` is for messages only.
-///
-/// # Errors
-/// As [`read_sizing`].
-pub fn parse_sizing(path: &Path, text: &str) -> Result<Sizing, TerraformError> {
-    let mut values = defaults();
-    let body: Body = hcl::from_str(text).map_err(|error| TerraformError::Syntax {
-        path: path.to_owned(),
-        detail: error.to_string(),
-    })?;
-    if let Some(block) = body.blocks().next() {
-        return Err(TerraformError::Block {
-            path: path.to_owned(),
-            block: block.identifier.to_string(),
-        });
+/// The settings of the stage whose sizing is at `sizing`: the file of the same name in the folder `settings`
+/// beside it, or else in that of the checkout at `workspace`; none where neither has one.
+pub fn settings_of(sizing: &Path, workspace: &Path) -> Option<PathBuf> {
+    let stage = stage_name(sizing)?;
+    let beside = sizing.parent().unwrap_or(Path::new(""));
+    let committed = workspace.join("terraform/environments");
+    [beside, &committed]
+        .map(|folder| folder.join(format!("settings/{stage}.tfvars")))
+        .into_iter()
+        .find(|file| file.is_file())
+}
+
+/// The name of a stage's file without its extensions.
+fn stage_name(file: &Path) -> Option<&str> {
+    file.file_name()?.to_str()?.split('.').next()
+}
+
+/// Every value of the root module for one stage.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// The file that the sizing came from.
+    pub file: PathBuf,
+    /// The values that size the service.
+    pub sizing: Sizing,
+    /// Every variable that has a value, the sizing's included.
+    values: BTreeMap<String, Value>,
+    /// The stage, where a file says it.
+    environment: Option<String>,
+}
+
+impl Configuration {
+    /// Reads the sizing at `path` over the settings of its stage; a line of the sizing wins.
+    ///
+    /// # Errors
+    /// When a file cannot be read or parsed, or when a name or a value in it is not one that the root
+    /// module accepts.
+    pub fn read(path: &Path, settings: Option<&Path>) -> Result<Self, TerraformError> {
+        let mut values = BTreeMap::new();
+        let mut environment = None;
+        for file in settings.into_iter().chain([path]) {
+            let given = source::read_values(file)?;
+            environment = stage(&given).or(environment);
+            assign(file, given, &mut values)?;
+        }
+        Self::new(path, values, environment)
     }
-    for attribute in body.into_attributes() {
-        let key = attribute.key.to_string();
-        if !values.contains_key(&key) {
-            let nearest = nearest(&key, values.keys());
+
+    /// Reads the variables of a plan, as `terraform show -json` prints it.
+    ///
+    /// # Errors
+    /// When the file is no plan of the root module, or its values are not ones that it accepts.
+    pub fn read_plan(path: &Path) -> Result<Self, TerraformError> {
+        let given = source::read_plan(path)?;
+        let environment = stage(&given);
+        let mut values = BTreeMap::new();
+        assign(path, given, &mut values)?;
+        Self::new(path, values, environment)
+    }
+
+    fn new(
+        path: &Path,
+        given: BTreeMap<String, Value>,
+        environment: Option<String>,
+    ) -> Result<Self, TerraformError> {
+        let defaults = module()
+            .variables
+            .iter()
+            .filter_map(|(name, variable)| Some((name.clone(), variable.default.clone()?)));
+        let mut values: BTreeMap<_, _> = defaults.collect();
+        values.extend(given);
+        let missing = module()
+            .variables
+            .iter()
+            .filter(|(name, variable)| variable.of_sizing && !values.contains_key(*name))
+            .map(|(name, _)| name.clone());
+        let keys: Vec<_> = missing.collect();
+        if !keys.is_empty() {
+            return Err(TerraformError::Missing {
+                path: path.to_owned(),
+                keys,
+            });
+        }
+        let sizing = sizing_of(path, &values)?;
+        if let Some((key, message)) = module().broken_validation(&values) {
+            // The block's message begins with the variable's name, as ours does.
+            let detail = message
+                .strip_prefix(&key)
+                .map_or_else(|| message.clone(), |rest| rest.trim().to_owned());
+            let detail = detail.trim_end_matches('.').to_owned();
+            return Err(TerraformError::Value {
+                path: path.to_owned(),
+                key,
+                detail,
+            });
+        }
+        Ok(Self {
+            file: path.to_owned(),
+            sizing,
+            values,
+            environment,
+        })
+    }
+
+    /// The same with some values changed, each of which its variable allows.
+    ///
+    /// # Errors
+    /// When they do not fit together.
+    pub(crate) fn with(&self, changes: &[(&str, Value)]) -> Result<Self, TerraformError> {
+        let mut values = self.values.clone();
+        values.extend(
+            changes
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone())),
+        );
+        Ok(Self {
+            file: self.file.clone(),
+            sizing: sizing_of(&self.file, &values)?,
+            values,
+            environment: self.environment.clone(),
+        })
+    }
+
+    /// The value of a variable.
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+
+    /// A variable's number; 0 where it has none.
+    pub(crate) fn number(&self, name: &str) -> f64 {
+        self.value(name).and_then(Value::as_f64).unwrap_or(0.0)
+    }
+
+    /// A variable's flag; false where it has none.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.value(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// Whether requests stay open (`Sync`) or are queued (`Queue`).
+    pub fn mode(&self) -> Mode {
+        match self.value("generation_mode").and_then(Value::as_str) {
+            Some("sync") => Mode::Sync,
+            _ => Mode::Queue,
+        }
+    }
+
+    /// The stage: what `environment` says in the files, else the file's own name.
+    pub fn stage(&self) -> Option<&str> {
+        self.environment
+            .as_deref()
+            .or_else(|| stage_name(&self.file))
+    }
+
+    /// The fleet that these values start.
+    pub fn fleet(&self) -> Fleet {
+        let mut fleet = self.sizing.fleet(self.mode());
+        fleet.task_protection = self.flag("task_protection_enabled");
+        let storage_gb = self.value("database_storage_gb").and_then(Value::as_u64);
+        if let Some(gb) = storage_gb.and_then(|gb| u32::try_from(gb).ok()) {
+            fleet.db_storage_gb = gb;
+        }
+        fleet
+    }
+
+    /// What breaks this configuration although every value is allowed, and what should only be told:
+    /// `findings.tf`, whatever `enforce_findings` says.
+    pub fn findings(&self) -> (Vec<Finding>, Vec<Finding>) {
+        module().findings(&self.values)
+    }
+}
+
+/// The stage that a file names.
+fn stage(given: &Values) -> Option<String> {
+    let (_, value) = given.iter().find(|(name, _)| name == "environment")?;
+    value.as_str().map(str::to_owned)
+}
+
+/// Puts the values of one file over those before, converted to the variables' types as Terraform does.
+fn assign(
+    path: &Path,
+    given: Values,
+    values: &mut BTreeMap<String, Value>,
+) -> Result<(), TerraformError> {
+    for (key, value) in given {
+        let Some(variable) = module().variables.get(&key) else {
+            let nearest = nearest(&key, module().variables.keys());
             return Err(TerraformError::Unknown {
                 path: path.to_owned(),
                 key,
                 nearest,
             });
+        };
+        if value.is_null() && (!variable.nullable || variable.default == Some(Value::Null)) {
+            continue;
         }
-        values.insert(key, Some(attribute.expr));
+        let value = converted(variable, value).map_err(|detail| TerraformError::Value {
+            path: path.to_owned(),
+            key: key.clone(),
+            detail,
+        })?;
+        values.insert(key, value);
     }
-    let reader = Reader {
-        path,
-        values: &values,
+    Ok(())
+}
+
+/// The value as its variable's type: Terraform takes `"6"` for a number and `6` for a string.
+fn converted(variable: &Variable, value: Value) -> Result<Value, String> {
+    let converted = match (variable.kind, &value) {
+        (Kind::Other, _)
+        | (Kind::Number, Value::Number(_))
+        | (Kind::Text, Value::String(_))
+        | (Kind::Flag, Value::Bool(_)) => return Ok(value),
+        (Kind::Number, Value::String(text)) => {
+            let number = text.trim().parse::<f64>().ok();
+            number.and_then(hcl::Number::from_f64).map(Value::Number)
+        }
+        (Kind::Text, Value::Number(number)) => Some(Value::String(number.to_string())),
+        (Kind::Text, Value::Bool(flag)) => Some(Value::String(flag.to_string())),
+        (Kind::Flag, Value::String(text)) => text.parse().ok().map(Value::Bool),
+        _ => None,
     };
-    let sizing = reader.sizing()?;
+    let kind = match variable.kind {
+        Kind::Number => "a number",
+        Kind::Flag => "true or false",
+        Kind::Text | Kind::Other => "a string",
+    };
+    converted.ok_or_else(|| format!("must be {kind}, not {}", shown(&value)))
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::String(text) => format!("\"{text}\""),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn sizing_of(path: &Path, values: &BTreeMap<String, Value>) -> Result<Sizing, TerraformError> {
+    let sizing = Reader { path, values }.sizing()?;
     check(path, &sizing)?;
     Ok(sizing)
 }
 
-/// Every variable of `variables.tf` with its default, if it has one.
-fn defaults() -> BTreeMap<String, Option<Expression>> {
-    let body: Body = hcl::from_str(VARIABLES_TF).expect("terraform validate accepts this file");
-    body.into_blocks()
-        .filter(|block| block.identifier.as_str() == "variable")
-        .filter_map(|block| {
-            let name = block.labels.first()?.as_str().to_owned();
-            let default = block
-                .body
-                .into_attributes()
-                .find(|attribute| attribute.key.as_str() == "default");
-            Some((name, default.map(|attribute| attribute.expr)))
-        })
-        .collect()
-}
-
 struct Reader<'a> {
     path: &'a Path,
-    values: &'a BTreeMap<String, Option<Expression>>,
+    values: &'a BTreeMap<String, Value>,
 }
 
 impl Reader<'_> {
@@ -316,19 +373,13 @@ impl Reader<'_> {
             deregistration_delay_s: self.whole("deregistration_delay_s")?,
             stop_timeout_s: self.whole("stop_timeout_s")?,
             db_instance_class: self.word("db_instance_class")?,
-            db_multi_az: self.flag("db_multi_az")?,
+            db_multi_az: self.value("db_multi_az").as_bool().unwrap_or(false),
             cache_mode: self.word("cache_mode")?,
         })
     }
 
-    fn expression(&self, key: &str) -> Result<&Expression, TerraformError> {
-        self.values
-            .get(key)
-            .and_then(Option::as_ref)
-            .ok_or_else(|| TerraformError::Missing {
-                path: self.path.to_owned(),
-                key: key.to_owned(),
-            })
+    fn value(&self, key: &str) -> &Value {
+        self.values.get(key).unwrap_or(&Value::Null)
     }
 
     fn wrong(&self, key: &str, detail: String) -> TerraformError {
@@ -339,17 +390,11 @@ impl Reader<'_> {
         }
     }
 
-    /// A number; Terraform also takes one in quotes.
     fn number(&self, key: &str) -> Result<f64, TerraformError> {
-        let expression = self.expression(key)?;
-        let number = match expression {
-            Expression::Number(number) => number.as_f64(),
-            Expression::String(text) => text.parse().ok(),
-            _ => None,
-        };
-        number
-            .filter(|number| number.is_finite())
-            .ok_or_else(|| self.wrong(key, format!("must be a number, not {}", shown(expression))))
+        let value = self.value(key);
+        value
+            .as_f64()
+            .ok_or_else(|| self.wrong(key, format!("must be a number, not {}", shown(value))))
     }
 
     fn whole<N: TryFrom<u64>>(&self, key: &str) -> Result<N, TerraformError> {
@@ -366,20 +411,13 @@ impl Reader<'_> {
         })
     }
 
-    fn flag(&self, key: &str) -> Result<bool, TerraformError> {
-        match self.expression(key)? {
-            Expression::Bool(flag) => Ok(*flag),
-            other => Err(self.wrong(key, format!("must be true or false, not {}", shown(other)))),
-        }
-    }
-
     /// A string, or one of an enumeration's words; the message lists them.
     fn word<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T, TerraformError> {
-        let expression = self.expression(key)?;
-        let Expression::String(text) = expression else {
-            return Err(self.wrong(key, format!("must be a string, not {}", shown(expression))));
+        let value = self.value(key);
+        let Some(text) = value.as_str() else {
+            return Err(self.wrong(key, format!("must be a string, not {}", shown(value))));
         };
-        let value = serde_json::Value::String(text.clone());
+        let value = serde_json::Value::String(text.to_owned());
         serde_json::from_value(value).map_err(|error| {
             let words = error.to_string().replace("unknown variant", "cannot be");
             self.wrong(key, words)
@@ -387,14 +425,8 @@ impl Reader<'_> {
     }
 }
 
-fn shown(expression: &Expression) -> String {
-    hcl::to_string(&hcl::Attribute::new("value", expression.clone())).map_or_else(
-        |_| "an expression".to_owned(),
-        |text| text.trim().trim_start_matches("value = ").to_owned(),
-    )
-}
-
-/// The rules of `variables.tf`'s validation blocks that bind more than a type.
+/// The rules of `variables.tf`'s validation blocks that bind more than a type, in words that say what the
+/// value is; and the one rule of ours, that a database class has a price.
 fn check(path: &Path, sizing: &Sizing) -> Result<(), TerraformError> {
     let wrong = |key: &str, detail: String| {
         Err(TerraformError::Value {
@@ -469,6 +501,20 @@ fn check(path: &Path, sizing: &Sizing) -> Result<(), TerraformError> {
         );
         return wrong("tasks_desired", detail);
     }
+    if price_book().rds_nanos(&sizing.db_instance_class).is_none() {
+        let known: Vec<&str> = price_book()
+            .rds_instance
+            .iter()
+            .map(|row| row.class.as_str())
+            .collect();
+        let detail = format!(
+            "is \"{}\", which has no price here: take one of {}, or add a row with its source to \
+             simulator/prices/us-east-1.toml",
+            sizing.db_instance_class,
+            known.join(", ")
+        );
+        return wrong("db_instance_class", detail);
+    }
     Ok(())
 }
 
@@ -488,8 +534,17 @@ mod tests {
 
     const PROPOSAL: &str = include_str!("../../terraform/environments/proposal.tfvars");
 
+    fn configuration(
+        given: Result<Values, TerraformError>,
+    ) -> Result<Configuration, TerraformError> {
+        let path = Path::new("test.tfvars");
+        let mut values = BTreeMap::new();
+        assign(path, given?, &mut values)?;
+        Configuration::new(path, values, None)
+    }
+
     fn parse(text: &str) -> Result<Sizing, TerraformError> {
-        parse_sizing(Path::new("test.tfvars"), text)
+        Ok(configuration(source::parse_tfvars(Path::new("test.tfvars"), text))?.sizing)
     }
 
     /// The message for the proposal with one line replaced or added.
@@ -529,8 +584,12 @@ mod tests {
             .keys()
             .cloned()
             .collect();
-        let mut variables: Vec<_> = defaults().into_keys().collect();
-        variables.sort();
+        let variables: Vec<_> = module()
+            .variables
+            .iter()
+            .filter(|(_, variable)| variable.of_sizing)
+            .map(|(name, _)| name.clone())
+            .collect();
         let mut sorted = fields;
         sorted.sort();
         assert_eq!(sorted, variables);
@@ -552,6 +611,168 @@ mod tests {
             message("-", "module \"x\" {}"),
         ];
         insta::assert_snapshot!(messages.join("\n"));
+    }
+
+    #[test]
+    fn what_terraform_refuses_is_refused_in_its_words() {
+        let messages = [
+            message("tasks_max", "tasks_max = 0"),
+            message("nat_gateways", "nat_gateways = 3"),
+            message("scale_out_cooldown_s", "scale_out_cooldown_s = \"soon\""),
+            message(
+                "autoscaling_queue_depth_target",
+                "autoscaling_queue_depth_target = 0",
+            ),
+            message("alb_idle_timeout_s", "alb_idle_timeout_s = 60.5"),
+            message("db_instance_class", "db_instance_class = \"micro\""),
+            message("cache_mode", "cache_mode = null"),
+            message("-", "deployment_strategy = \"canary\""),
+            message("-", "database_pool_max = 2"),
+            message("-", "fargate_vcpu_quota = 0"),
+            message("-", "domain_name = \"api.example.com\""),
+            message("task_cpu", "task_cpu = var.cpu"),
+        ];
+        let lines: Vec<_> = messages
+            .iter()
+            .map(|text| {
+                text.split_once("test.tfvars: ")
+                    .map_or(text.as_str(), |(_, rest)| rest)
+            })
+            .map(|text| text.split(": take one of").next().unwrap_or(text))
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        `tasks_max` is 0 and must lie between 1 and 5000
+        `nat_gateways` is 3 and must lie between 0 and 2
+        `scale_out_cooldown_s` must be a number, not "soon"
+        `autoscaling_queue_depth_target` must be more than 0 generations
+        `alb_idle_timeout_s` must be a whole number that is not negative, not 60.5
+        `db_instance_class` is "micro", which has no price here
+        `cache_mode` must be a string, not null
+        `deployment_strategy` must be rolling or blue_green
+        `database_pool_max` must be a whole number of at least 3: the backend refuses fewer
+        `fargate_vcpu_quota` must be more than 0 vCPU
+        `domain_name` and route53_zone_id go together: give both, or neither
+        `task_cpu` must be a literal value, not `var.cpu`: a tfvars file knows no variables and no functions
+        "#);
+        let twice = message("-", "task_cpu = 1024");
+        assert!(
+            twice.contains("redefined attribute") && twice.contains("line"),
+            "{twice}"
+        );
+    }
+
+    #[test]
+    fn values_are_converted_as_terraform_does() {
+        let text = PROPOSAL
+            .replace("= 2048", "= \"2048\"")
+            .replace("db_multi_az       = false", "db_multi_az = \"true\"")
+            .replace("generation_workers = 6", "generation_workers = 2 * 3");
+        let sizing = parse(&text).expect("Terraform takes these too");
+        assert_eq!((sizing.task_cpu, sizing.db_multi_az), (2048, true));
+        assert_eq!(sizing.generation_workers, 6);
+    }
+
+    #[test]
+    fn a_setting_in_the_sizing_counts() {
+        let text = format!("{PROPOSAL}\ngeneration_mode = \"sync\"\ndatabase_storage_gb = 40\n");
+        let given = source::parse_tfvars(Path::new("test.tfvars"), &text);
+        let configuration = configuration(given).expect("both are variables of settings.tf");
+        assert_eq!(configuration.mode(), Mode::Sync);
+        assert_eq!(configuration.fleet().db_storage_gb, 40);
+        let (broken, _) = configuration.findings();
+        let names: Vec<_> = broken.iter().map(|finding| finding.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["alb_idle_timeout", "deregistration_delay", "stop_timeout"]
+        );
+    }
+
+    #[test]
+    fn json_is_read_like_tfvars() {
+        let text = r#"{"task_cpu": 1024, "task_memory_mib": 2048, "generation_workers": 24,
+                       "tasks_min": 1, "tasks_desired": 1, "tasks_max": "1", "cache_mode": "none"}"#;
+        let parsed =
+            |text: &str| configuration(source::parse_json(Path::new("test.tfvars.json"), text));
+        let sizing = parsed(text).expect("it is complete").sizing;
+        assert_eq!((sizing.tasks_max, sizing.cache_mode), (1, CacheMode::None));
+        let twice = text.replace(
+            "\"task_cpu\": 1024,",
+            "\"task_cpu\": 1024, \"task_cpu\": 512,",
+        );
+        let error = parsed(&twice).expect_err("a key given twice").to_string();
+        assert!(error.contains("`task_cpu` is set twice"), "{error}");
+        let error = parsed("[1]").expect_err("no object").to_string();
+        assert!(error.contains("an object of variables"), "{error}");
+    }
+
+    #[test]
+    fn an_empty_file_lacks_every_variable_without_a_default() {
+        let error = parse("").expect_err("nothing is set").to_string();
+        assert_eq!(
+            error,
+            "read test.tfvars: `generation_workers`, `task_cpu`, `task_memory_mib`, `tasks_desired`, `tasks_max`, \
+             `tasks_min` are missing, and there is no default: add a line `generation_workers = ...`"
+        );
+    }
+
+    /// A plan as Terraform prints it, with the keys that are read.
+    fn plan(cpu: &str) -> String {
+        let variables: Vec<_> = [
+            ("task_cpu", "1024"),
+            ("task_memory_mib", "2048"),
+            ("generation_workers", "24"),
+            ("tasks_min", "2"),
+            ("tasks_desired", "2"),
+            ("tasks_max", "4"),
+            ("environment", "\"growth\""),
+            ("image_tag", "\"abc\""),
+        ]
+        .iter()
+        .map(|(name, value)| format!("\"{name}\": {{\"value\": {value}}}"))
+        .collect();
+        format!(
+            r#"{{"format_version": "1.2", "variables": {{{}}},
+                "planned_values": {{"root_module": {{"resources": [
+                    {{"type": "aws_ecs_task_definition", "mode": "managed", "values": {{"cpu": "{cpu}", "memory": "2048"}}}}
+                ]}}}},
+                "configuration": {{"root_module": {{"variables": {{
+                    "nat_gateways": {{"default": 0}}, "domain_name": {{"default": null}}, "image_tag": {{}}
+                }}}}}}}}"#,
+            variables.join(", ")
+        )
+    }
+
+    #[test]
+    fn a_plan_has_its_own_defaults_and_must_agree_with_itself() {
+        let path = Path::new("plan.json");
+        let given = source::parse_plan(path, &plan("1024")).expect("a plan");
+        assert_eq!(stage(&given).as_deref(), Some("growth"));
+        let sizing = configuration(Ok(given)).expect("it is complete").sizing;
+        assert_eq!((sizing.tasks_max, sizing.nat_gateways), (4, 0));
+
+        let error = source::parse_plan(path, &plan("512"))
+            .expect_err("it was edited")
+            .to_string();
+        assert_eq!(
+            error,
+            "read plan.json: `task_cpu` is 1024, but the plan's task definition has cpu 512: plan again"
+        );
+        let error = source::parse_plan(path, "{}")
+            .expect_err("no plan")
+            .to_string();
+        assert!(error.contains("terraform show -json"), "{error}");
+    }
+
+    #[test]
+    fn a_stage_has_its_settings_beside_it() {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let committed = workspace.join("terraform/environments/settings/growth.tfvars");
+        let elsewhere = settings_of(Path::new("/somewhere/growth.tfvars"), &workspace);
+        assert_eq!(elsewhere, Some(committed));
+        assert_eq!(
+            settings_of(Path::new("/somewhere/mine.tfvars"), &workspace),
+            None
+        );
     }
 
     #[test]

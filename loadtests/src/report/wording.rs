@@ -15,8 +15,10 @@ pub(super) fn arrivals(scenario: &Scenario) -> String {
             "{per_hour} generations an hour (evenly), for {}",
             scenario.horizon
         ),
-        Arrivals::Daily { per_hour, .. } => format!(
-            "{per_hour} generations an hour on average (daily profile), for {}",
+        Arrivals::Daily { per_hour, hourly } => format!(
+            "{:.0} generations an hour on average, {:.0} in the busiest (daily profile), for {}",
+            scenario.workload.arrivals.mean_per_hour(),
+            per_hour * hourly.iter().copied().fold(0.0, f64::max),
             scenario.horizon
         ),
         Arrivals::Users { users, .. } => format!(

@@ -1,5 +1,6 @@
 //! Drives the real `sizing` binary: exit codes, messages, files.
 
+mod gate;
 mod simulation;
 
 use std::path::{Path, PathBuf};

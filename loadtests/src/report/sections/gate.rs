@@ -1,48 +1,147 @@
 //! The report of the gate: a sizing, and the one it replaces beside it.
 
-use super::cost_lines::cost_table;
-use super::verdict;
-use crate::gate::{Candidate, GateResult};
-use crate::report::document::{Document, Table};
-use crate::report::wording::{
-    arrivals, autoscaling, bottleneck, first, interval, losses, seconds, slo, tasks,
-};
+use simulator::replications::Interval;
+
+use crate::gate::{Age, Candidate, CostLine, CounterExample, GateResult, Headroom, Nearest};
+use crate::report::document::{Block, Document, Table};
+use crate::report::wording::{arrivals, autoscaling, interval, seconds, slo, tasks};
+use simulator::scenario::Mode;
 
 /// The report of the gate.
 pub fn gate(result: &GateResult) -> Document {
+    let after = &result.after;
     let mut document = Document {
-        title: format!("Sizing gate: {}", result.after.file.display()),
+        title: format!("Sizing gate: {}", after.file.display()),
         blocks: vec![],
     };
-    let scenario = &result.after.judgement.scenario;
-    document.paragraph(format!("Asked: {}; {}.", arrivals(scenario), slo(scenario)));
-    document.blocks.push(verdict("", &result.after.judgement));
-    let mut table = match &result.before {
-        Some(before) => Table {
-            header: vec![
-                String::new(),
-                before.file.display().to_string(),
-                result.after.file.display().to_string(),
-            ],
-            rows: vec![],
-        },
-        None => Table {
-            header: vec![String::new(), result.after.file.display().to_string()],
-            rows: vec![],
-        },
+    let scenario = &after.scenario;
+    document.paragraph(format!(
+        "Asked by {}: {}; {}.",
+        result.slo_file.display(),
+        arrivals(scenario),
+        slo(scenario)
+    ));
+    document.blocks.push(verdict(after));
+    if !after.causes.is_empty() {
+        document.table(causes(after));
+    }
+    if let Some(example) = &result.counter_example {
+        document.paragraph(counter_example(example));
+    }
+    if !result.pass {
+        document.paragraph(nearest(result.nearest.as_ref()));
+    }
+    document.table(figures(result));
+    document.table(costs(after, result.before.as_ref()));
+    for warning in &after.warnings {
+        document.paragraph(format!("Warning, {}: {}", warning.name, warning.remedy));
+    }
+    document.paragraph(calibration(result));
+    document
+}
+
+fn verdict(after: &Candidate) -> Block {
+    let keys: Vec<_> = after
+        .causes
+        .iter()
+        .map(|cause| cause.key.as_str())
+        .collect();
+    let text = if keys.is_empty() {
+        format!(
+            "the sizing holds: wait p95 {}, {} lost, ${} a month.",
+            seconds(after.wait_p95_s),
+            interval(after.lost, 1),
+            interval(after.total_usd(), 2),
+        )
+    } else {
+        format!("the sizing does not hold: {}.", keys.join(", "))
     };
+    Block::Verdict {
+        pass: after.pass,
+        text,
+    }
+}
+
+fn causes(after: &Candidate) -> Table {
+    let mut table = Table::new(["cause", "what is wrong"]);
+    for cause in &after.causes {
+        table.row([cause.key.clone(), cause.text.clone()]);
+    }
+    table
+}
+
+fn counter_example(example: &CounterExample) -> String {
+    format!(
+        "Counter-example (seed {}): at {}, minute {} of the simulated day, {}. Then {} waited, {} ran on {}.",
+        example.seed,
+        example.time,
+        example.minute,
+        example.text,
+        example.queued,
+        example.running,
+        crate::plural(example.tasks, "task"),
+    )
+}
+
+fn nearest(nearest: Option<&Nearest>) -> String {
+    let Some(nearest) = nearest else {
+        return "Nearest sizing that would pass: none within three changed variables. `cargo sizing plan` searches \
+                further."
+            .to_owned();
+    };
+    let changes: Vec<_> = nearest
+        .changes
+        .iter()
+        .map(|change| {
+            format!(
+                "{} = {} (now {})",
+                change.variable,
+                shown(&change.to),
+                shown(&change.from)
+            )
+        })
+        .collect();
+    format!(
+        "Nearest sizing that would pass: {}; then ${} a month, wait p95 {}.",
+        changes.join(", "),
+        interval(nearest.cost_usd_month, 2),
+        seconds(nearest.wait_p95_s),
+    )
+}
+
+fn shown(value: &hcl::Value) -> String {
+    match value {
+        hcl::Value::String(text) => format!("\"{text}\""),
+        other => other.to_string(),
+    }
+}
+
+fn figures(result: &GateResult) -> Table {
     let candidates: Vec<&Candidate> = result.before.iter().chain([&result.after]).collect();
+    let mut header = vec![String::new()];
+    if result.before.is_some() {
+        header.push("before".to_owned());
+    }
+    header.push(
+        if result.before.is_some() {
+            "after"
+        } else {
+            "figure"
+        }
+        .to_owned(),
+    );
+    let mut table = Table {
+        header,
+        rows: vec![],
+    };
     let mut row = |what: &str, value: &dyn Fn(&Candidate) -> String| {
         let mut cells = vec![what.to_owned()];
         cells.extend(candidates.iter().map(|candidate| value(candidate)));
         table.rows.push(cells);
     };
+    row("file", &|c| c.file.display().to_string());
     row("verdict", &|c| {
-        if c.judgement.verdict.pass {
-            "pass".into()
-        } else {
-            "FAIL".into()
-        }
+        if c.pass { "pass" } else { "FAIL" }.to_owned()
     });
     row("task", &|c| {
         format!("{} vCPU, {} GiB", c.sizing.vcpu(), c.sizing.memory_gib())
@@ -50,36 +149,143 @@ pub fn gate(result: &GateResult) -> Document {
     row("workers per task", &|c| {
         c.sizing.generation_workers.to_string()
     });
-    row("tasks", &|c| tasks(&c.judgement.scenario.fleet));
-    row("autoscaling", &|c| autoscaling(&c.judgement.scenario.fleet));
-    row("capacity, generations/h", &|c| {
-        first(&c.judgement.replications, |outcome| {
-            outcome
-                .capacity_per_hour
-                .get(&outcome.bottleneck)
-                .map_or_else(String::new, |rate| format!("{rate:.1}"))
-        })
+    row("tasks", &|c| tasks(&c.scenario.fleet));
+    row("autoscaling", &|c| autoscaling(&c.scenario.fleet));
+    row("requests", &|c| match c.mode {
+        Mode::Queue => "queued".to_owned(),
+        Mode::Sync => "stay open".to_owned(),
     });
-    row("bottleneck", &|c| bottleneck(&c.judgement.replications));
-    row("wait p95", &|c| {
-        seconds(c.judgement.replications.wait_p95_s)
+    row("capacity, generations/h", &capacity);
+    row("bottleneck", &|c| c.bottleneck.clone());
+    row("done, generations/h", &|c| {
+        interval(c.throughput_per_hour, 1)
     });
-    row("lost", &|c| first(&c.judgement.replications, losses));
-    row("USD/month", &|c| {
-        interval(c.judgement.replications.cost_usd_month, 2)
-    });
-    document.table(table);
-    let cost = |candidate: &Candidate| {
-        candidate
-            .judgement
-            .replications
-            .outcomes
-            .first()
-            .map(|outcome| outcome.cost_usd_month.clone())
-    };
-    if let Some(after) = cost(&result.after) {
-        let before = result.before.as_ref().and_then(cost);
-        document.table(cost_table(&after, before.as_ref()));
+    row("wait p95", &|c| seconds(c.wait_p95_s));
+    row("lost per day", &losses);
+    row("workers busy", &|c| share(c.worker_utilization));
+    row("CPU used", &|c| share(c.cpu_utilization));
+    row("tasks, mean", &|c| interval(c.tasks_mean, 2));
+    row("USD/month", &|c| interval(c.total_usd(), 2));
+    let mut cells = vec!["headroom".to_owned()];
+    cells.extend(result.before.iter().map(|_| String::new()));
+    cells.push(headroom(&result.headroom));
+    table.rows.push(cells);
+    table
+}
+
+fn capacity(candidate: &Candidate) -> String {
+    let ran = interval(candidate.capacity_per_hour, 1);
+    let tasks = &candidate.scenario.fleet.tasks;
+    if tasks.min == tasks.max {
+        ran
+    } else {
+        format!(
+            "{ran} ({:.1} with {} tasks)",
+            candidate.capacity_per_hour_at_tasks_max, tasks.max
+        )
     }
-    document
+}
+
+fn losses(candidate: &Candidate) -> String {
+    let by_cause: Vec<_> = candidate
+        .lost_by_cause
+        .iter()
+        .map(|(cause, count)| format!("{} {cause}", interval(*count, 1)))
+        .collect();
+    if by_cause.is_empty() {
+        "0".to_owned()
+    } else {
+        by_cause.join(", ")
+    }
+}
+
+fn share(share: Interval) -> String {
+    let percent = Interval {
+        mean: share.mean * 100.0,
+        half_width: share.half_width * 100.0,
+        ..share
+    };
+    format!("{} %", interval(percent, 1))
+}
+
+fn headroom(headroom: &Headroom) -> String {
+    match (headroom.load_factor, headroom.load_per_hour) {
+        (Some(factor), Some(rate)) => format!(
+            "holds {}{} times the load ({} generations/h)",
+            if headroom.at_least { "at least " } else { "" },
+            interval(factor, 2),
+            interval(rate, 1),
+        ),
+        _ => "not defined for arrivals at given instants".to_owned(),
+    }
+}
+
+fn costs(after: &Candidate, before: Option<&Candidate>) -> Table {
+    let mut table = match before {
+        Some(_) => Table::new(["USD/month", "before", "after"]),
+        None => Table {
+            header: vec!["line".into(), "USD/month".into()],
+            rows: vec![],
+        },
+    };
+    let usd = |lines: &[CostLine], name: &str| {
+        lines
+            .iter()
+            .find(|line| line.line == name)
+            .map_or_else(|| "0.00".to_owned(), |line| interval(line.usd, 2))
+    };
+    let mut names: Vec<&str> = after
+        .cost_usd_month
+        .iter()
+        .map(|line| line.line.as_str())
+        .collect();
+    // What only the old sizing pays stands before the total.
+    for line in before.into_iter().flat_map(|before| &before.cost_usd_month) {
+        if !names.contains(&line.line.as_str()) {
+            names.insert(names.len().saturating_sub(1), &line.line);
+        }
+    }
+    for name in names {
+        let mut cells = vec![name.replace('_', " ")];
+        cells.extend(before.map(|before| usd(&before.cost_usd_month, name)));
+        cells.push(usd(&after.cost_usd_month, name));
+        table.rows.push(cells);
+    }
+    table
+}
+
+fn calibration(result: &GateResult) -> String {
+    let source = &result.calibration;
+    let file = source.file.as_ref().map_or_else(
+        || "measured now".to_owned(),
+        |file| {
+            format!(
+                "from {}, measured at commit {}",
+                file.display(),
+                source.commit
+            )
+        },
+    );
+    let age = match &source.age {
+        Age::Current => String::new(),
+        Age::Stale { changed } => format!(
+            " It is stale: {} of the backend changed since ({}{}); `cargo sizing gate --measure` measures again.",
+            crate::plural(changed.len() as u64, "file"),
+            changed
+                .iter()
+                .take(3)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(", "),
+            if changed.len() > 3 { ", ..." } else { "" },
+        ),
+        Age::Unknown { reason } => {
+            format!(" Whether it is that of the backend as it stands cannot be told: {reason}.")
+        }
+    };
+    let n = result.after.wait_p95_s.n;
+    format!(
+        "The cost of one generation is {file}.{age} Figures are means over {n} simulated days with their 95 % \
+         intervals."
+    )
 }

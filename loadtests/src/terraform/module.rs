@@ -1,0 +1,412 @@
+//! The root module as Terraform itself reads it: its variables with their types, defaults and validations,
+//! and what `findings.tf` says of their values. The expressions are the committed ones, evaluated here, so that
+//! the gate and a plan cannot disagree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use hcl::eval::{Context, Evaluate};
+use hcl::{Block, Body, Expression, Map, Value};
+use serde::Serialize;
+
+use super::functions;
+
+/// The sizing.
+const VARIABLES_TF: &str = include_str!("../../../terraform/variables.tf");
+/// Every other variable.
+const SETTINGS_TF: &str = include_str!("../../../terraform/settings.tf");
+/// What breaks a sizing although every value is allowed.
+const FINDINGS_TF: &str = include_str!("../../../terraform/findings.tf");
+/// Holds two locals that the findings need.
+const COMPUTE_TF: &str = include_str!("../../../terraform/compute.tf");
+
+static MODULE: LazyLock<Module> = LazyLock::new(Module::parse);
+
+/// The committed root module.
+pub(crate) fn module() -> &'static Module {
+    &MODULE
+}
+
+/// A type that a variable may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `number`.
+    Number,
+    /// `string`.
+    Text,
+    /// `bool`.
+    Flag,
+    /// Anything else, taken as it is.
+    Other,
+}
+
+/// One variable of the root module.
+#[derive(Clone, Debug)]
+pub(crate) struct Variable {
+    /// Whether it stands in `variables.tf`, and so must have a value.
+    pub(crate) of_sizing: bool,
+    /// Its type.
+    pub(crate) kind: Kind,
+    /// Its default, if it has one.
+    pub(crate) default: Option<Value>,
+    /// Whether null is a value of it; otherwise null stands for the default.
+    pub(crate) nullable: bool,
+    validations: Vec<(Expression, Expression)>,
+}
+
+/// A rule that the values break, with the remedy in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Its name in `findings.tf`.
+    pub name: String,
+    /// What breaks, by which variable, and what to do.
+    pub remedy: String,
+}
+
+/// The root module.
+#[derive(Debug)]
+pub(crate) struct Module {
+    /// By name.
+    pub(crate) variables: BTreeMap<String, Variable>,
+    /// The locals that findings and warnings need, each after those that it needs itself.
+    locals: Vec<(String, Expression)>,
+    /// Checks that are no findings: told, never refused.
+    warnings: Vec<(String, Expression, Expression)>,
+    /// Variables that locals and warnings need.
+    referenced: BTreeSet<String>,
+}
+
+impl Module {
+    fn parse() -> Self {
+        let sizing = parsed(VARIABLES_TF);
+        let settings = parsed(SETTINGS_TF);
+        let findings = parsed(FINDINGS_TF);
+        let compute = parsed(COMPUTE_TF);
+        let mut variables = BTreeMap::new();
+        for (body, of_sizing) in [(&sizing, true), (&settings, false)] {
+            let blocks = body
+                .blocks()
+                .filter(|block| block.identifier.as_str() == "variable");
+            variables.extend(blocks.map(|block| (label(block), variable(block, of_sizing))));
+        }
+        let all: BTreeMap<String, Expression> = [&findings, &compute]
+            .into_iter()
+            .flat_map(|body| body.blocks())
+            .filter(|block| block.identifier.as_str() == "locals")
+            .flat_map(|block| block.body.attributes())
+            .map(|attribute| (attribute.key.to_string(), attribute.expr.clone()))
+            .collect();
+        let told = |name: &str| !findings_of(&all).contains(name);
+        let warnings: Vec<_> = findings
+            .blocks()
+            .filter(|block| block.identifier.as_str() == "check" && told(&label(block)))
+            .map(|block| {
+                let assert = block
+                    .body
+                    .blocks()
+                    .next()
+                    .expect("a check has an assertion");
+                let part = |name| {
+                    attribute(assert, name)
+                        .expect("Terraform requires it")
+                        .clone()
+                };
+                (label(block), part("condition"), part("error_message"))
+            })
+            .collect();
+
+        let mut locals = Vec::new();
+        need("findings", &all, &mut locals);
+        for (_, condition, message) in &warnings {
+            for name in [condition, message]
+                .into_iter()
+                .flat_map(|e| references(e, "local."))
+            {
+                need(&name, &all, &mut locals);
+            }
+        }
+        let expressions = locals.iter().map(|(_, expression)| expression);
+        let of_warnings = warnings.iter().flat_map(|(_, one, other)| [one, other]);
+        let referenced = expressions
+            .chain(of_warnings)
+            .flat_map(|expression| references(expression, "var."))
+            .collect();
+        Self {
+            variables,
+            locals,
+            warnings,
+            referenced,
+        }
+    }
+
+    /// The first validation that these values break: the variable and the message of its block.
+    pub(crate) fn broken_validation(
+        &self,
+        values: &BTreeMap<String, Value>,
+    ) -> Option<(String, String)> {
+        let context = with_variables(values.iter());
+        self.variables
+            .iter()
+            .filter(|(name, _)| values.contains_key(*name))
+            .flat_map(|(name, variable)| variable.validations.iter().map(move |rule| (name, rule)))
+            .find_map(|(name, (condition, message))| {
+                // What cannot be decided, such as a comparison with null, is refused, as Terraform does.
+                let holds = matches!(condition.evaluate(&context), Ok(Value::Bool(true)));
+                (!holds).then(|| (name.clone(), text(message, &context)))
+            })
+    }
+
+    /// What breaks with these values, and what should only be told.
+    pub(crate) fn findings(
+        &self,
+        values: &BTreeMap<String, Value>,
+    ) -> (Vec<Finding>, Vec<Finding>) {
+        let needed = values
+            .iter()
+            .filter(|(name, _)| self.referenced.contains(*name));
+        let mut context = with_variables(needed);
+        let mut locals: Map<String, Value> = Map::new();
+        for (name, expression) in &self.locals {
+            let value = expression
+                .evaluate(&context)
+                .unwrap_or_else(|error| panic!("local.{name} of the committed module: {error}"));
+            locals.insert(name.clone(), value);
+            context.declare_var("local", Value::Object(locals.clone()));
+        }
+        let findings = locals.get("findings").and_then(Value::as_object);
+        let broken = findings
+            .into_iter()
+            .flatten()
+            .filter(|(_, finding)| field(finding, "holds") != Some(&Value::Bool(true)))
+            .map(|(name, finding)| Finding {
+                name: name.clone(),
+                remedy: field(finding, "remedy")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned(),
+            })
+            .collect();
+        let told = self
+            .warnings
+            .iter()
+            .filter(|(_, condition, _)| {
+                !matches!(condition.evaluate(&context), Ok(Value::Bool(true)))
+            })
+            .map(|(name, _, message)| Finding {
+                name: name.clone(),
+                remedy: text(message, &context),
+            })
+            .collect();
+        (broken, told)
+    }
+}
+
+fn parsed(text: &str) -> Body {
+    hcl::from_str(text).expect("terraform validate accepts this file")
+}
+
+fn label(block: &Block) -> String {
+    block
+        .labels
+        .first()
+        .map_or_else(String::new, |label| label.as_str().to_owned())
+}
+
+fn attribute<'a>(block: &'a Block, name: &str) -> Option<&'a Expression> {
+    block
+        .body
+        .attributes()
+        .find(|attribute| attribute.key.as_str() == name)
+        .map(|attribute| &attribute.expr)
+}
+
+fn variable(block: &Block, of_sizing: bool) -> Variable {
+    let kind = match attribute(block, "type").map(ToString::to_string).as_deref() {
+        Some("number") => Kind::Number,
+        Some("string") => Kind::Text,
+        Some("bool") => Kind::Flag,
+        _ => Kind::Other,
+    };
+    let validations = block
+        .body
+        .blocks()
+        .filter(|inner| inner.identifier.as_str() == "validation")
+        .map(|inner| {
+            let part = |name| {
+                attribute(inner, name)
+                    .expect("Terraform requires it")
+                    .clone()
+            };
+            (part("condition"), part("error_message"))
+        })
+        .collect();
+    let default = attribute(block, "default").map(|expression| {
+        expression
+            .evaluate(&Context::new())
+            .expect("a default is a literal value")
+    });
+    Variable {
+        of_sizing,
+        kind,
+        default,
+        nullable: attribute(block, "nullable") != Some(&Expression::Bool(false)),
+        validations,
+    }
+}
+
+/// The names of the findings, before anything is evaluated.
+fn findings_of(locals: &BTreeMap<String, Expression>) -> BTreeSet<String> {
+    match locals.get("findings") {
+        Some(Expression::Object(object)) => object.keys().map(ToString::to_string).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+/// Puts local `name` into `order`, after the locals that it needs.
+fn need(name: &str, all: &BTreeMap<String, Expression>, order: &mut Vec<(String, Expression)>) {
+    if order.iter().any(|(known, _)| known == name) {
+        return;
+    }
+    let expression = all
+        .get(name)
+        .unwrap_or_else(|| panic!("local.{name} stands in findings.tf or compute.tf"));
+    for inner in references(expression, "local.") {
+        need(&inner, all, order);
+    }
+    order.push((name.to_owned(), expression.clone()));
+}
+
+/// The names behind `prefix` (`var.` or `local.`) in an expression.
+fn references(expression: &Expression, prefix: &str) -> BTreeSet<String> {
+    let text = hcl::to_string(&hcl::Attribute::new("value", expression.clone()))
+        .expect("an expression that was parsed can be written");
+    text.split(prefix)
+        .skip(1)
+        .map(|rest| {
+            rest.chars()
+                .take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_')
+                .collect()
+        })
+        .collect()
+}
+
+fn with_variables<'a>(values: impl Iterator<Item = (&'a String, &'a Value)>) -> Context<'static> {
+    let mut context = functions::context();
+    let variables: Map<String, Value> = values
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    context.declare_var("var", Value::Object(variables));
+    context
+}
+
+fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    value.as_object()?.get(name)
+}
+
+fn text(message: &Expression, context: &Context<'_>) -> String {
+    match message.evaluate(context) {
+        Ok(Value::String(text)) => text,
+        _ => message.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defaults() -> BTreeMap<String, Value> {
+        module()
+            .variables
+            .iter()
+            .filter_map(|(name, variable)| Some((name.clone(), variable.default.clone()?)))
+            .chain(
+                [
+                    ("task_cpu", 1024),
+                    ("task_memory_mib", 2048),
+                    ("generation_workers", 24),
+                ]
+                .into_iter()
+                .chain([("tasks_min", 1), ("tasks_desired", 1), ("tasks_max", 1)])
+                .map(|(name, value)| (name.to_owned(), Value::from(value))),
+            )
+            .collect()
+    }
+
+    fn broken(name: &str, value: Value) -> Vec<String> {
+        let mut values = defaults();
+        values.insert(name.to_owned(), value);
+        let (broken, _) = module().findings(&values);
+        broken.into_iter().map(|finding| finding.name).collect()
+    }
+
+    #[test]
+    fn the_defaults_hold() {
+        assert_eq!(module().broken_validation(&defaults()), None);
+        assert_eq!(module().findings(&defaults()), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_finding_says_the_values_that_break_it() {
+        assert_eq!(
+            broken("deregistration_delay_s", Value::from(29)),
+            ["deregistration_delay"]
+        );
+        assert_eq!(broken("stop_timeout_s", Value::from(9)), ["stop_timeout"]);
+        assert_eq!(broken("tasks_max", Value::from(7)), ["vcpu_quota"]);
+        assert_eq!(
+            broken("cache_mode", Value::from("none")),
+            Vec::<String>::new()
+        );
+        let mut values = defaults();
+        values.insert("tasks_max".to_owned(), Value::from(3));
+        values.insert("cache_mode".to_owned(), Value::from("sidecar"));
+        let (broken, _) = module().findings(&values);
+        assert_eq!(broken.len(), 1);
+        assert_eq!(
+            broken[0].remedy,
+            "With cache_mode sidecar each of 3 tasks has sessions and limits of its own: set cache_mode to \
+             elasticache, or tasks_max to 1."
+        );
+    }
+
+    #[test]
+    fn what_is_only_told_is_no_finding() {
+        let mut values = defaults();
+        values.insert("database_engine_version".to_owned(), Value::from("14"));
+        let (broken, told) = module().findings(&values);
+        assert_eq!(broken, []);
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].name, "database_support");
+    }
+
+    #[test]
+    fn every_validation_can_be_evaluated() {
+        let context = with_variables(defaults().iter());
+        for (name, variable) in &module().variables {
+            if !defaults().contains_key(name) {
+                continue;
+            }
+            for (condition, message) in &variable.validations {
+                assert_eq!(
+                    condition.evaluate(&context),
+                    Ok(Value::Bool(true)),
+                    "{name}: {condition}"
+                );
+                assert!(text(message, &context).starts_with(name.as_str()), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_priced_database_class_has_a_memory() {
+        let (_, memories) = module()
+            .locals
+            .iter()
+            .find(|(name, _)| name == "database_memory_gib")
+            .expect("findings.tf derives connections from it");
+        let memories = memories.evaluate(&Context::new()).expect("a literal map");
+        for row in &simulator::prices::price_book().rds_instance {
+            assert!(field(&memories, &row.class).is_some(), "{}", row.class);
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The gate on files as a stranger would write them: exit codes and causes.
+
+use serde_json::Value;
+
+use super::{SLO, Scratch, sizing, stderr_of, stdout_of};
+
+/// A sizing that holds the load of `slo.toml` for less than its budget.
+const HOLDS: &str = "
+task_cpu           = 1024
+task_memory_mib    = 2048
+generation_workers = 24
+tasks_min          = 1
+tasks_desired      = 1
+tasks_max          = 1
+";
+
+/// `HOLDS` with some lines set, or added.
+fn with(lines: &[&str]) -> String {
+    let name = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+    let set: Vec<String> = lines.iter().map(|line| name(line)).collect();
+    let kept = HOLDS
+        .lines()
+        .filter(|line| !set.contains(&name(line)) || line.is_empty());
+    kept.chain(lines.iter().copied())
+        .collect::<Vec<_>>()
+        .join("\n")
+        + "\n"
+}
+
+/// The gate's JSON for this text, which must end with this code.
+fn judged(code: i32, text: &str, more: &[&str]) -> Value {
+    let scratch = Scratch::new();
+    let file = scratch.file("candidate.tfvars", text);
+    let mut arguments = vec![
+        "gate",
+        "--sizing",
+        &file,
+        "--format",
+        "json",
+        "--replications",
+        "3",
+    ];
+    arguments.extend(more);
+    serde_json::from_str(&stdout_of(code, &arguments)).expect("JSON on standard output")
+}
+
+fn causes(result: &Value) -> Vec<&str> {
+    let causes = result["causes"].as_array().expect("a list");
+    causes.iter().filter_map(Value::as_str).collect()
+}
+
+#[test]
+fn every_stage_holds_by_its_own_rules() {
+    for (stage, bottleneck) in [
+        ("mvp", "workers"),
+        ("growth", "workers"),
+        ("scale", "workers"),
+    ] {
+        let file = format!("terraform/environments/{stage}.tfvars");
+        let stdout = stdout_of(0, &["gate", "--sizing", &file, "--format", "json"]);
+        let result: Value = serde_json::from_str(&stdout).expect("JSON on standard output");
+        assert_eq!(result["slo_file"], format!("loadtests/slo/{stage}.toml"));
+        assert_eq!(result["after"]["bottleneck"], bottleneck);
+        // It holds with something to spare, and not so much that a smaller one would do for the MVP's price.
+        let factor = result["headroom"]["load_factor"]["mean"]
+            .as_f64()
+            .expect("a factor");
+        assert!((1.3..4.0).contains(&factor), "{stage}: {factor}");
+        let total = result["after"]["cost_usd_month"]
+            .as_array()
+            .expect("lines")
+            .last()
+            .expect("a total");
+        assert_eq!(total["line"], "total");
+    }
+}
+
+#[test]
+fn the_proposal_fails_for_what_the_review_says_of_it() {
+    let proposal = "terraform/environments/proposal.tfvars";
+    let stdout = stdout_of(1, &["gate", "--sizing", proposal, "--format", "json"]);
+    let result: Value = serde_json::from_str(&stdout).expect("JSON on standard output");
+    assert_eq!(
+        causes(&result),
+        [
+            "lost_max",
+            "budget_usd_month",
+            "alb_idle_timeout",
+            "deregistration_delay",
+            "stop_timeout"
+        ]
+    );
+    assert_eq!(result["after"]["bottleneck"], "alb_idle_timeout");
+    assert_eq!(result["counter_example"]["promise"], "lost_max");
+    let changes = result["nearest"]["changes"]
+        .as_array()
+        .expect("a nearest sizing");
+    assert!(
+        changes.iter().any(|change| change["to"] == "queue"),
+        "{changes:?}"
+    );
+}
+
+#[test]
+fn each_finding_fails_by_its_name() {
+    for (lines, cause) in [
+        (
+            vec!["cache_mode = \"sidecar\"", "tasks_max = 2"],
+            "shared_cache",
+        ),
+        (
+            vec!["cache_mode = \"none\"", "tasks_max = 2"],
+            "shared_cache",
+        ),
+        (
+            vec!["tasks_max = 8", "database_pool_max = 10"],
+            "database_connections",
+        ),
+        (vec!["tasks_max = 7", "database_pool_max = 3"], "vcpu_quota"),
+        (
+            vec![
+                "deployment_strategy = \"blue_green\"",
+                "tasks_max = 4",
+                "database_pool_max = 3",
+            ],
+            "vcpu_quota",
+        ),
+        (vec!["deregistration_delay_s = 10"], "deregistration_delay"),
+        (vec!["stop_timeout_s = 5"], "stop_timeout"),
+        (
+            vec![
+                "generation_mode = \"sync\"",
+                "deregistration_delay_s = 900",
+                "task_protection_enabled = true",
+            ],
+            "alb_idle_timeout",
+        ),
+        (vec!["generation_workers = 100000"], "worker_memory"),
+    ] {
+        let result = judged(1, &with(&lines), &[]);
+        assert!(
+            causes(&result).contains(&cause),
+            "{lines:?}: {:?}",
+            causes(&result)
+        );
+        let texts = result["after"]["causes"].as_array().expect("a list");
+        let text = texts
+            .iter()
+            .find(|text| text["key"] == cause)
+            .expect("it has a text");
+        assert!(
+            text["text"].as_str().expect("a text").contains('_'),
+            "it names a variable: {text}"
+        );
+    }
+}
+
+#[test]
+fn what_is_only_told_does_not_fail() {
+    let result = judged(0, &with(&["database_engine_version = \"14\""]), &[]);
+    assert_eq!(result["after"]["warnings"][0]["name"], "database_support");
+}
+
+#[test]
+fn too_few_workers_break_at_a_minute_and_more_of_them_would_pass() {
+    let result = judged(1, &with(&["generation_workers = 6"]), &[]);
+    assert_eq!(causes(&result), ["wait_p95"]);
+    assert!(
+        result["counter_example"]["minute"].as_u64() > Some(60),
+        "{result}"
+    );
+    let changes = result["nearest"]["changes"]
+        .as_array()
+        .expect("a nearest sizing");
+    assert_eq!(changes.len(), 1);
+    assert_eq!(changes[0]["variable"], "generation_workers");
+    assert!(result["headroom"]["load_factor"]["mean"].as_f64() < Some(1.0));
+}
+
+#[test]
+fn the_nearest_sizing_does_pass() {
+    let text = with(&[
+        "generation_workers = 4",
+        "nat_gateways = 2",
+        "db_instance_class = \"db.m7g.large\"",
+    ]);
+    let result = judged(1, &text, &[]);
+    assert_eq!(causes(&result), ["wait_p95", "budget_usd_month"]);
+    let mut lines = vec![
+        "generation_workers = 4".to_owned(),
+        "nat_gateways = 2".to_owned(),
+    ];
+    lines.push("db_instance_class = \"db.m7g.large\"".to_owned());
+    for change in result["nearest"]["changes"]
+        .as_array()
+        .expect("a nearest sizing")
+    {
+        let variable = change["variable"].as_str().expect("a name");
+        lines.retain(|line| !line.starts_with(variable));
+        lines.push(format!("{variable} = {}", change["to"]));
+    }
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let result = judged(0, &with(&lines), &[]);
+    assert_eq!(result["pass"], true);
+}
+
+#[test]
+fn what_is_no_sizing_exits_with_2_and_says_why() {
+    for (lines, named) in [
+        (vec!["tasks_min = 3"], "`tasks_max` is 1"),
+        (vec!["tasks_desired = 5"], "`tasks_desired` is 5"),
+        (vec!["generation_workers = 0"], "`generation_workers` is 0"),
+        (
+            vec!["generation_workers = 2.5"],
+            "`generation_workers` must be a whole number",
+        ),
+        (
+            vec!["task_cpu = 512", "task_memory_mib = 8192"],
+            "`task_memory_mib` is 8192",
+        ),
+        (vec!["task_cpu = 3072"], "`task_cpu` is 3072"),
+        (vec!["nat_gateways = 3"], "`nat_gateways` is 3"),
+        (
+            vec!["autoscaling_metric = \"requests\""],
+            "`autoscaling_metric` cannot be `requests`",
+        ),
+        (
+            vec!["cache_mode = \"redis\""],
+            "`cache_mode` cannot be `redis`",
+        ),
+        (
+            vec!["task_cpu = \"many\""],
+            "`task_cpu` must be a number, not \"many\"",
+        ),
+        (
+            vec!["db_multi_az = 1"],
+            "`db_multi_az` must be true or false, not 1",
+        ),
+        (
+            vec!["db_instance_class = \"db.x9.huge\""],
+            "take one of db.t4g.micro",
+        ),
+        (vec!["stop_timeout_s = 121"], "`stop_timeout_s` is 121"),
+        (
+            vec!["alb_idle_timeout_s = 4001"],
+            "`alb_idle_timeout_s` is 4001",
+        ),
+        (
+            vec!["generation_worker = 6"],
+            "did you mean `generation_workers`?",
+        ),
+        (vec!["generation_workers"], "parse"),
+        (vec!["nat_gateways = 1", "nat_gateways = 2"], "redefined"),
+    ] {
+        let scratch = Scratch::new();
+        let file = scratch.file("candidate.tfvars", &with(&lines));
+        let stderr = stderr_of(2, &["gate", "--sizing", &file]);
+        assert!(
+            stderr.contains(named) && stderr.contains("candidate.tfvars"),
+            "{lines:?}: {stderr}"
+        );
+    }
+}
+
+#[test]
+fn files_that_are_no_tfvars_exit_with_2() {
+    let scratch = Scratch::new();
+    let empty = scratch.file("empty.tfvars", "");
+    assert!(stderr_of(2, &["gate", "--sizing", &empty]).contains("`task_cpu`"));
+    let binary = scratch.0.path().join("binary.tfvars");
+    std::fs::write(&binary, [0x74, 0xff, 0xfe]).expect("writable");
+    let binary = binary.to_str().expect("a UTF-8 path");
+    assert!(stderr_of(2, &["gate", "--sizing", binary]).contains("is not UTF-8 text"));
+    let folder = scratch.0.path().to_str().expect("a UTF-8 path");
+    stderr_of(2, &["gate", "--sizing", folder]);
+    let json = scratch.file("bad.tfvars.json", "{\"task_cpu\": }");
+    assert!(stderr_of(2, &["gate", "--sizing", &json]).contains("bad.tfvars.json"));
+    let plan = scratch.file("plan.json", "{\"format_version\": \"1.2\"}");
+    assert!(stderr_of(2, &["gate", "--plan", &plan]).contains("terraform show -json"));
+    stderr_of(2, &["gate", "--plan", &plan, "--sizing", &empty]);
+}
+
+#[test]
+fn a_tfvars_json_is_judged_like_its_tfvars() {
+    let scratch = Scratch::new();
+    let text = r#"{"task_cpu": 1024, "task_memory_mib": 2048, "generation_workers": 24, "tasks_min": 1,
+                   "tasks_desired": 1, "tasks_max": 1}"#;
+    let file = scratch.file("candidate.tfvars.json", text);
+    let arguments = [
+        "gate",
+        "--sizing",
+        &file,
+        "--format",
+        "json",
+        "--replications",
+        "3",
+    ];
+    let mut json: Value = serde_json::from_str(&stdout_of(0, &arguments)).expect("JSON");
+    let mut tfvars = judged(0, HOLDS, &[]);
+    for result in [&mut json, &mut tfvars] {
+        result["after"]["file"].take();
+    }
+    assert_eq!(json, tfvars);
+}
+
+#[test]
+fn a_rule_that_cannot_fail_is_refused() {
+    let scratch = Scratch::new();
+    let file = scratch.file("candidate.tfvars", HOLDS);
+    for (from, to, named) in [
+        ("per_hour = 40", "per_hour = 0", "per_hour"),
+        (
+            "per_hour = 40",
+            "per_hour = 0.000001",
+            "no generation arrives",
+        ),
+        ("\"60s\"", "\"48h\"", "`wait_p95`"),
+        ("lost_max = 0", "lost_max = 1000000", "`lost_max`"),
+        (
+            "budget_usd_month = 200",
+            "budget_usd_month = 1000000000",
+            "`budget_usd_month`",
+        ),
+    ] {
+        let slo = scratch.file("slo.toml", &SLO.replace(from, to));
+        let stderr = stderr_of(2, &["gate", "--sizing", &file, "--slo", &slo]);
+        assert!(stderr.contains(named), "{to}: {stderr}");
+    }
+}
+
+#[test]
+fn markdown_has_the_verdict_and_both_sides() {
+    let scratch = Scratch::new();
+    let before = scratch.file("before.tfvars", &with(&["generation_workers = 6"]));
+    let after = scratch.file("after.tfvars", HOLDS);
+    let stdout = stdout_of(
+        0,
+        &[
+            "gate",
+            "--sizing",
+            &after,
+            "--baseline",
+            &before,
+            "--format",
+            "markdown",
+        ],
+    );
+    assert!(stdout.contains("**PASS** the sizing holds"), "{stdout}");
+    assert!(
+        stdout.contains("| USD/month | before | after |"),
+        "{stdout}"
+    );
+    assert!(stdout.contains("| verdict | FAIL | pass |"), "{stdout}");
+}
+
+#[test]
+fn the_same_question_has_the_same_answer() {
+    let arguments = [
+        "gate",
+        "--sizing",
+        "terraform/environments/mvp.tfvars",
+        "--format",
+        "json",
+    ];
+    assert_eq!(sizing(&arguments).stdout, sizing(&arguments).stdout);
+}
