@@ -14,6 +14,7 @@ pub mod progress;
 pub mod reduce;
 pub mod report;
 pub mod requirements;
+pub mod review;
 pub mod run;
 pub mod sampler;
 pub mod scenarios;

@@ -9,12 +9,13 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use loadtests::calibrate::Calibration;
 use loadtests::command_line::{
     Command, CommandLine, GateArguments, GateFormat, GridArguments, MainArguments,
-    MeasureArguments, PlanArguments, REPLICATIONS, SimulateArguments, TableFormat,
+    MeasureArguments, PlanArguments, REPLICATIONS, ReviewArguments, ReviewFormat,
+    SimulateArguments, TableFormat,
 };
 use loadtests::exit_code::Outcome;
 use loadtests::gate::gate;
@@ -24,6 +25,7 @@ use loadtests::pipeline::{self, Grid};
 use loadtests::progress::Progress;
 use loadtests::report::{self, Document};
 use loadtests::requirements::Requirements;
+use loadtests::review::{self, Evidence, Input, Language, Review};
 use loadtests::terraform::read_sizing;
 use loadtests::trace::simulate_to_file;
 use simulator::plan::PlanRequest;
@@ -60,6 +62,7 @@ fn run(arguments: CommandLine) -> Result<Outcome> {
         Some(Command::Measure(arguments)) => measure(&arguments),
         Some(Command::Simulate(arguments)) => simulate(&arguments),
         Some(Command::Plan(arguments)) => make_plan(&arguments),
+        Some(Command::Review(arguments)) => answer(&arguments),
         Some(Command::Gate(arguments)) => judge(&arguments),
     }
 }
@@ -194,6 +197,56 @@ fn make_plan(arguments: &PlanArguments) -> Result<Outcome> {
             report::sections::plan(&mut document, &plan, arguments.top);
             show(&document);
         }
+    }
+    Ok(Outcome::Success)
+}
+
+fn answer(arguments: &ReviewArguments) -> Result<Outcome> {
+    let requirements = Requirements::read(&existing(&arguments.slo))?;
+    let calibration = read_calibration(&arguments.calibration)?;
+    let input = Input {
+        calibration: &calibration,
+        requirements: &requirements,
+        replications: REPLICATIONS,
+    };
+    if let Some(name) = &arguments.simulate {
+        let judgement = Evidence::one(&input, name)?;
+        match arguments.format {
+            Some(ReviewFormat::Json) => println!("{}", json(&judgement)?),
+            _ => show(&report::sections::replicated(name, &judgement)),
+        }
+        return Ok(Outcome::Success);
+    }
+    let review = Review::new(&Evidence::gather(&input)?);
+    for number in review.stale() {
+        eprintln!("question {number}: the numbers no longer say what its answer claims");
+    }
+    if arguments.write {
+        for (language, file) in [(Language::En, "review.md"), (Language::Es, "review.es.md")] {
+            let path = Path::new(WORKSPACE).join("docs").join(file);
+            let document = review::document(&review, language, None);
+            write(&path, &report::markdown::render(&document))?;
+            println!("Written: docs/{file}");
+        }
+        return Ok(Outcome::Success);
+    }
+    let count = review.questions.len();
+    if let Some(number) = arguments.question
+        && !(1..=count).contains(&number)
+    {
+        bail!("find question {number}: the review has the questions 1 to {count}");
+    }
+    let document = review::document(&review, arguments.lang, arguments.question);
+    match arguments.format {
+        None => show(&document),
+        Some(ReviewFormat::Markdown) => print!("{}", report::markdown::render(&document)),
+        Some(ReviewFormat::Html) => {
+            print!(
+                "{}",
+                report::html::render_in(&document, arguments.lang.code())
+            );
+        }
+        Some(ReviewFormat::Json) => println!("{}", json(&review)?),
     }
     Ok(Outcome::Success)
 }

@@ -14,6 +14,8 @@ pub struct Document {
 pub enum Block {
     /// A heading below the title.
     Heading(String),
+    /// A heading below a heading.
+    Subheading(String),
     /// A paragraph of plain text.
     Paragraph(String),
     /// The answer to the question that the report was asked.

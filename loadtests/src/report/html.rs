@@ -19,17 +19,23 @@ figure { margin: 1.5rem 0; } figure svg { width: 100%; height: auto; background:
 figcaption { font-size: .9rem; opacity: .8; } pre { overflow-x: auto; padding: .8rem; border: 1px solid var(--line); }
 ";
 
-/// Renders `document`.
+/// Renders `document`, which is in English.
 pub fn render(document: &Document) -> String {
+    render_in(document, "en")
+}
+
+/// Renders `document`, which is in the language of this code.
+pub fn render_in(document: &Document, language: &str) -> String {
     let title = escaped(&document.title);
     let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+        "<!doctype html>\n<html lang=\"{language}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
     );
     for block in &document.blocks {
         let _ = match block {
             Block::Heading(heading) => writeln!(page, "<h2>{}</h2>", escaped(heading)),
+            Block::Subheading(heading) => writeln!(page, "<h3>{}</h3>", escaped(heading)),
             Block::Paragraph(paragraph) => writeln!(page, "<p>{}</p>", escaped(paragraph)),
             Block::Verdict { pass, text } => {
                 let (class, word) = if *pass {

@@ -11,6 +11,7 @@ pub fn render(document: &Document) -> String {
         text.push('\n');
         let _ = match block {
             Block::Heading(heading) => writeln!(text, "## {heading}"),
+            Block::Subheading(heading) => writeln!(text, "### {heading}"),
             Block::Paragraph(paragraph) => writeln!(text, "{paragraph}"),
             Block::Verdict {
                 pass,

@@ -24,7 +24,7 @@ use crate::pipeline::Results;
 use crate::stats::Mean;
 
 pub use gate::gate;
-pub use outcome::outcome;
+pub use outcome::{outcome, replicated};
 
 /// Sizings that a plan shows when nobody says otherwise.
 const PLAN_ROWS: usize = 5;

@@ -22,6 +22,7 @@ pub fn render(document: &Document, color: bool) -> String {
             Block::Heading(heading) => {
                 let _ = writeln!(text, "{}\n{}", heading, "─".repeat(heading.chars().count()));
             }
+            Block::Subheading(heading) => text.push_str(&wrapped(heading)),
             Block::Paragraph(paragraph) => text.push_str(&wrapped(paragraph)),
             Block::Verdict {
                 pass,

@@ -1,5 +1,7 @@
 //! Drives the real `sizing` binary: exit codes, messages, files.
 
+mod review;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
