@@ -26,6 +26,9 @@ pub struct CommandLine {
     /// Options of the main job.
     #[command(flatten)]
     pub main: MainArguments,
+    /// Say the result only: no progress, no remarks.
+    #[arg(long, global = true)]
+    pub quiet: bool,
 }
 
 /// The commands.
@@ -39,6 +42,8 @@ pub enum Command {
     Plan(PlanArguments),
     /// Answer every question of the infrastructure review with numbers of this checkout.
     Review(ReviewArguments),
+    /// Serve a page on this machine on which a sizing can be tried out.
+    Serve(ServeArguments),
     /// Judge a sizing: exit 0 when it holds, 1 when it does not, 2 when the input is bad.
     Gate(GateArguments),
 }
@@ -160,6 +165,24 @@ pub struct ReviewArguments {
     /// Write docs/review.md and docs/review.es.md.
     #[arg(long, conflicts_with_all = ["lang", "format"])]
     pub write: bool,
+    /// The SLO, the budget and the load.
+    #[arg(long, value_name = "FILE", default_value = "loadtests/slo.toml")]
+    pub slo: PathBuf,
+    /// The cost of one generation, as `sizing measure` wrote it.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "loadtests/results/calibration.json"
+    )]
+    pub calibration: PathBuf,
+}
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// Port of 127.0.0.1 to listen on; 0 takes any free one.
+    #[arg(long, value_name = "N", default_value_t = 8321)]
+    pub port: u16,
     /// The SLO, the budget and the load.
     #[arg(long, value_name = "FILE", default_value = "loadtests/slo.toml")]
     pub slo: PathBuf,

@@ -18,6 +18,7 @@ pub mod review;
 pub mod run;
 pub mod sampler;
 pub mod scenarios;
+pub mod serve;
 pub mod source_document;
 pub mod stats;
 pub mod terraform;

@@ -24,9 +24,14 @@ pub fn render(document: &Document) -> String {
                 )
             }
             Block::Table(table) => write!(text, "{}", rendered(table)),
-            Block::Figure { alternative, .. } => {
-                writeln!(text, "*Chart (in report.html): {alternative}*")
-            }
+            Block::Tiles(tiles) => tiles
+                .iter()
+                .try_for_each(|tile| writeln!(text, "- **{}** {}", tile.number, tile.says)),
+            Block::Figure(figure) => writeln!(
+                text,
+                "*{} (in report.html). {}*",
+                figure.title, figure.alternative
+            ),
             Block::Code(code) => writeln!(text, "```\n{}\n```", code.trim_end()),
         };
     }

@@ -1,6 +1,9 @@
 //! Drives the real `sizing` binary: exit codes, messages, files.
 
+mod pages;
+mod report;
 mod review;
+mod webdriver;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
