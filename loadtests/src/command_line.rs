@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use simulator::platform::Platform;
 use simulator::scenario::{Architecture, Autoscaling, CacheMode, Case, Tasks};
 
+use crate::review::Language;
+
 /// Seeds that a sizing is simulated with when nobody says otherwise.
 pub const REPLICATIONS: u32 = 10;
 
@@ -29,6 +31,9 @@ pub struct CommandLine {
     /// Options of the main job.
     #[command(flatten)]
     pub main: MainArguments,
+    /// Say the result only: no progress, no remarks.
+    #[arg(long, global = true)]
+    pub quiet: bool,
 }
 
 /// The commands.
@@ -40,6 +45,10 @@ pub enum Command {
     Simulate(SimulateArguments),
     /// List the cheapest sizings that meet the SLO, and why the others fail.
     Plan(PlanArguments),
+    /// Answer every question of the infrastructure review with numbers of this checkout.
+    Review(ReviewArguments),
+    /// Serve a page on this machine on which a sizing can be tried out.
+    Serve(ServeArguments),
     /// Judge a sizing: exit 0 when it holds, 1 when it does not, 2 when the input is bad.
     Gate(GateArguments),
 }
@@ -247,6 +256,65 @@ impl From<CaseArgument> for Case {
             CaseArgument::High => Case::High,
         }
     }
+}
+
+/// Options of `review`.
+#[derive(Debug, Args)]
+pub struct ReviewArguments {
+    /// Language of the answers.
+    #[arg(long, value_enum, default_value_t = Language::En)]
+    pub lang: Language,
+    /// How to print them; a text for the terminal when nothing is said.
+    #[arg(long, value_enum)]
+    pub format: Option<ReviewFormat>,
+    /// Answer only the question of this number.
+    #[arg(long, value_name = "N", conflicts_with_all = ["write", "simulate"])]
+    pub question: Option<usize>,
+    /// Simulate the one fleet of this name that the answers speak of.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["write", "lang"])]
+    pub simulate: Option<String>,
+    /// Write docs/review.md and docs/review.es.md.
+    #[arg(long, conflicts_with_all = ["lang", "format"])]
+    pub write: bool,
+    /// The SLO, the budget and the load.
+    #[arg(long, value_name = "FILE", default_value = "loadtests/slo.toml")]
+    pub slo: PathBuf,
+    /// The cost of one generation, as `sizing measure` wrote it.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "loadtests/results/calibration.json"
+    )]
+    pub calibration: PathBuf,
+}
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// Port of 127.0.0.1 to listen on; 0 takes any free one.
+    #[arg(long, value_name = "N", default_value_t = 8321)]
+    pub port: u16,
+    /// The SLO, the budget and the load.
+    #[arg(long, value_name = "FILE", default_value = "loadtests/slo.toml")]
+    pub slo: PathBuf,
+    /// The cost of one generation, as `sizing measure` wrote it.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "loadtests/results/calibration.json"
+    )]
+    pub calibration: PathBuf,
+}
+
+/// Formats of `review`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReviewFormat {
+    /// For a repository.
+    Markdown,
+    /// For a browser.
+    Html,
+    /// For programs.
+    Json,
 }
 
 /// Options of `gate`.

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use loadtests::calibrate::Calibration;
 use loadtests::command_line::{
     Command, CommandLine, GateArguments, GateFormat, GridArguments, MainArguments,
-    MeasureArguments, PlanArguments, PlatformArgument, REPLICATIONS, SimulateArguments,
-    TableFormat,
+    MeasureArguments, PlanArguments, PlatformArgument, REPLICATIONS, ReviewArguments, ReviewFormat,
+    ServeArguments, SimulateArguments, TableFormat,
 };
 use loadtests::exit_code::Outcome;
 use loadtests::gate::{Age, CalibrationSource, GateRequest, calibration_age, gate};
@@ -25,8 +25,10 @@ use loadtests::measurement::Measurement;
 use loadtests::pipeline::{self, Grid};
 use loadtests::planning;
 use loadtests::progress::Progress;
-use loadtests::report::{self, Document};
+use loadtests::report::{self, Document, ResultsFile};
 use loadtests::requirements::Requirements;
+use loadtests::review::{self, Evidence, Input, Language, Review};
+use loadtests::serve::{Lab, listen, serve};
 use loadtests::simulation::{self, Simulation};
 use loadtests::terraform::{Configuration, read_sizing, settings_of};
 use simulator::platform::moved;
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
     let arguments = CommandLine::parse();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(std::io::stderr().is_terminal() && !no_color())
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()
                 // goose reports what it stops as errors; the campaign judges its users itself. sqlx
@@ -59,15 +61,17 @@ fn main() -> ExitCode {
 
 fn run(arguments: CommandLine) -> Result<Outcome> {
     match arguments.command {
-        None => main_job(&arguments.main),
-        Some(Command::Measure(arguments)) => measure(&arguments),
+        None => main_job(&arguments.main, arguments.quiet),
+        Some(Command::Measure(of)) => measure(&of, arguments.quiet),
         Some(Command::Simulate(arguments)) => simulate(&arguments),
         Some(Command::Plan(arguments)) => make_plan(&arguments),
+        Some(Command::Review(arguments)) => answer(&arguments),
+        Some(Command::Serve(arguments)) => serve_page(&arguments),
         Some(Command::Gate(arguments)) => judge(&arguments),
     }
 }
 
-fn main_job(arguments: &MainArguments) -> Result<Outcome> {
+fn main_job(arguments: &MainArguments, quiet: bool) -> Result<Outcome> {
     // Bad input is found before anything is started.
     let sizing_file = existing(&arguments.sizing);
     let sizing = read_sizing(&sizing_file)?;
@@ -80,7 +84,7 @@ fn main_job(arguments: &MainArguments) -> Result<Outcome> {
     let grid = grid(base, &arguments.grid)?;
     let out = out_dir(&arguments.out)?;
 
-    let progress = Progress::new(grid.expected_s());
+    let progress = Progress::new(grid.expected_s(), quiet);
     let Some(measurement) = interruptible(measured(&grid, &progress, &out))? else {
         return Ok(Outcome::Interrupted);
     };
@@ -100,8 +104,13 @@ fn main_job(arguments: &MainArguments) -> Result<Outcome> {
     )?;
     progress.finish();
 
-    let document = report::sections::results(&results);
-    write(&out.join("results.json"), &json(&results)?)?;
+    let figures = report::figures::of_results(&results);
+    let document = report::sections::results(&results, &figures);
+    let file = ResultsFile {
+        results: &results,
+        figures: &figures,
+    };
+    write(&out.join("results.json"), &json(&file)?)?;
     write(&out.join("report.md"), &report::markdown::render(&document))?;
     write(&out.join("report.html"), &report::html::render(&document))?;
     write(&out.join("calibration.json"), &json(&results.calibration)?)?;
@@ -114,17 +123,19 @@ fn main_job(arguments: &MainArguments) -> Result<Outcome> {
         &results.queued.scenario.to_toml()?,
     )?;
     show(&document);
-    println!(
-        "\nWritten: report.html, report.md, results.json in {}",
-        out.display()
-    );
+    if !quiet {
+        println!(
+            "\nWritten: report.html, report.md, results.json in {}",
+            out.display()
+        );
+    }
     Ok(Outcome::Success)
 }
 
-fn measure(arguments: &MeasureArguments) -> Result<Outcome> {
+fn measure(arguments: &MeasureArguments, quiet: bool) -> Result<Outcome> {
     let grid = grid(Grid::standard(), &arguments.grid)?;
     let out = out_dir(&arguments.out)?;
-    let progress = Progress::new(grid.expected_s());
+    let progress = Progress::new(grid.expected_s(), quiet);
     let Some(measurement) = interruptible(measured(&grid, &progress, &out))? else {
         return Ok(Outcome::Interrupted);
     };
@@ -141,10 +152,12 @@ fn measure(arguments: &MeasureArguments) -> Result<Outcome> {
         report::sections::measurement(&mut document, &measurement);
         report::sections::calibration(&mut document, &calibration);
         show(&document);
-        println!(
-            "\nWritten: measurement.json, calibration.json in {}",
-            out.display()
-        );
+        if !quiet {
+            println!(
+                "\nWritten: measurement.json, calibration.json in {}",
+                out.display()
+            );
+        }
     }
     Ok(Outcome::Success)
 }
@@ -238,6 +251,82 @@ fn make_plan(arguments: &PlanArguments) -> Result<Outcome> {
             elapsed_s,
         )),
     }
+    Ok(Outcome::Success)
+}
+
+fn answer(arguments: &ReviewArguments) -> Result<Outcome> {
+    let requirements = Requirements::read(&existing(&arguments.slo))?;
+    let calibration = read_calibration(&arguments.calibration)?;
+    let input = Input {
+        calibration: &calibration,
+        requirements: &requirements,
+        replications: REPLICATIONS,
+    };
+    if let Some(name) = &arguments.simulate {
+        let judgement = Evidence::one(&input, name)?;
+        match arguments.format {
+            Some(ReviewFormat::Json) => println!("{}", json(&judgement)?),
+            _ => show(&report::sections::replicated(name, &judgement)),
+        }
+        return Ok(Outcome::Success);
+    }
+    let review = Review::new(&Evidence::gather(&input)?);
+    for number in review.stale() {
+        eprintln!("question {number}: the numbers no longer say what its answer claims");
+    }
+    if arguments.write {
+        for (language, file) in [(Language::En, "review.md"), (Language::Es, "review.es.md")] {
+            let path = Path::new(WORKSPACE).join("docs").join(file);
+            let document = review::document(&review, language, None);
+            write(&path, &report::markdown::render(&document))?;
+            println!("Written: docs/{file}");
+        }
+        return Ok(Outcome::Success);
+    }
+    let count = review.questions.len();
+    if let Some(number) = arguments.question
+        && !(1..=count).contains(&number)
+    {
+        bail!("find question {number}: the review has the questions 1 to {count}");
+    }
+    let document = review::document(&review, arguments.lang, arguments.question);
+    match arguments.format {
+        None => show(&document),
+        Some(ReviewFormat::Markdown) => print!("{}", report::markdown::render(&document)),
+        Some(ReviewFormat::Html) => {
+            print!(
+                "{}",
+                report::html::render_in(&document, arguments.lang.code())
+            );
+        }
+        Some(ReviewFormat::Json) => println!("{}", json(&review)?),
+    }
+    Ok(Outcome::Success)
+}
+
+fn serve_page(arguments: &ServeArguments) -> Result<Outcome> {
+    let requirements = Requirements::read(&existing(&arguments.slo))?;
+    let profile = pipeline::profile(&read_calibration(&arguments.calibration)?);
+    let lab = Lab::new(profile, requirements);
+    let runtime = tokio::runtime::Runtime::new().context("start the async runtime")?;
+    let listener = runtime.block_on(listen(arguments.port))?;
+    let address = listener.local_addr().context("find the port")?;
+    println!("What if: http://{address}/ (Ctrl-C ends it)");
+    // Both ends are wanted ones: a page is served until somebody has enough of it.
+    let (end, ended) = tokio::sync::watch::channel(false);
+    ctrlc::set_handler(move || drop(end.send_replace(true))).context("listen for Ctrl-C")?;
+    let told = |mut ended: tokio::sync::watch::Receiver<bool>| async move {
+        // The handler lives as long as the process, so its channel does not close.
+        let _ = ended.wait_for(|ended| *ended).await;
+    };
+    runtime.block_on(async {
+        tokio::select! {
+            result = serve(listener, lab, told(ended.clone())) => result,
+            // A browser may keep its connection open: nobody waits for it.
+            () = told(ended) => Ok(()),
+        }
+    })?;
+    runtime.shutdown_background();
     Ok(Outcome::Success)
 }
 
@@ -424,7 +513,12 @@ fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string_pretty(value).context("turn the result into JSON")
 }
 
+/// Whether the user wants no colours: `NO_COLOR` is set and not empty (<https://no-color.org>).
+fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 fn show(document: &Document) {
-    let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let color = std::io::stdout().is_terminal() && !no_color();
     print!("{}", report::terminal::render(document, color));
 }

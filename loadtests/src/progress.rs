@@ -11,12 +11,13 @@ const STEPS_PER_S: f64 = 10.0;
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
+    quiet: bool,
 }
 
 impl Progress {
-    /// A run that is expected to take `expected_s` seconds.
-    pub fn new(expected_s: f64) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+    /// A run that is expected to take `expected_s` seconds, and says nothing when it is to be quiet.
+    pub fn new(expected_s: f64, quiet: bool) -> Self {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::new(steps(expected_s));
             let style =
                 ProgressStyle::with_template("{bar:30} {percent:>3} % {eta:>4} left  {msg}")
@@ -25,13 +26,14 @@ impl Progress {
             bar.enable_steady_tick(std::time::Duration::from_millis(250));
             bar
         });
-        Self { bar }
+        Self { bar, quiet }
     }
 
     /// Says what is being done.
     pub fn say(&self, what: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(what.to_owned()),
+            None if self.quiet => {}
             // Nobody left to tell is no reason to stop.
             None => drop(writeln!(std::io::stderr(), "{what}")),
         }

@@ -1,5 +1,7 @@
 //! What a report consists of, before anybody decides how it looks.
 
+use super::figures::Figure;
+
 /// A report.
 #[derive(Clone, Debug, Default)]
 pub struct Document {
@@ -14,6 +16,8 @@ pub struct Document {
 pub enum Block {
     /// A heading below the title.
     Heading(String),
+    /// A heading below a heading.
+    Subheading(String),
     /// A paragraph of plain text.
     Paragraph(String),
     /// The answer to the question that the report was asked.
@@ -25,15 +29,23 @@ pub enum Block {
     },
     /// A table; numbers are right-aligned.
     Table(Table),
-    /// A chart.
-    Figure {
-        /// Its SVG.
-        svg: String,
-        /// What it shows, for those who cannot see it and for formats without pictures.
-        alternative: String,
-    },
+    /// The numbers to read first.
+    Tiles(Vec<Tile>),
+    /// A figure.
+    Figure(Box<Figure>),
     /// Commands or files, to the letter.
     Code(String),
+}
+
+/// A number that stands out.
+#[derive(Clone, Debug)]
+pub struct Tile {
+    /// The number with its unit.
+    pub number: String,
+    /// What it is.
+    pub says: String,
+    /// Whether it is good news, if it is either.
+    pub pass: Option<bool>,
 }
 
 /// A table.
@@ -78,6 +90,13 @@ impl Document {
     /// Adds a paragraph.
     pub fn paragraph(&mut self, text: impl Into<String>) {
         self.blocks.push(Block::Paragraph(text.into()));
+    }
+
+    /// Adds the figure of this name, if it was made.
+    pub fn figure(&mut self, figures: &[Figure], id: &str) {
+        let found = super::figures::find(figures, id);
+        self.blocks
+            .extend(found.map(|figure| Block::Figure(Box::new(figure.clone()))));
     }
 
     /// Adds a table.

@@ -1,42 +1,45 @@
-//! A report as one self-contained HTML page: no network, light and dark, readable on a phone.
+//! A report as one self-contained HTML page: no network, no script, light and dark, readable on a phone and in print.
 
 use std::fmt::Write;
 
-use super::document::{Block, Document, Table};
+use super::document::{Block, Document, Table, Tile};
+use super::figures::{Figure, Value};
 
-const STYLE: &str = "
-:root { color-scheme: light dark; --line: #8886; --pass: #0a7d33; --fail: #b3261e; }
-@media (prefers-color-scheme: dark) { :root { --pass: #5fd38a; --fail: #ff8a80; } }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; padding: 1rem; }
-h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-.n { text-align: right; white-space: nowrap; }
-.verdict { border-left: .4rem solid; padding: .6rem 1rem; margin: 1rem 0; }
-.verdict.pass { border-color: var(--pass); } .verdict.fail { border-color: var(--fail); }
-.verdict.pass b { color: var(--pass); } .verdict.fail b { color: var(--fail); }
-figure { margin: 1.5rem 0; } figure svg { width: 100%; height: auto; background: #fff; border-radius: .4rem; }
-figcaption { font-size: .9rem; opacity: .8; } pre { overflow-x: auto; padding: .8rem; border: 1px solid var(--line); }
-";
+/// The page's look; the colours of the figures are custom properties in it.
+pub(crate) const STYLE: &str = include_str!("page.css");
+/// Rows up to which a figure's numbers stand below it; longer tables are for download only.
+const ROWS_SHOWN_MAX: usize = 60;
 
-/// Renders `document`.
+/// Renders `document`, which is in English.
 pub fn render(document: &Document) -> String {
+    render_in(document, "en")
+}
+
+/// Renders `document`, which is in the language of this code.
+pub fn render_in(document: &Document, language: &str) -> String {
     let title = escaped(&document.title);
     let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+        "<!doctype html>\n<html lang=\"{language}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
+         <link rel=\"icon\" href=\"data:,\">\n\
+         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n{}</header>\n<main>\n",
+        contents(document)
     );
     for block in &document.blocks {
         let _ = match block {
-            Block::Heading(heading) => writeln!(page, "<h2>{}</h2>", escaped(heading)),
+            Block::Heading(heading) => {
+                writeln!(
+                    page,
+                    "<h2 id=\"{}\">{}</h2>",
+                    slug(heading),
+                    escaped(heading)
+                )
+            }
+            Block::Subheading(heading) => writeln!(page, "<h3>{}</h3>", escaped(heading)),
             Block::Paragraph(paragraph) => writeln!(page, "<p>{}</p>", escaped(paragraph)),
+            Block::Tiles(tiles) => writeln!(page, "{}", tiled(tiles)),
             Block::Verdict { pass, text } => {
-                let (class, word) = if *pass {
-                    ("pass", "PASS")
-                } else {
-                    ("fail", "FAIL")
-                };
+                let (class, word) = verdict(*pass);
                 writeln!(
                     page,
                     "<p class=\"verdict {class}\"><b>{word}</b> {}</p>",
@@ -44,17 +47,118 @@ pub fn render(document: &Document) -> String {
                 )
             }
             Block::Table(table) => writeln!(page, "{}", rendered(table)),
-            Block::Figure { svg, alternative } => writeln!(
-                page,
-                "<figure>{}<figcaption>{}</figcaption></figure>",
-                labelled(svg, alternative),
-                escaped(alternative)
-            ),
-            Block::Code(code) => writeln!(page, "<pre><code>{}</code></pre>", escaped(code)),
+            Block::Figure(figure) => writeln!(page, "{}", drawn(figure)),
+            Block::Code(code) => {
+                writeln!(
+                    page,
+                    "<pre tabindex=\"0\"><code>{}</code></pre>",
+                    escaped(code)
+                )
+            }
         };
     }
     page.push_str("</main>\n</body>\n</html>\n");
     page
+}
+
+fn verdict(pass: bool) -> (&'static str, &'static str) {
+    if pass {
+        ("pass", "PASS")
+    } else {
+        ("fail", "FAIL")
+    }
+}
+
+/// Links to the headings.
+fn contents(document: &Document) -> String {
+    let links: Vec<String> = document
+        .blocks
+        .iter()
+        .filter_map(|block| match block {
+            Block::Heading(heading) => Some(format!(
+                "<li><a href=\"#{}\">{}</a></li>",
+                slug(heading),
+                escaped(heading)
+            )),
+            _ => None,
+        })
+        .collect();
+    if links.len() < 2 {
+        return String::new();
+    }
+    format!(
+        "<nav aria-label=\"parts\"><ul>{}</ul></nav>\n",
+        links.concat()
+    )
+}
+
+fn slug(heading: &str) -> String {
+    heading
+        .to_lowercase()
+        .split(|character: char| !character.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join("-")
+}
+
+fn tiled(tiles: &[Tile]) -> String {
+    let tiles: Vec<String> = tiles
+        .iter()
+        .map(|tile| {
+            let class = tile.pass.map_or("", |pass| verdict(pass).0);
+            format!(
+                "<div class=\"tile {class}\"><b>{}</b><span>{}</span></div>",
+                escaped(&tile.number),
+                escaped(&tile.says)
+            )
+        })
+        .collect();
+    format!("<div class=\"tiles\">{}</div>", tiles.concat())
+}
+
+/// A figure: both drawings, what one sees in it, its numbers, and the file of its numbers.
+pub(crate) fn drawn(figure: &Figure) -> String {
+    let [wide, narrow] = &figure.drawings;
+    let mut html = format!(
+        "<figure id=\"figure-{}\">\n<h3>{}</h3>\n",
+        figure.id,
+        escaped(&figure.title)
+    );
+    for (class, drawing) in [("wide", wide), ("narrow", narrow)] {
+        let _ = writeln!(html, "{}", labelled(&drawing.svg, class, figure));
+    }
+    let _ = write!(
+        html,
+        "<figcaption><p>{}</p><p class=\"download\"><a download=\"{}.csv\" href=\"data:text/csv;charset=utf-8,{}\">{} as CSV</a></p>",
+        escaped(&figure.alternative),
+        figure.id,
+        percent_encoded(&figure.csv()),
+        escaped(&figure.title)
+    );
+    if figure.rows.len() <= ROWS_SHOWN_MAX {
+        let _ = write!(
+            html,
+            "<details><summary>The numbers</summary>{}</details>",
+            rendered(&numbers(figure))
+        );
+    }
+    html.push_str("</figcaption>\n</figure>");
+    html
+}
+
+fn numbers(figure: &Figure) -> Table {
+    let shown = |value: &Value| match value {
+        Value::Number(number) => format!("{}", (number * 1e4).round() / 1e4),
+        Value::Name(name) => name.clone(),
+    };
+    Table {
+        header: figure.columns.clone(),
+        rows: figure
+            .rows
+            .iter()
+            .map(|row| row.iter().map(shown).collect())
+            .collect(),
+    }
 }
 
 fn rendered(table: &Table) -> String {
@@ -65,9 +169,22 @@ fn rendered(table: &Table) -> String {
             ""
         }
     };
-    let mut html = String::from("<div class=\"scroll\"><table>\n<thead><tr>");
+    // A region that scrolls must be reachable by the keyboard.
+    let label = escaped(&table.header.join(", "));
+    let mut html = format!(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"table: {label}\"><table>\n<thead><tr>"
+    );
     for (column, heading) in table.header.iter().enumerate() {
-        let _ = write!(html, "<th{}>{}</th>", class(column), escaped(heading));
+        let _ = if heading.is_empty() {
+            write!(html, "<td></td>")
+        } else {
+            write!(
+                html,
+                "<th scope=\"col\"{}>{}</th>",
+                class(column),
+                escaped(heading)
+            )
+        };
     }
     html.push_str("</tr></thead>\n<tbody>\n");
     for row in &table.rows {
@@ -86,17 +203,36 @@ fn rendered(table: &Table) -> String {
     html
 }
 
-/// The picture with a role and a label that a screen reader says.
-fn labelled(svg: &str, alternative: &str) -> String {
-    let label = escaped(alternative);
-    svg.replacen(
-        "<svg ",
-        &format!("<svg role=\"img\" aria-label=\"{label}\" "),
-        1,
+/// The picture with a role, a name and a description that a screen reader says, and free of the library's fixed size.
+fn labelled(svg: &str, class: &str, figure: &Figure) -> String {
+    let size = |name: &str| {
+        svg.split_once(&format!("{name}=\""))
+            .and_then(|(_, rest)| rest.split_once('"'))
+            .map_or("", |(size, _)| size)
+            .to_owned()
+    };
+    let (width, height) = (size("width"), size("height"));
+    let body = svg.split_once('>').map_or("", |(_, body)| body);
+    format!(
+        "<svg class=\"{class}\" viewBox=\"0 0 {width} {height}\" xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" aria-label=\"{}\"><desc>{}</desc>{body}",
+        escaped(&figure.title),
+        escaped(&figure.alternative)
     )
 }
 
-fn escaped(text: &str) -> String {
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len() * 2);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.,".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

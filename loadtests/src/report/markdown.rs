@@ -11,6 +11,7 @@ pub fn render(document: &Document) -> String {
         text.push('\n');
         let _ = match block {
             Block::Heading(heading) => writeln!(text, "## {heading}"),
+            Block::Subheading(heading) => writeln!(text, "### {heading}"),
             Block::Paragraph(paragraph) => writeln!(text, "{paragraph}"),
             Block::Verdict {
                 pass,
@@ -23,9 +24,14 @@ pub fn render(document: &Document) -> String {
                 )
             }
             Block::Table(table) => write!(text, "{}", rendered(table)),
-            Block::Figure { alternative, .. } => {
-                writeln!(text, "*Chart (in report.html): {alternative}*")
-            }
+            Block::Tiles(tiles) => tiles
+                .iter()
+                .try_for_each(|tile| writeln!(text, "- **{}** {}", tile.number, tile.says)),
+            Block::Figure(figure) => writeln!(
+                text,
+                "*{} (in report.html). {}*",
+                figure.title, figure.alternative
+            ),
             Block::Code(code) => writeln!(text, "```\n{}\n```", code.trim_end()),
         };
     }

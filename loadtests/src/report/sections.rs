@@ -13,8 +13,8 @@ use simulator::prices::seed_table;
 use simulator::replications::Replications;
 use simulator::slo::Failure;
 
-use super::document::{Block, Document, Table};
-use super::plots::{self, PricedWait};
+use super::document::{Block, Document, Table, Tile};
+use super::figures::Figure;
 use super::wording::{
     arrivals, autoscaling, bottleneck, candidate_in_words, fargate_usd, first, interval, losses,
     percent, seconds, significant, slo, spare, tasks,
@@ -26,34 +26,93 @@ use crate::pipeline::Results;
 use crate::stats::Mean;
 
 pub use gate::gate;
-pub use outcome::outcome;
+pub use outcome::{outcome, replicated};
 pub use plan::searched_plan;
 pub use simulation::{platforms, simulation};
 
 /// Sizings that a plan shows when nobody says otherwise.
 const PLAN_ROWS: usize = 5;
 
-/// The report of the main job.
-pub fn results(results: &Results) -> Document {
+/// The report of the main job, with its figures.
+pub fn results(results: &Results, figures: &[Figure]) -> Document {
     let mut document = Document {
         title: format!("Does {} hold?", results.sizing_file.display()),
         blocks: vec![],
     };
+    document.blocks.push(Block::Tiles(tiles(results)));
     verdicts(&mut document, results);
-    document.heading("What one task does: measured");
-    measurement(&mut document, &results.measurement);
-    document.heading("What one generation costs: calibrated");
-    calibration(&mut document, &results.calibration);
+    document.heading("What one task carries");
+    document.figure(figures, "capacity");
+    document.figure(figures, "cost-per-thousand");
     document.heading("What the fleet does: simulated");
+    document.figure(figures, "day");
+    document.figure(figures, "waits");
+    document.figure(figures, "losses");
     fleets(&mut document, results);
     document.heading("What it costs");
+    document.figure(figures, "cost-waterfall");
     costs(&mut document, results);
+    document.figure(figures, "cost-against-capacity");
     document.heading("The cheapest sizings that hold");
     plan(&mut document, &results.plan, PLAN_ROWS);
-    document.blocks.extend(cost_figure(results));
+    document.heading("What one task does: measured");
+    measurement(&mut document, &results.measurement);
+    document.figure(figures, "measured-against-predicted");
+    document.heading("What one generation costs: calibrated");
+    calibration(&mut document, &results.calibration);
     document.heading("How to get these numbers again");
     provenance(&mut document, results);
     document
+}
+
+/// The four numbers to read first.
+fn tiles(results: &Results) -> Vec<Tile> {
+    let asked = results.queued.scenario.workload.arrivals.mean_per_hour();
+    let (proposed, queued) = (&results.proposed, &results.queued);
+    let stated = seed_table().total().as_usd();
+    let fleet = &queued.scenario.fleet;
+    let mut tiles = vec![
+        Tile {
+            number: format!(
+                "{:.1} of {asked:.0}",
+                proposed.replications.throughput_per_hour.mean
+            ),
+            says: "generations an hour get an answer as proposed, each request held open"
+                .to_owned(),
+            pass: Some(proposed.verdict.pass),
+        },
+        Tile {
+            number: format!(
+                "{:.1} of {asked:.0}",
+                queued.replications.throughput_per_hour.mean
+            ),
+            says: format!(
+                "with the same tasks and a queue; one in twenty waits {}",
+                seconds(queued.replications.wait_p95_s)
+            ),
+            pass: Some(queued.verdict.pass),
+        },
+    ];
+    if let Ok(cost) = simulator::cost::monthly(fleet, fleet.tasks.desired.into()) {
+        tiles.push(Tile {
+            number: format!("${}", cost.total()),
+            says: format!("a month for the list that the review adds up to ${stated:.0}"),
+            pass: None,
+        });
+    }
+    tiles.extend(results.cheapest().map(|cheapest| Tile {
+        number: format!("${}", cheapest.cost_usd_month),
+        says: format!(
+            "a month holds the same load: {}",
+            crate::plural(cheapest.fleet.workers.into(), "worker")
+                + &format!(
+                    " on {} vCPU, {} GiB",
+                    cheapest.fleet.vcpu, cheapest.fleet.memory_gib
+                )
+        ),
+        pass: Some(true),
+    }));
+    tiles
 }
 
 fn verdicts(document: &mut Document, results: &Results) {
@@ -162,13 +221,6 @@ pub fn measurement(document: &mut Document, measurement: &Measurement) {
             cell.marks.iter().map(|mark| mark.label()).collect::<Vec<_>>().join(", "),
             cell.speedup_max,
         ));
-    }
-    if let Some(svg) = plots::agreement(measurement) {
-        let alternative = "Measured against expected throughput of every cell; the diagonal is perfect agreement.";
-        document.blocks.push(Block::Figure {
-            svg,
-            alternative: alternative.to_owned(),
-        });
     }
 }
 
@@ -397,35 +449,6 @@ fn reasons(rejected: &[Evaluated]) -> String {
     } else {
         words.join(", ")
     }
-}
-
-fn cost_figure(results: &Results) -> Option<Block> {
-    let limit_s = results.queued.scenario.slo.wait_p95?.as_secs_f64();
-    let mut points: Vec<_> = results
-        .plan
-        .accepted
-        .iter()
-        .chain(&results.plan.rejected)
-        .filter_map(|candidate| {
-            Some(PricedWait {
-                cost_usd_month: candidate.cost_usd_month.as_usd(),
-                wait_p95_s: candidate.wait_p95_s?.mean,
-                proposed: false,
-            })
-        })
-        .collect();
-    points.push(PricedWait {
-        cost_usd_month: results.queued.replications.cost_usd_month.mean,
-        wait_p95_s: results.queued.replications.wait_p95_s.mean,
-        proposed: true,
-    });
-    let svg = plots::cost_against_wait(&points, limit_s)?;
-    let alternative =
-        "Monthly cost against wait p95 of every simulated candidate; the proposal is the triangle.";
-    Some(Block::Figure {
-        svg,
-        alternative: alternative.to_owned(),
-    })
 }
 
 fn provenance(document: &mut Document, results: &Results) {

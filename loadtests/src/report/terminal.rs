@@ -1,4 +1,4 @@
-//! A report as text for a terminal of 100 columns.
+//! A report as text for a terminal of 80 columns.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ const STYLE: TableStyle =
     TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// Columns that a report is laid out for.
-const WIDTH: u16 = 100;
+const WIDTH: u16 = 80;
 
 /// Renders `document`; `color` adds ANSI colours to the verdicts.
 pub fn render(document: &Document, color: bool) -> String {
@@ -22,6 +22,7 @@ pub fn render(document: &Document, color: bool) -> String {
             Block::Heading(heading) => {
                 let _ = writeln!(text, "{}\n{}", heading, "─".repeat(heading.chars().count()));
             }
+            Block::Subheading(heading) => text.push_str(&wrapped(heading)),
             Block::Paragraph(paragraph) => text.push_str(&wrapped(paragraph)),
             Block::Verdict {
                 pass,
@@ -38,8 +39,8 @@ pub fn render(document: &Document, color: bool) -> String {
             Block::Table(table) => {
                 let _ = writeln!(text, "{}", rendered(table));
             }
-            // A chart needs its HTML; its numbers stand in the tables.
-            Block::Figure { .. } => {
+            // Pictures are for the page; what tiles say stands in the verdicts.
+            Block::Figure(_) | Block::Tiles(_) => {
                 text.pop();
             }
             Block::Code(code) => {

@@ -1,7 +1,11 @@
 //! Drives the real `sizing` binary: exit codes, messages, files.
 
 mod gate;
+mod pages;
+mod report;
+mod review;
 mod simulation;
+mod webdriver;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

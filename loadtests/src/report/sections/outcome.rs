@@ -1,12 +1,74 @@
 //! The report of one simulation.
 
 use simulator::outcome::Outcome;
+use simulator::replications::Interval;
 use simulator::scenario::Scenario;
 use simulator::slo::Failure;
 
 use super::cost_lines::cost_table;
+use crate::judgement::Judgement;
 use crate::report::document::{Block, Document, Table};
 use crate::report::wording::{arrivals, losses, percent, slo};
+use crate::stats::count_u64_as_f64;
+
+/// The report of one fleet simulated with several seeds.
+pub fn replicated(name: &str, judgement: &Judgement) -> Document {
+    let runs = &judgement.replications;
+    let mut document = Document {
+        title: format!(
+            "{name}: {} simulated with {} seeds from {} on",
+            judgement.scenario.horizon,
+            runs.outcomes.len(),
+            judgement.scenario.seed
+        ),
+        blocks: vec![],
+    };
+    document.paragraph(format!(
+        "{}; {}. A number is the mean over the seeds with its 95 % interval.",
+        arrivals(&judgement.scenario),
+        slo(&judgement.scenario)
+    ));
+    let over = |value: fn(&Outcome) -> f64| {
+        Interval::of(&runs.outcomes.iter().map(value).collect::<Vec<_>>())
+    };
+    let mut table = Table::new(["", "mean", "± 95 %"]);
+    let mut row = |what: &str, of: Interval, digits: usize| {
+        table.row([
+            what.to_owned(),
+            format!("{:.digits$}", of.mean),
+            format!("{:.digits$}", of.half_width),
+        ]);
+    };
+    row("completed per hour", runs.throughput_per_hour, 2);
+    row("wait, mean, s", runs.wait_mean_s, 1);
+    row("wait, 95 %, s", runs.wait_p95_s, 1);
+    row("wait, longest, s", over(|run| run.wait_s.max), 1);
+    row("lost", runs.lost, 1);
+    row("tasks, mean", runs.tasks_mean, 2);
+    row(
+        "scale-outs",
+        over(|run| count_u64_as_f64(run.scale_out_count)),
+        1,
+    );
+    row(
+        "workers busy, %",
+        over(|run| run.worker_utilization * 100.0),
+        1,
+    );
+    row("CPU used, %", over(|run| run.cpu_utilization * 100.0), 3);
+    row(
+        "memory used, %",
+        over(|run| run.memory_utilization * 100.0),
+        2,
+    );
+    if runs.outcomes.iter().any(|run| run.unanswering_s.is_some()) {
+        let minutes = over(|run| run.unanswering_s.unwrap_or(0.0) / 60.0);
+        row("task-minutes without an answer", minutes, 1);
+    }
+    row("USD/month", runs.cost_usd_month, 2);
+    document.table(table);
+    document
+}
 
 /// The report of one simulation.
 pub fn outcome(scenario: &Scenario, outcome: &Outcome) -> Document {

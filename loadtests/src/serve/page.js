@@ -1,0 +1,113 @@
+'use strict';
+const data = JSON.parse(document.getElementById('data').textContent);
+const form = document.getElementById('controls');
+const element = (id) => document.getElementById(id);
+let running = null;
+
+function fillMemories(chosen) {
+  const list = form.elements.task_memory_mib;
+  const memories = data.sizes[form.elements.task_cpu.value] || [];
+  list.replaceChildren(...memories.map((mib) => new Option(`${mib / 1024} GiB`, mib)));
+  list.value = memories.includes(String(chosen)) ? String(chosen) : memories[0];
+}
+
+function set(values) {
+  for (const [name, value] of Object.entries(values)) {
+    if (name !== 'task_memory_mib' && form.elements[name]) form.elements[name].value = value;
+  }
+  fillMemories(values.task_memory_mib);
+}
+
+function query() {
+  return new URLSearchParams(new FormData(form)).toString();
+}
+
+const about = (estimate, digits) =>
+  estimate.half_width < 0.5 * 10 ** -digits
+    ? estimate.mean.toFixed(digits)
+    : `${estimate.mean.toFixed(digits)} ± ${estimate.half_width.toFixed(digits)}`;
+
+function duration(seconds) {
+  return seconds.mean < 120
+    ? `${about(seconds, 1)} s`
+    : `${about({ mean: seconds.mean / 60, half_width: seconds.half_width / 60 }, 1)} min`;
+}
+
+function show(answer) {
+  const verdict = element('verdict');
+  verdict.className = `verdict ${answer.pass ? 'pass' : 'fail'}`;
+  const word = document.createElement('b');
+  word.textContent = answer.pass ? 'PASS' : 'FAIL';
+  verdict.replaceChildren(word, ` ${about(answer.done_per_hour, 1)} of ${answer.asked_per_hour.toFixed(0)} generations an hour are done.`);
+  if (answer.misses.length) {
+    const list = document.createElement('ul');
+    list.id = 'misses';
+    list.append(...answer.misses.map((miss) => Object.assign(document.createElement('li'), { textContent: miss })));
+    verdict.append(list);
+  }
+  element('capacity').textContent = answer.capacity_per_hour.toFixed(1);
+  element('capacity-says').textContent = `generations/h at most, limited by ${answer.bottleneck}; CPU used: ${answer.cpu_percent.toFixed(3)} %`;
+  element('wait').textContent = duration(answer.wait_p95_s);
+  element('lost').textContent = about(answer.lost, 0);
+  element('cost').textContent = `$${answer.cost_usd_month.mean.toFixed(2)}`;
+  element('notes').replaceChildren(...answer.notes.map((note) => Object.assign(document.createElement('p'), { textContent: note })));
+  element('day').innerHTML = answer.day;
+  element('bill').replaceChildren(...answer.bill.map(([line, usd]) => {
+    const row = document.createElement('tr');
+    row.append(
+      Object.assign(document.createElement('td'), { textContent: line }),
+      Object.assign(document.createElement('td'), { textContent: usd.toFixed(2), className: 'n' }),
+    );
+    return row;
+  }));
+  element('tfvars').textContent = answer.tfvars;
+}
+
+async function ask() {
+  if (running) running.abort();
+  running = new AbortController();
+  const asked = query();
+  history.replaceState(null, '', `?${asked}`);
+  element('result').setAttribute('aria-busy', 'true');
+  try {
+    const response = await fetch(`/answer?${asked}`, { signal: running.signal });
+    if (response.ok) {
+      show(await response.json());
+      element('problem').textContent = '';
+    } else {
+      element('problem').textContent = await response.text();
+    }
+  } catch (error) {
+    if (error.name === 'AbortError') return;
+    element('problem').textContent = 'The lab does not answer: is `cargo sizing serve` still running?';
+  }
+  element('result').setAttribute('aria-busy', 'false');
+}
+
+form.addEventListener('input', (event) => {
+  if (event.target.name === 'stage') set(data.presets[event.target.value]);
+  if (event.target.name === 'task_cpu') fillMemories(form.elements.task_memory_mib.value);
+  if (form.checkValidity()) {
+    ask();
+  } else {
+    const wrong = form.querySelector(':invalid');
+    element('problem').textContent = `${wrong.labels[0].textContent.trim()}: ${wrong.validationMessage}`;
+  }
+});
+form.addEventListener('submit', (event) => event.preventDefault());
+
+async function copy(text, what) {
+  try {
+    await navigator.clipboard.writeText(text);
+    element('copied').textContent = `${what} copied`;
+  } catch {
+    element('copied').textContent = 'The browser does not allow copying: select the text instead';
+  }
+}
+element('copy').addEventListener('click', () => copy(element('tfvars').textContent, 'tfvars'));
+element('link').addEventListener('click', () => copy(location.href, 'link'));
+
+form.elements.task_cpu.replaceChildren(...Object.keys(data.sizes).sort((a, b) => a - b).map((units) => new Option(String(units / 1024), units)));
+const given = Object.fromEntries(new URLSearchParams(location.search));
+set({ ...(data.presets[given.stage] || data.presets.proposal), ...given });
+ask();

@@ -1,0 +1,39 @@
+//! The page: its HTML with the presets and Fargate's sizes put in.
+
+use std::collections::BTreeMap;
+
+use simulator::prices::{fargate_pairs, price_book};
+
+use super::answer::{Lab, PRESETS, preset};
+use crate::report::html::{STYLE, escaped};
+
+const PAGE: &str = include_str!("page.html");
+const SCRIPT: &str = include_str!("page.js");
+const LOOK: &str = include_str!("page.css");
+/// Largest task that the page offers, in vCPU.
+const VCPU_MAX: f64 = 4.0;
+
+pub(super) fn render(_lab: &Lab) -> String {
+    let presets: BTreeMap<_, _> = PRESETS
+        .into_iter()
+        .filter_map(|(name, users, text)| Some((name, preset(name, users, text).ok()?)))
+        .collect();
+    // CPU units to the memories in MiB that Fargate sells with them.
+    let mut sizes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (vcpu, gib) in fargate_pairs()
+        .into_iter()
+        .filter(|(vcpu, _)| *vcpu <= VCPU_MAX)
+    {
+        sizes
+            .entry(format!("{:.0}", vcpu * 1024.0))
+            .or_default()
+            .push(format!("{:.0}", gib * 1024.0));
+    }
+    let data = serde_json::json!({ "presets": presets, "sizes": sizes });
+    PAGE.replace("/*STYLE*/", STYLE)
+        .replace("/*LOOK*/", LOOK)
+        .replace("/*SCRIPT*/", SCRIPT)
+        .replace("REGION", &escaped(&price_book().region))
+        // `<` in JSON would end the script element early.
+        .replace("/*DATA*/", &data.to_string().replace('<', "\\u003c"))
+}
