@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use simulator::outcome::Outcome;
-use simulator::plan::{Plan, PlanRequest, candidates, evaluate_family, families, rank};
+use simulator::plan::{Plan, PlanRequest, assemble, candidates, evaluate_family, families};
 use simulator::replications::{Replications, combine};
 use simulator::scenario::{Fleet, InvalidScenario, Scenario};
 use simulator::simulate;
@@ -79,11 +79,11 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, InvalidScenario> {
 pub fn plan_on(request: &PlanRequest, threads: usize) -> Result<Plan, InvalidScenario> {
     let fleets = candidates(request);
     let families = families(request, &fleets);
-    let evaluated = parallel(threads, &families, |family| {
+    let found = parallel(threads, &families, |family| {
         let kin: Vec<&Fleet> = family.iter().map(|index| &fleets[*index]).collect();
         evaluate_family(request, &kin)
     })?;
-    Ok(rank(evaluated.into_iter().flatten().collect()))
+    Ok(assemble(&families, found))
 }
 
 /// Threads that can run at the same time.

@@ -332,10 +332,27 @@ fn tie_break(ahead: &Evaluated, behind: &Evaluated) -> Option<TieBreak> {
 pub fn plan(request: &PlanRequest) -> Result<Plan, InvalidScenario> {
     request.base.validate()?;
     let fleets = candidates(request);
-    let mut evaluated = Vec::with_capacity(fleets.len());
-    for family in families(request, &fleets) {
-        let kin: Vec<&Fleet> = family.iter().map(|index| &fleets[*index]).collect();
-        evaluated.extend(evaluate_family(request, &kin)?);
-    }
-    Ok(rank(evaluated))
+    let families = families(request, &fleets);
+    let found = families
+        .iter()
+        .map(|family| {
+            let kin: Vec<&Fleet> = family.iter().map(|index| &fleets[*index]).collect();
+            evaluate_family(request, &kin)
+        })
+        .collect::<Result<Vec<Vec<Evaluated>>, InvalidScenario>>()?;
+    Ok(assemble(&families, found))
+}
+
+/// Puts what was found out, family by family, in order of merit; where nothing tells candidates apart, in that of the
+/// axes.
+pub fn assemble(families: &[Vec<usize>], found: Vec<Vec<Evaluated>>) -> Plan {
+    let indices = families.iter().flatten();
+    let mut indexed: Vec<(&usize, Evaluated)> = indices.zip(found.into_iter().flatten()).collect();
+    indexed.sort_by_key(|(index, _)| **index);
+    rank(
+        indexed
+            .into_iter()
+            .map(|(_, candidate)| candidate)
+            .collect(),
+    )
 }

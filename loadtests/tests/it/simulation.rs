@@ -63,14 +63,20 @@ fn every_platform_is_priced_and_says_what_stands_against_it() {
     let platforms = found["platforms"].as_object().expect("by name");
     assert_eq!(platforms.len(), 5);
     for (name, outcome) in platforms {
-        assert!(outcome["cost_usd_month"]["total"].as_f64() > Some(20.0), "{name}");
+        assert!(
+            outcome["cost_usd_month"]["total"].as_f64() > Some(20.0),
+            "{name}"
+        );
     }
     let finding = |name: &str| platforms[name]["findings"].to_string();
     for name in ["app_runner", "railway", "fargate"] {
         assert!(finding(name).contains("request_limit"), "{name}");
     }
     assert!(!finding("cloud_run").contains("request_limit"));
-    let table = stdout_of(0, &["simulate", "--scenario", SYNC, "--platform", "railway"]);
+    let table = stdout_of(
+        0,
+        &["simulate", "--scenario", SYNC, "--platform", "railway"],
+    );
     assert!(table.contains("cannot hold a request"), "{table}");
 }
 
@@ -90,9 +96,20 @@ fn a_plan_explains_what_holds_and_what_does_not() {
     let scratch = Scratch::new();
     let file = scratch.file("proposal.toml", PROPOSAL);
     let axes = [
-        "--workers", "1,6,12,24", "--sizes", "0.25x0.5", "--tasks", "1,2,1-2", "--autoscaling",
-        "none,queue_depth=1", "--nat-gateways", "1", "--cache-modes", "elasticache",
-        "--replications", "3",
+        "--workers",
+        "1,6,12,24",
+        "--sizes",
+        "0.25x0.5",
+        "--tasks",
+        "1,2,1-2",
+        "--autoscaling",
+        "none,queue_depth=1",
+        "--nat-gateways",
+        "1",
+        "--cache-modes",
+        "elasticache",
+        "--replications",
+        "3",
     ];
     let plan = json(&[&["plan", "--scenario", file.as_str()][..], &axes[..]].concat());
     let list = |name: &str| plan[name].as_array().expect("a list").clone();
@@ -101,7 +118,10 @@ fn a_plan_explains_what_holds_and_what_does_not() {
     for rejected in list("rejected") {
         assert!(rejected["failures"][0]["key"].is_string(), "{rejected}");
     }
-    let table = stdout_of(0, &[&["plan", "--scenario", file.as_str()][..], &axes[..]].concat());
+    let table = stdout_of(
+        0,
+        &[&["plan", "--scenario", file.as_str()][..], &axes[..]].concat(),
+    );
     for word in ["do not hold", "carries at most", "candidates"] {
         assert!(table.contains(word), "{word} in\n{table}");
     }
@@ -113,10 +133,23 @@ fn a_load_that_no_candidate_carries_is_bad_input() {
     let text = PROPOSAL.replace("per_hour = 20 ", "per_hour = 2000000 ");
     let file = scratch.file("flood.toml", &text);
     let stderr = stderr_of(2, &["plan", "--scenario", &file]);
-    for word in ["flood.toml", "line 7", "workload.arrivals", "widen --workers"] {
+    for word in [
+        "flood.toml",
+        "line 7",
+        "workload.arrivals",
+        "widen --workers",
+    ] {
         assert!(stderr.contains(word), "{word} in {stderr}");
     }
-    let arguments = ["plan", "--scenario", &file, "--tasks", "2", "--autoscaling", "cpu=70"];
+    let arguments = [
+        "plan",
+        "--scenario",
+        &file,
+        "--tasks",
+        "2",
+        "--autoscaling",
+        "cpu=70",
+    ];
     assert!(stderr_of(2, &arguments).contains("no candidate"));
     let arguments = ["plan", "--scenario", &file, "--sizes", "1x9"];
     assert!(stderr_of(2, &arguments).contains("take one of 2, 3"));

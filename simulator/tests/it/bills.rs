@@ -114,5 +114,9 @@ fn what_has_no_price_is_named_with_what_has() {
             .to_string()
     })
     .collect();
-    insta::assert_snapshot!(complaints.join("\n"), @"");
+    insta::assert_snapshot!(complaints.join("\n"), @r#"
+    line 38, column 18, key `bill.postgres_major`: the price book does not know PostgreSQL 9; take one of 14, 15, 16, 17, 18
+    line 38, column 6, key `bill.on`: "2027-3-1" is no day; write it as "2027-03-01"
+    line 39, column 9, key `bill.openai.model`: the price book has no price for "gpt-2"; take one of gpt-5, gpt-5-mini, gpt-5.4, gpt-6-sol, gpt-6.1-sol
+    "#);
 }

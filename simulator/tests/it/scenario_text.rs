@@ -139,7 +139,7 @@ fn every_error_names_line_key_and_remedy() {
     line 10, column 8, key `fleet.vcpu`: Fargate has no task of NaN vCPU; take one of 0.25, 0.5, 1, 2, 4, 8, 16
     line 12, column 11, key `fleet.workers`: 0 is out of range; write a whole number from 1 to 100000
     line 12, column 11, key `fleet.workers`: invalid value: integer `-1`, expected a whole number from 0 to 4294967295
-    line 12, column 1, key `fleet.worker`: unknown field `worker`, expected one of `mode`, `vcpu`, `memory_gib`, `workers`, `tasks`, `start_delay`, `autoscaling`, `load_balancing`, `alb_idle_timeout`, `deregistration_delay`, `stop_timeout`, `stop_order`, `nat_gateways`, `db_instance_class`, `db_multi_az`, `db_storage_gb`, `cache_mode`, `architecture`, `job_store`, `worker_timeout`, `task_protection`, `upstream_call`, `upstream_keep_alive`, `upstream_requests_per_minute`, `worker_model`, `gunicorn`, `deployments`, `spot`, `az_loss`
+    line 12, column 1, key `fleet.worker`: unknown field `worker`, expected one of `platform`, `mode`, `vcpu`, `memory_gib`, `workers`, `tasks`, `start_delay`, `autoscaling`, `load_balancing`, `alb_idle_timeout`, `deregistration_delay`, `stop_timeout`, `stop_order`, `nat_gateways`, `db_instance_class`, `db_multi_az`, `db_storage_gb`, `cache_mode`, `architecture`, `job_store`, `worker_timeout`, `task_protection`, `upstream_call`, `upstream_keep_alive`, `upstream_requests_per_minute`, `upstream_tokens_per_minute`, `worker_model`, `gunicorn`, `deployments`, `spot`, `az_loss`
     line 9, column 1, key `fleet`: missing field `workers`
     line 13, column 30, key `fleet.tasks.desired`: 5 is not between the min of 2 and the max of 2; write min <= desired <= max
     line 3, column 43, key `workload.arrivals.per_hour`: -1 is out of range; write a number above 0, at most 1000000000000
@@ -155,7 +155,7 @@ fn every_error_names_line_key_and_remedy() {
     line 2, column 11, key `horizon`: 1h ends before the warm-up of 1h does; make the horizon longer or the warmup shorter
     line 2, column 11, key `horizon`: a run of no time shows nothing; write a duration such as "24h"
     line 2, column 11, key `horizon`: duration "999999999999h" is longer than 100 years; write a number with a unit, such as "250ms", "2.5s", "10m", "1h30m" or "24h"
-    line 14, column 21, key `fleet.db_instance_class`: the price book has no price for "db.x1.mega"; take one of db.t4g.micro, db.t4g.small
+    line 14, column 21, key `fleet.db_instance_class`: the price book has no price for "db.x1.mega"; take one of db.t4g.micro, db.t4g.small, db.t4g.medium
     line 14, column 16, key `fleet.stop_timeout`: 5m is out of range; write a duration from "1s" to "2m"
     line 15, column 12, key `slo.wait_p95`: duration "soon" has no number before "soon"; write a number with a unit, such as "250ms", "2.5s", "10m", "1h30m" or "24h"
     line 15, column 20, key `slo.budget_usd_month`: -5 is not an amount of dollars; write a number from 0 to 1000000000000
@@ -224,7 +224,7 @@ fn errors_in_what_happens_to_a_fleet_name_line_key_and_remedy() {
     line 14, column 1, key `fleet.deployments`: missing field `every`
     line 16, column 27, key `fleet.deployments.minimum_healthy_percent`: 101 is out of range; write a whole number from 0 to 100
     line 16, column 19, key `fleet.deployments.maximum_percent`: with 2 desired tasks, a deployment within 100 to 100 % may neither start nor stop one; raise it, or lower minimum_healthy_percent
-    line 16, column 1, key `fleet.deployments.kind`: unknown field `kind`, expected one of `every`, `minimum_healthy_percent`, `maximum_percent`
+    line 16, column 1, key `fleet.deployments.kind`: unknown field `kind`, expected one of `every`, `strategy`, `bake`, `minimum_healthy_percent`, `maximum_percent`
     line 5, column 25, key `workload.client_gives_up_after`: 0s is out of range; write a duration from "1ms" to "720h"
     "#);
 }
@@ -270,7 +270,14 @@ fn an_assumption_that_is_no_interval_is_named() {
                 .to_string()
         })
         .collect();
-    insta::assert_snapshot!(complaints.join("\n"), @"");
+    insta::assert_snapshot!(complaints.join("\n"), @r#"
+    line 18, column 9, key `workload.arrivals.users`: 500, 400, 1000 is no interval; write low <= mid <= high
+    line 19, column 28, key `workload.arrivals.generations_per_user_day`: -0.2 is out of range; write a number above 0, at most 1000000000000
+    line 19, column 28, key `workload.arrivals.generations_per_user_day`: NaN is out of range; write a number above 0, at most 1000000000000
+    line 16, column 1, key `workload.arrivals`: unknown field `least`, expected one of `low`, `mid`, `high`
+    line 16, column 1, key `workload.arrivals`: invalid type: string "often", expected one value, or { low = …, mid = …, high = … }
+    line 20, column 10, key `workload.arrivals.hourly`: 23 multipliers; write 24, one per hour of the day
+    "#);
     let exact = stage.replace("{ low = 100, mid = 400, high = 1000 }", "400");
     Scenario::from_toml(&exact).expect("one value is an assumption too");
 }
