@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub enum Outcome {
     /// The command did its job; for `gate`, the sizing holds.
     Success,
-    /// `gate` only: the sizing misses the SLO or the budget. Not an error.
+    /// `gate` only: the sizing misses the SLO or the budget, or a finding breaks it. Not an error.
     Refused,
     /// The input, the machine or the stack is at fault, and the message says what to do.
     Failed,

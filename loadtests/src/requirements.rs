@@ -128,6 +128,28 @@ mod tests {
     }
 
     #[test]
+    fn the_stages_have_valid_files_whose_day_is_what_they_say() {
+        for (text, per_day) in [
+            (include_str!("../slo/growth.toml"), 5_000.0),
+            (include_str!("../slo/scale.toml"), 10_000.0),
+        ] {
+            let requirements = parse(text).expect("valid");
+            let per_hour = requirements.scenario.workload.arrivals.mean_per_hour();
+            assert!((per_hour * 24.0 - per_day).abs() < 1e-6, "{per_hour}");
+        }
+        parse(include_str!("../slo/mvp.toml")).expect("valid");
+    }
+
+    #[test]
+    fn a_stage_without_a_file_of_its_own_has_the_common_one() {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let file = |stage| Requirements::file_of(stage, &workspace);
+        assert_eq!(file(Some("growth")), Path::new("loadtests/slo/growth.toml"));
+        assert_eq!(file(Some("mine")), Path::new("loadtests/slo.toml"));
+        assert_eq!(file(None), Path::new("loadtests/slo.toml"));
+    }
+
+    #[test]
     fn a_file_that_asks_for_nothing_is_refused() {
         let text = include_str!("../slo.toml");
         let asks_nothing = text.split("[slo]").next().expect("text before [slo]");

@@ -354,6 +354,55 @@ fn markdown_has_the_verdict_and_both_sides() {
 }
 
 #[test]
+fn the_json_has_the_keys_that_others_rely_on() {
+    let result = judged(1, &with(&["generation_workers = 6"]), &[]);
+    for key in [
+        "schema_version",
+        "pass",
+        "causes",
+        "slo_file",
+        "calibration",
+        "after",
+        "before",
+        "headroom",
+        "counter_example",
+        "nearest",
+    ] {
+        assert!(result.get(key).is_some(), "{key}");
+    }
+    for key in [
+        "file",
+        "sizing",
+        "mode",
+        "pass",
+        "causes",
+        "warnings",
+        "bottleneck",
+        "lost_by_cause",
+        "cost_usd_month",
+    ] {
+        assert!(result["after"].get(key).is_some(), "{key}");
+    }
+    for key in [
+        "capacity_per_hour",
+        "throughput_per_hour",
+        "wait_p95_s",
+        "wait_mean_s",
+        "lost",
+        "worker_utilization",
+        "cpu_utilization",
+        "tasks_mean",
+    ] {
+        let interval = &result["after"][key];
+        assert!(
+            interval["mean"].is_f64() && interval["half_width"].is_f64(),
+            "{key}: {interval}"
+        );
+        assert_eq!(interval["n"], 3, "{key}");
+    }
+}
+
+#[test]
 fn the_same_question_has_the_same_answer() {
     let arguments = [
         "gate",
