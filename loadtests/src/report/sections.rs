@@ -2,6 +2,7 @@
 //! plan, which their own commands print too.
 
 mod cost_lines;
+mod fidelity;
 mod gate;
 mod outcome;
 
@@ -23,6 +24,7 @@ use crate::measurement::{Cell, Measurement, VcpuLimit};
 use crate::pipeline::Results;
 use crate::stats::Mean;
 
+pub use fidelity::fidelity;
 pub use gate::gate;
 pub use outcome::outcome;
 
@@ -40,6 +42,8 @@ pub fn results(results: &Results) -> Document {
     measurement(&mut document, &results.measurement);
     document.heading("What one generation costs: calibrated");
     calibration(&mut document, &results.calibration);
+    document.heading("How well the simulator predicts what was measured");
+    fidelity(&mut document, &results.fidelity);
     document.heading("What the fleet does: simulated");
     fleets(&mut document, results);
     document.heading("What it costs");
@@ -137,7 +141,11 @@ pub fn measurement(document: &mut Document, measurement: &Measurement) {
     for cell in &measurement.cells {
         table.row(cell_row(cell));
     }
-    document.table(table);
+    if !measurement.cells.is_empty() {
+        document.table(table);
+    }
+    fidelity::services(document, measurement);
+    fidelity::open_runs(document, measurement);
     if measurement
         .cells
         .iter()
@@ -235,6 +243,7 @@ pub fn calibration(document: &mut Document, calibration: &Calibration) {
     );
     row("time that no wait explains", calibration.overhead_ms, "ms");
     document.table(table);
+    fidelity::scalability(document, calibration);
 }
 
 fn fleets(document: &mut Document, results: &Results) {
