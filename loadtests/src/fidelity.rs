@@ -456,9 +456,10 @@ mod tests {
         let mut arrivals: std::collections::VecDeque<f64> = (0..users)
             .map(|user| f64::from(user) * length_s / f64::from(users))
             .collect();
+        // Five lengths, and whoever is not done by then is censored.
+        let end_s = 5.0 * length_s;
         let mut tracks = Vec::new();
-        for _ in 0..workers * 5 {
-            let created_s = arrivals.pop_front().expect("users come back");
+        while let Some(created_s) = arrivals.pop_front().filter(|at_s| *at_s < end_s) {
             free.sort_by(f64::total_cmp);
             let started_s = free[0].max(created_s);
             let finished_s = started_s + length_s;
@@ -466,8 +467,8 @@ mod tests {
             arrivals.push_back(finished_s);
             tracks.push(Track {
                 created_s,
-                started_s: Some(started_s),
-                finished_s: Some(finished_s),
+                started_s: (started_s < end_s).then_some(started_s),
+                finished_s: (finished_s < end_s).then_some(finished_s),
             });
         }
         let finished = finishes(&tracks);

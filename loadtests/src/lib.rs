@@ -24,6 +24,8 @@ pub mod run;
 pub mod sampler;
 pub mod scenarios;
 pub mod schedule;
+#[cfg(test)]
+mod schema_tests;
 pub mod services;
 pub mod source_document;
 pub mod stats;

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
             tracing_subscriber::EnvFilter::try_from_default_env()
                 // goose reports what it stops as errors; the campaign judges its users itself. sqlx
                 // warns of connections that end with the server at the end of a run.
-                .unwrap_or_else(|_| "warn,goose=off,sqlx_core=error".into()),
+                .unwrap_or_else(|_| "warn,goose=off,sqlx=error,sqlx_core=error".into()),
         )
         .init();
     let outcome = run(arguments).unwrap_or_else(|error| {

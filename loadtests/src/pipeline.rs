@@ -22,6 +22,9 @@ use crate::run::{OpenSpec, RunError, Runner};
 use crate::stats::count_as_f64;
 use crate::terraform::Sizing;
 
+/// Share of the expected time after which no cell is repeated more often than it must be: an unsettled
+/// machine costs a longer run, but not one without end.
+const REPEAT_SHARE: f64 = 0.75;
 /// Seconds, next to its load, that a cell takes: a sandbox, a start, a stop.
 const CELL_OVERHEAD_S: f64 = 1.5;
 /// Length of the generation under test: the upper end of the review's "10-15 minutos", and its
@@ -392,16 +395,25 @@ async fn measure_into(
     let stack = Stack::start().await.map_err(PipelineError::Stack)?;
     progress.say(stack.provider_reason());
     measurement.hardware = Hardware::of_stack(&stack, workspace).await;
-    let runner = Runner::new(&stack, &binary, grid.load.clone(), grid.generations_min)?;
+    let runner = Runner::new(
+        &stack,
+        &binary,
+        grid.load.clone(),
+        grid.generations_min,
+        std::time::Duration::from_secs_f64(grid.expected_s() * REPEAT_SHARE),
+    )?;
     let mut done_s = 0.0;
+    let began = std::time::Instant::now();
     let shapes = if grid.saturated { shapes } else { Vec::new() };
     for (index, shape) in shapes.iter().enumerate() {
         let what = format!("cell {}/{}: {}", index + 1, shapes.len(), in_words(shape));
         progress.say(&what);
         let tell = |share| progress.at(done_s + share * grid.cell_expected_s());
         let mut cell: Cell = runner.cell(*shape, grid.role(index), tell).await?;
-        if cell.marks.contains(&Mark::HostSaturated) {
-            // Another program had the machine for a while: once more may find it idle.
+        if cell.marks.contains(&Mark::HostSaturated)
+            && began.elapsed().as_secs_f64() < done_s + grid.cell_expected_s() * 2.0
+        {
+            // Another program had the machine for a while: once more may find it idle, while the run is on time.
             progress.say("the machine was busy with something else: measuring the cell again");
             cell = runner.cell(*shape, grid.role(index), tell).await?;
         }

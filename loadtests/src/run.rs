@@ -14,7 +14,7 @@ use harness::openai::{Latency, LoadOpenAi, Script};
 use harness::{Sandbox, Stack, Template};
 
 use crate::backend_process::{BackendError, BackendProcess, BackendSpec, chain};
-use crate::measurement::{Cell, Load, Role, Shape};
+use crate::measurement::{Cell, Load, Role, Shape, VcpuLimit};
 use crate::observation::{ci95_share, round_throughputs_per_hour, rounds};
 use crate::reduce::{CI95_SHARE_MAX, CellInput, Watched, reduce};
 use crate::sampler::{self, Sampler};
@@ -111,10 +111,13 @@ pub struct Runner<'a> {
     document: Vec<u8>,
     /// Backends started so far: no two of them share a name.
     started: AtomicUsize,
+    /// From here on no cell repeats more often than it must.
+    repeat_until: tokio::time::Instant,
 }
 
 impl<'a> Runner<'a> {
-    /// Prepares what all cells share.
+    /// Prepares what all cells share. When `repeat_for` is over, cells no longer go beyond their
+    /// `repetitions_min`, however unsettled.
     ///
     /// # Errors
     /// When the document to upload cannot be made or the binary cannot be read.
@@ -123,6 +126,7 @@ impl<'a> Runner<'a> {
         binary: &'a Path,
         load: Load,
         generations_min: Option<u32>,
+        repeat_for: Duration,
     ) -> Result<Self, RunError> {
         if !binary.is_file() {
             return Err(BackendError::Missing {
@@ -140,6 +144,7 @@ impl<'a> Runner<'a> {
             template: Template::from_command("backend", binary, &["migrate"]),
             document: source_document(DOCUMENT_PAGES)?,
             started: AtomicUsize::new(0),
+            repeat_until: tokio::time::Instant::now() + repeat_for,
         })
     }
 
@@ -155,6 +160,7 @@ impl<'a> Runner<'a> {
     ) -> Result<Cell, RunError> {
         let running = self.set_up(shape, "closed").await?;
         let campaign = Campaign::new(self.document.clone(), DOCUMENT_PAGES, Accounts::Own);
+        let _stop = StopOnDrop(&campaign);
         let began = tokio::time::Instant::now();
         let (attack, ended) = tokio::join!(
             attack(
@@ -366,7 +372,17 @@ impl<'a> Runner<'a> {
         let enough = usize::try_from(self.load.repetitions_max).unwrap_or(usize::MAX);
         // Without an interval there is nothing to wait for.
         let share = ci95_share(&round_throughputs_per_hour(&rounds, workers)).unwrap_or(0.0);
-        rounds.len() >= enough || share <= CI95_SHARE_MAX
+        let is_late = tokio::time::Instant::now() >= self.repeat_until;
+        rounds.len() >= enough || share <= CI95_SHARE_MAX || is_late
+    }
+}
+
+/// Stops a campaign whose run is dropped in the middle: goose's users live in tasks of their own.
+struct StopOnDrop<'a>(&'a Campaign);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 
@@ -393,8 +409,11 @@ impl Running {
     async fn tear_down(self) -> (Watched, PathBuf) {
         let samples = self.sampler.finish().await;
         let services = self.services.finish().await;
-        let memory_peak_kib = self.backend.cpu_meter().memory_peak_kib();
         let vcpu_limit = self.backend.limit();
+        // A process that was moved into its group had memory before, which the group does not count.
+        let memory_peak_kib = (vcpu_limit == VcpuLimit::Container)
+            .then(|| self.backend.cpu_meter().memory_peak_kib())
+            .flatten();
         self.backend.stop().await;
         let openai = self.openai.stats();
         self.openai.stop().await;
