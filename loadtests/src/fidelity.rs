@@ -449,9 +449,7 @@ mod tests {
         let mut cell = cell(workers, calibration.cpu_s_per_generation.value, 40_000);
         let length_s = calibration.compressed_length_s(load, cell.vcpu) * slowness;
         let users = workers + (workers / 4).max(2);
-        let mut free: Vec<f64> = (0..workers)
-            .map(|slot| f64::from(slot) * length_s / f64::from(workers))
-            .collect();
+        let mut free = vec![0.0; usize::try_from(workers).expect("few")];
         // Slot by slot; each user comes back the moment its generation has ended.
         let mut arrivals: std::collections::VecDeque<f64> = (0..users)
             .map(|user| f64::from(user) * length_s / f64::from(users))

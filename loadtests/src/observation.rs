@@ -31,8 +31,11 @@ pub fn latencies(tracks: &[Track], from_s: f64, to_s: f64) -> (Latencies, Latenc
     (wait, sojourn)
 }
 
-/// Share of `workers` that were busy between two instants, 0 to 1.
+/// Share of `workers` that were busy between two instants, 0 to 1; 0 when there is no time between them.
 pub fn worker_utilization(tracks: &[Track], workers: u32, from_s: f64, to_s: f64) -> f64 {
+    if to_s <= from_s {
+        return 0.0;
+    }
     let busy_s: f64 = tracks
         .iter()
         .filter_map(|track| {

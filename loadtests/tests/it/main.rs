@@ -1,5 +1,7 @@
 //! Drives the real `sizing` binary: exit codes, messages, files.
 
+mod measuring;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -44,6 +46,11 @@ struct Scratch(tempfile::TempDir);
 impl Scratch {
     fn new() -> Self {
         Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    fn path(&self, name: &str) -> String {
+        let path = self.0.path().join(name);
+        path.to_str().expect("a UTF-8 path").to_owned()
     }
 
     fn file(&self, name: &str, text: &str) -> String {
