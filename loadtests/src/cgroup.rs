@@ -10,6 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::stats::count_as_f64;
 
 /// Length of one scheduling period, in microseconds: the kernel's own default.
@@ -101,6 +103,54 @@ impl Drop for Cgroup {
     }
 }
 
+/// CPU seconds, by who spent them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CpuTime {
+    /// In the program itself.
+    pub user_s: f64,
+    /// In the kernel, on its behalf.
+    pub system_s: f64,
+}
+
+impl CpuTime {
+    /// Both together, in seconds.
+    pub fn total_s(self) -> f64 {
+        self.user_s + self.system_s
+    }
+
+    /// Each part times `factor`.
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Self {
+        Self {
+            user_s: self.user_s * factor,
+            system_s: self.system_s * factor,
+        }
+    }
+
+    /// Each part plus the other's.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            user_s: self.user_s + other.user_s,
+            system_s: self.system_s + other.system_s,
+        }
+    }
+
+    /// `total_s` cut in two in the proportion of two coarser counts; all of it the user's without any.
+    fn split(total_s: f64, user: f64, system: f64) -> Self {
+        let share = if user + system > 0.0 {
+            user / (user + system)
+        } else {
+            1.0
+        };
+        Self {
+            user_s: total_s * share,
+            system_s: total_s * (1.0 - share),
+        }
+    }
+}
+
 /// Reads the CPU time of a process and its children, as exactly as the machine tells it.
 ///
 /// A group's own account counts nanoseconds or microseconds and includes children at once; a
@@ -125,7 +175,8 @@ impl CpuMeter {
             .unwrap_or(Self::Process(pid))
     }
 
-    fn of_group(pid: u32) -> Option<Self> {
+    /// The meter of the control group that `pid` is in; `None` when that is the whole machine's.
+    pub fn of_group(pid: u32) -> Option<Self> {
         let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
         let root = Path::new("/sys/fs/cgroup");
         groups.lines().find_map(|line| {
@@ -145,32 +196,88 @@ impl CpuMeter {
             } else {
                 return None;
             };
-            meter.read_s().map(|_| meter)
+            meter.read().map(|_| meter)
         })
     }
 
-    /// CPU seconds so far; `None` when the process or its group is gone.
-    pub fn read_s(&self) -> Option<f64> {
+    /// CPU time so far; `None` when the process or its group is gone.
+    pub fn read(&self) -> Option<CpuTime> {
         match self {
             Self::Legacy(path) => {
-                let nanoseconds: u64 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
-                Some(Duration::from_nanos(nanoseconds).as_secs_f64())
+                let seconds = |path: &Path| {
+                    let nanoseconds: u64 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
+                    Some(Duration::from_nanos(nanoseconds).as_secs_f64())
+                };
+                let total_s = seconds(path)?;
+                let user_s = seconds(&path.with_file_name("cpuacct.usage_user")).unwrap_or(0.0);
+                let system_s = seconds(&path.with_file_name("cpuacct.usage_sys")).unwrap_or(0.0);
+                Some(CpuTime::split(total_s, user_s, system_s))
             }
             Self::Unified(path) => {
                 let text = fs::read_to_string(path).ok()?;
-                let usage = text
-                    .lines()
-                    .find_map(|line| line.strip_prefix("usage_usec "))?;
-                Some(Duration::from_micros(usage.trim().parse().ok()?).as_secs_f64())
+                let seconds = |key: &str| {
+                    let microseconds = text.lines().find_map(|line| line.strip_prefix(key))?;
+                    Some(Duration::from_micros(microseconds.trim().parse().ok()?).as_secs_f64())
+                };
+                let total_s = seconds("usage_usec ")?;
+                let user_s = seconds("user_usec ").unwrap_or(0.0);
+                let system_s = seconds("system_usec ").unwrap_or(0.0);
+                Some(CpuTime::split(total_s, user_s, system_s))
             }
             Self::Process(pid) => {
                 let process = procfs::process::Process::new(i32::try_from(*pid).ok()?).ok()?;
                 let stat = process.stat().ok()?;
-                let children = u64::try_from(stat.cutime + stat.cstime).unwrap_or(0);
-                Some(ticks_as_s(stat.utime + stat.stime + children))
+                let with_children = |own: u64, children: i64| {
+                    ticks_as_s(own + u64::try_from(children).unwrap_or(0))
+                };
+                Some(CpuTime {
+                    user_s: with_children(stat.utime, stat.cutime),
+                    system_s: with_children(stat.stime, stat.cstime),
+                })
             }
         }
     }
+
+    /// The most memory that the group ever held at once, its processes together, in KiB; `None`
+    /// without a group or where its memory is not counted.
+    pub fn memory_peak_kib(&self) -> Option<u64> {
+        let file = match self {
+            Self::Legacy(path) => {
+                let group = path.parent()?.strip_prefix("/sys/fs/cgroup/cpuacct").ok()?;
+                Path::new("/sys/fs/cgroup/memory")
+                    .join(group)
+                    .join("memory.max_usage_in_bytes")
+            }
+            Self::Unified(path) => path.with_file_name("memory.peak"),
+            Self::Process(_) => return None,
+        };
+        let bytes: u64 = fs::read_to_string(file).ok()?.trim().parse().ok()?;
+        Some(bytes / 1024)
+    }
+}
+
+/// The quota of this process's own control group in cores: that of a container, as a rule. `None`
+/// where there is no quota or it cannot be read.
+pub fn own_quota_cores() -> Option<f64> {
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|value| *value > 0.0);
+    let read = |path: PathBuf| fs::read_to_string(path).ok();
+    let root = Path::new("/sys/fs/cgroup");
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    groups.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?.trim_start_matches('/'));
+        if controllers.is_empty() {
+            let text = read(root.join(path).join("cpu.max"))?;
+            let (quota, period) = text.trim().split_once(' ')?;
+            return Some(number(quota)? / number(period)?);
+        }
+        if controllers.split(',').any(|controller| controller == "cpu") {
+            let group = root.join("cpu").join(path);
+            let quota = number(&read(group.join("cpu.cfs_quota_us"))?)?;
+            return Some(quota / number(&read(group.join("cpu.cfs_period_us"))?)?);
+        }
+        None
+    })
 }
 
 /// Scheduler ticks in seconds.
@@ -201,12 +308,20 @@ mod tests {
     }
 
     #[test]
+    fn a_total_is_cut_in_the_proportion_of_coarser_counts() {
+        let got = CpuTime::split(2.0, 3.0, 1.0);
+        assert!((got.user_s - 1.5).abs() < 1e-12 && (got.system_s - 0.5).abs() < 1e-12);
+        assert!((CpuTime::split(2.0, 0.0, 0.0).user_s - 2.0).abs() < 1e-12);
+    }
+
+    #[test]
     fn own_cpu_time_grows_with_work() {
         let meter = CpuMeter::new(std::process::id(), false);
-        let before_s = meter.read_s().expect("this process lives");
+        let now_s = || meter.read().expect("this process lives").total_s();
+        let before_s = now_s();
         let mut sum = 0_u64;
         // At least two ticks of 10 ms, however fast the machine is.
-        while meter.read_s().expect("this process lives") < before_s + 0.02 {
+        while now_s() < before_s + 0.02 {
             sum = (0..1_000_000_u64).fold(sum, |sum, i| sum.wrapping_mul(31).wrapping_add(i));
         }
         assert_ne!(sum, 1, "the loop did work");

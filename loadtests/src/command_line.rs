@@ -10,6 +10,8 @@ use simulator::scenario::{Architecture, Autoscaling, CacheMode, Case, Tasks};
 
 use crate::review::Language;
 
+use crate::measurement::Shard;
+
 /// Seeds that a sizing is simulated with when nobody says otherwise.
 pub const REPLICATIONS: u32 = 10;
 
@@ -19,9 +21,8 @@ pub const REPLICATIONS: u32 = 10;
 /// simulates the proposed sizing and its alternatives, prints the verdict, and writes report.html,
 /// report.md and results.json.
 ///
-/// Exit codes: 0 done (gate: the sizing holds), 1 gate: the SLO or the budget is missed or
-/// a finding breaks the sizing, 2 the input,
-/// the machine or the stack is at fault, 130 interrupted.
+/// Exit codes: 0 done (gate: the sizing holds), 1 gate: the SLO or the budget is missed or a finding
+/// breaks the sizing, 2 the input, the machine or the stack is at fault, or the run was interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "sizing", version, args_conflicts_with_subcommands = true)]
 pub struct CommandLine {
@@ -49,6 +50,10 @@ pub enum Command {
     Review(ReviewArguments),
     /// Serve a page on this machine on which a sizing can be tried out.
     Serve(ServeArguments),
+    /// Join the results of several processes or machines: histograms and counts add up exactly.
+    Merge(MergeArguments),
+    /// Score one core of this machine at the kind of work that a generation is made of.
+    CpuScore(CpuScoreArguments),
     /// Judge a sizing: exit 0 when it holds, 1 when it does not, 2 when the input is bad.
     Gate(GateArguments),
 }
@@ -69,6 +74,10 @@ pub struct MainArguments {
     /// The SLO, the budget and the load to judge it by.
     #[arg(long, value_name = "FILE", default_value = "loadtests/slo.toml")]
     pub slo: PathBuf,
+    /// Score of the deployment's vCPU, as `sizing cpu-score` printed it there; without it a vCPU counts as
+    /// a core of the machine that was measured.
+    #[arg(long, value_name = "SCORE", value_parser = parse_score)]
+    pub vcpu_score: Option<f64>,
     /// The grid to measure.
     #[command(flatten)]
     pub grid: GridArguments,
@@ -86,6 +95,9 @@ pub struct GridArguments {
     /// vCPU counts, separated by commas.
     #[arg(long, value_delimiter = ',', value_name = "V,...", value_parser = parse_vcpu)]
     pub vcpus: Option<Vec<f64>>,
+    /// Memory sizes in GiB, separated by commas; the least that Fargate sells with each vCPU when not given.
+    #[arg(long, value_delimiter = ',', value_name = "GIB,...", value_parser = parse_memory)]
+    pub memory_gib: Option<Vec<f64>>,
     /// Factor by which every wait is divided; 1 runs the real 15 minutes.
     #[arg(long, value_parser = parse_speedup)]
     pub speedup: Option<f64>,
@@ -103,10 +115,67 @@ pub struct MeasureArguments {
     /// The grid to measure.
     #[command(flatten)]
     pub grid: GridArguments,
-    /// Folder for measurement.json and calibration.json.
+    /// Poisson arrivals on a planned schedule instead of saturation.
+    #[arg(long)]
+    pub open: bool,
+    /// Arrivals per hour of real time; 80 % of the workers when not given.
+    #[arg(long, value_name = "PER_HOUR", requires = "open", value_parser = parse_rate)]
+    pub rate: Option<f64>,
+    /// Length of the schedule, in generations.
+    #[arg(long, value_name = "N", requires = "open", default_value_t = 6.0, value_parser = parse_schedule)]
+    pub length: f64,
+    /// The part of the schedule that this process sends, such as 2/5; all parts together are the whole.
+    #[arg(long, value_name = "I/N", requires = "open", value_parser = parse_shard)]
+    pub shard: Option<Shard>,
+    /// A deployment to send users to, instead of starting one here. --speedup says by how much its own
+    /// waits are compressed; 1 when not given.
+    #[arg(long, value_name = "URL", requires = "open", requires = "rate", conflicts_with_all = ["backend", "vcpus", "memory_gib", "generations"])]
+    pub target: Option<String>,
+    /// An account of the target; without it, accounts are registered there.
+    #[arg(long, value_name = "EMAIL", requires = "target", requires = "password")]
+    pub email: Option<String>,
+    /// The password of the account.
+    #[arg(
+        long,
+        env = "SIZING_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD"
+    )]
+    pub password: Option<String>,
+    /// Folder for measurement.json, calibration.json and fidelity.json.
     #[arg(long, value_name = "DIR", default_value = "target/sizing")]
     pub out: PathBuf,
-    /// Print the measurement as JSON instead of a table.
+    /// Also put the measurement at an address in S3, s3://BUCKET/KEY: `sizing merge` joins what several
+    /// processes have put there.
+    #[arg(long, value_name = "s3://...")]
+    pub upload: Option<String>,
+    /// Also write the results that this repository publishes: loadtests/results/calibration.json and
+    /// fidelity-SPEEDUP.json.
+    #[arg(long, conflicts_with = "open")]
+    pub record: bool,
+    /// Print the measurement as JSON (loadtests/schemas/measurement.schema.json) instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `merge`.
+#[derive(Debug, Args)]
+pub struct MergeArguments {
+    /// Files that `measure` wrote: paths, s3://BUCKET/KEY, or s3://BUCKET/PREFIX/ for all below.
+    #[arg(required = true, value_name = "FILE|s3://...")]
+    pub sources: Vec<String>,
+    /// Where to write the joined result; standard output when not given.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// Options of `cpu-score`.
+#[derive(Debug, Args)]
+pub struct CpuScoreArguments {
+    /// Seconds of each of five repetitions.
+    #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = parse_length)]
+    pub seconds: f64,
+    /// Print the score as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -170,6 +239,10 @@ pub struct PlanArguments {
     /// How many of the sizings that hold to list.
     #[arg(long, default_value_t = 10)]
     pub top: usize,
+    /// Score of the deployment's vCPU, as `sizing cpu-score` printed it there; without it a vCPU counts as
+    /// a core of the machine that was measured.
+    #[arg(long, value_name = "SCORE", value_parser = parse_score)]
+    pub vcpu_score: Option<f64>,
     /// Seeds to simulate each sizing with; figures are their means.
     #[arg(long, value_name = "N", default_value_t = REPLICATIONS, value_parser = clap::value_parser!(u32).range(2..=1_000))]
     pub replications: u32,
@@ -342,6 +415,10 @@ pub struct GateArguments {
     /// Measure the cost of one generation now, instead of reading the calibration: a few minutes.
     #[arg(long, conflicts_with = "calibration")]
     pub measure: bool,
+    /// Score of the deployment's vCPU, as `sizing cpu-score` printed it there; without it a vCPU counts as
+    /// a core of the machine that was measured.
+    #[arg(long, value_name = "SCORE", value_parser = parse_score)]
+    pub vcpu_score: Option<f64>,
     /// Seeds to simulate each sizing with; figures are their means.
     #[arg(long, value_name = "N", default_value_t = REPLICATIONS, value_parser = clap::value_parser!(u32).range(2..=1_000))]
     pub replications: u32,
@@ -396,6 +473,53 @@ fn parse_vcpu(text: &str) -> Result<f64, String> {
     }
 }
 
+fn parse_memory(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(gib) if (0.0625..=1024.0).contains(&gib) => Ok(gib),
+        _ => Err("a memory size is a number of GiB, such as 0.5".to_owned()),
+    }
+}
+
+fn parse_score(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(score) if (1.0..=100_000.0).contains(&score) => Ok(score),
+        _ => Err("a score is the number that `sizing cpu-score` prints".to_owned()),
+    }
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.001..=10_000_000.0).contains(&rate) => Ok(rate),
+        _ => Err("a rate is a number of arrivals per hour above 0".to_owned()),
+    }
+}
+
+fn parse_length(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(length) if (0.1..=10_000.0).contains(&length) => Ok(length),
+        _ => Err("a length is a number from 0.1 to 10000".to_owned()),
+    }
+}
+
+fn parse_schedule(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(length) if (2.0..=10_000.0).contains(&length) => Ok(length),
+        _ => Err(
+            "a schedule is 2 to 10000 generations long; the first one is its warm-up".to_owned(),
+        ),
+    }
+}
+
+fn parse_shard(text: &str) -> Result<Shard, String> {
+    let parts = text
+        .split_once('/')
+        .and_then(|(index, of)| Some((index.parse::<u32>().ok()?, of.parse::<u32>().ok()?)));
+    match parts {
+        Some((index, of)) if (1..=of).contains(&index) => Ok(Shard { index, of }),
+        _ => Err("a shard is I/N with I from 1 to N, such as 2/5".to_owned()),
+    }
+}
+
 fn parse_speedup(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(speedup) if (1.0..=3600.0).contains(&speedup) => Ok(speedup),
@@ -421,9 +545,23 @@ mod tests {
             ["sizing", "--workers", "0"],
             ["sizing", "--vcpus", "-1"],
             ["sizing", "--unknown", "1"],
+            ["sizing", "--vcpu-score", "0"],
+            ["sizing", "--memory-gib", "-1"],
         ] {
             let error = CommandLine::try_parse_from(arguments).expect_err("bad input");
             assert_eq!(error.exit_code(), 2, "{arguments:?}");
+        }
+        for arguments in [
+            "measure --rate 10",
+            "measure --open --rate 0",
+            "measure --open --shard 3/2",
+            "measure --open --shard 0/2",
+            "measure --open --target http://localhost",
+            "merge",
+        ] {
+            let words = std::iter::once("sizing").chain(arguments.split(' '));
+            let error = CommandLine::try_parse_from(words).expect_err("bad input");
+            assert_eq!(error.exit_code(), 2, "{arguments}");
         }
     }
 }

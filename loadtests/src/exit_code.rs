@@ -16,13 +16,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The number that the process ends with: 0, 1, 2, or 130 (128 + SIGINT, as shells have it).
+    /// The number that the process ends with: 0, 1 or 2. An interrupted run is a failed one: its partial
+    /// result is kept, but it answers nothing.
     pub fn number(self) -> u8 {
         match self {
             Outcome::Success => 0,
             Outcome::Refused => 1,
-            Outcome::Failed => 2,
-            Outcome::Interrupted => 130,
+            Outcome::Failed | Outcome::Interrupted => 2,
         }
     }
 }

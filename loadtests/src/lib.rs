@@ -4,27 +4,39 @@ pub mod backend_process;
 pub mod calibrate;
 pub mod cgroup;
 pub mod command_line;
+pub mod cpu_score;
 pub mod exit_code;
+pub mod fidelity;
 pub mod gate;
 pub mod hardware;
+pub mod histogram;
 pub mod judgement;
 pub mod measurement;
+pub mod merge;
+pub mod observation;
 pub mod pipeline;
 pub mod planning;
 pub mod progress;
 pub mod reduce;
 pub mod report;
 pub mod requirements;
+pub mod result_file;
 pub mod review;
 pub mod run;
 pub mod sampler;
 pub mod scenarios;
+pub mod schedule;
+#[cfg(test)]
+mod schema_tests;
 pub mod serve;
+pub mod services;
 pub mod simulation;
 pub mod source_document;
 pub mod stats;
 pub mod terraform;
+pub mod threads;
 pub mod trace;
+pub mod usl;
 
 /// `1 worker`, `2 workers`.
 pub fn plural(count: u64, noun: &str) -> String {

@@ -14,20 +14,25 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use loadtests::calibrate::Calibration;
 use loadtests::command_line::{
-    Command, CommandLine, GateArguments, GateFormat, GridArguments, MainArguments,
-    MeasureArguments, PlanArguments, PlatformArgument, REPLICATIONS, ReviewArguments, ReviewFormat,
-    ServeArguments, SimulateArguments, TableFormat,
+    Command, CommandLine, CpuScoreArguments, GateArguments, GateFormat, GridArguments,
+    MainArguments, MeasureArguments, MergeArguments, PlanArguments, PlatformArgument, REPLICATIONS,
+    ReviewArguments, ReviewFormat, ServeArguments, SimulateArguments, TableFormat,
 };
 use loadtests::exit_code::Outcome;
+use loadtests::fidelity::Fidelity;
 use loadtests::gate::{Age, CalibrationSource, GateRequest, calibration_age, gate};
+use loadtests::hardware::Hardware;
 use loadtests::judgement::{cores, plan_on};
-use loadtests::measurement::Measurement;
-use loadtests::pipeline::{self, Grid};
+use loadtests::measurement::{Measurement, Shard};
+use loadtests::pipeline::{self, Grid, OpenGrid, VcpuFactor};
 use loadtests::planning;
 use loadtests::progress::Progress;
 use loadtests::report::{self, Document, ResultsFile};
 use loadtests::requirements::Requirements;
+use loadtests::result_file;
 use loadtests::review::{self, Evidence, Input, Language, Review};
+use loadtests::run::Target;
+use loadtests::scenarios::proposal_writer::Accounts;
 use loadtests::serve::{Lab, listen, serve};
 use loadtests::simulation::{self, Simulation};
 use loadtests::terraform::{Configuration, read_sizing, settings_of};
@@ -49,7 +54,7 @@ fn main() -> ExitCode {
             tracing_subscriber::EnvFilter::try_from_default_env()
                 // goose reports what it stops as errors; the campaign judges its users itself. sqlx
                 // warns of connections that end with the server at the end of a run.
-                .unwrap_or_else(|_| "warn,goose=off,sqlx_core=error".into()),
+                .unwrap_or_else(|_| "warn,goose=off,sqlx=error,sqlx_core=error".into()),
         )
         .init();
     let outcome = run(arguments).unwrap_or_else(|error| {
@@ -67,6 +72,8 @@ fn run(arguments: CommandLine) -> Result<Outcome> {
         Some(Command::Plan(arguments)) => make_plan(&arguments),
         Some(Command::Review(arguments)) => answer(&arguments),
         Some(Command::Serve(arguments)) => serve_page(&arguments),
+        Some(Command::Merge(arguments)) => merge(&arguments),
+        Some(Command::CpuScore(arguments)) => score_cpu(&arguments),
         Some(Command::Gate(arguments)) => judge(&arguments),
     }
 }
@@ -85,27 +92,23 @@ fn main_job(arguments: &MainArguments, quiet: bool) -> Result<Outcome> {
     let out = out_dir(&arguments.out)?;
 
     let progress = Progress::new(grid.expected_s(), quiet);
-    let Some(measurement) = interruptible(measured(&grid, &progress, &out))? else {
+    let Some(measurement) = interruptible(&out, measured(&grid, &progress, &out))? else {
         return Ok(Outcome::Interrupted);
     };
     progress.say("simulating the proposal and its alternatives");
-    let command = std::env::args()
-        .skip(1)
-        .fold("cargo sizing".to_owned(), |command, argument| {
-            format!("{command} {argument}")
-        });
     let results = pipeline::conclude(
-        command,
+        command(),
         measurement,
-        &arguments.sizing,
-        &sizing,
+        (&arguments.sizing, &sizing),
         &requirements,
+        arguments.vcpu_score,
         REPLICATIONS,
     )?;
     progress.finish();
 
     let figures = report::figures::of_results(&results);
-    let document = report::sections::results(&results, &figures);
+    let mut document = report::sections::results(&results, &figures);
+    document.paragraph(results.vcpu.statement(&results.calibration.cpu_model));
     let file = ResultsFile {
         results: &results,
         figures: &figures,
@@ -114,6 +117,7 @@ fn main_job(arguments: &MainArguments, quiet: bool) -> Result<Outcome> {
     write(&out.join("report.md"), &report::markdown::render(&document))?;
     write(&out.join("report.html"), &report::html::render(&document))?;
     write(&out.join("calibration.json"), &json(&results.calibration)?)?;
+    write(&out.join("fidelity.json"), &json(&results.fidelity)?)?;
     write(
         &out.join("proposed.toml"),
         &results.proposed.scenario.to_toml()?,
@@ -133,31 +137,175 @@ fn main_job(arguments: &MainArguments, quiet: bool) -> Result<Outcome> {
 }
 
 fn measure(arguments: &MeasureArguments, quiet: bool) -> Result<Outcome> {
-    let grid = grid(Grid::standard(), &arguments.grid)?;
+    let mut grid = grid(Grid::standard(), &arguments.grid)?;
+    grid.open = arguments.open.then(|| OpenGrid {
+        rate_per_hour: arguments.rate,
+        generations_long: arguments.length,
+        every_shape: true,
+        shard: arguments.shard.unwrap_or(Shard { index: 1, of: 1 }),
+    });
+    grid.saturated = !arguments.open;
     let out = out_dir(&arguments.out)?;
     let progress = Progress::new(grid.expected_s(), quiet);
-    let Some(measurement) = interruptible(measured(&grid, &progress, &out))? else {
+    let work = async {
+        let measurement = match &arguments.target {
+            Some(url) => at_target(arguments, url, &grid, &progress, &out).await?,
+            None => measured(&grid, &progress, &out).await?,
+        };
+        if let Some(address) = &arguments.upload {
+            result_file::upload(address, &json(&measurement)?).await?;
+        }
+        Ok(measurement)
+    };
+    let Some(measurement) = interruptible(&out, work)? else {
         return Ok(Outcome::Interrupted);
     };
     progress.finish();
-    let calibration = loadtests::calibrate::calibrate(&measurement)?;
-    write(&out.join("calibration.json"), &json(&calibration)?)?;
+    let mut document = Document {
+        title: "Measured grid".into(),
+        blocks: vec![],
+    };
+    report::sections::measurement(&mut document, &measurement);
+    if !measurement.cells.is_empty() {
+        let calibration = loadtests::calibrate::calibrate(&measurement)?;
+        let fidelity = loadtests::fidelity::compare(&measurement, &calibration)?;
+        write(&out.join("calibration.json"), &json(&calibration)?)?;
+        write(&out.join("fidelity.json"), &json(&fidelity)?)?;
+        if arguments.record {
+            record(&calibration, &fidelity)?;
+        }
+        report::sections::calibration(&mut document, &calibration);
+        report::sections::fidelity(&mut document, &fidelity);
+    } else if let Some(fidelity) = open_fidelity(&measurement)? {
+        write(&out.join("fidelity.json"), &json(&fidelity)?)?;
+        report::sections::fidelity(&mut document, &fidelity);
+    }
     if arguments.json {
         println!("{}", json(&measurement)?);
     } else {
-        let mut document = Document {
-            title: "Measured grid".into(),
-            blocks: vec![],
-        };
-        report::sections::measurement(&mut document, &measurement);
-        report::sections::calibration(&mut document, &calibration);
         show(&document);
         if !quiet {
             println!(
-                "\nWritten: measurement.json, calibration.json in {}",
+                "\nWritten: measurement.json and what follows from it, in {}",
                 out.display()
             );
         }
+    }
+    Ok(Outcome::Success)
+}
+
+/// The prediction error of open runs alone, by the committed calibration: nothing of it was measured here.
+fn open_fidelity(measurement: &Measurement) -> Result<Option<Fidelity>> {
+    if measurement.open_runs.iter().all(|run| run.shape.is_none()) {
+        return Ok(None);
+    }
+    let calibration = read_calibration(Path::new(CALIBRATION))?;
+    Ok(Some(loadtests::fidelity::compare(
+        measurement,
+        &calibration,
+    )?))
+}
+
+/// Writes what this repository publishes.
+fn record(calibration: &Calibration, fidelity: &Fidelity) -> Result<()> {
+    let folder = Path::new(WORKSPACE).join("loadtests/results");
+    write(&folder.join("calibration.json"), &json(calibration)?)?;
+    let name = format!("fidelity-{}.json", fidelity.speedup);
+    write(&folder.join(name), &json(fidelity)?)
+}
+
+/// Sends users to a deployment that is there already.
+async fn at_target(
+    arguments: &MeasureArguments,
+    url: &str,
+    grid: &Grid,
+    progress: &Progress,
+    out: &Path,
+) -> Result<Measurement> {
+    let accounts = match (&arguments.email, &arguments.password) {
+        (Some(email), Some(password)) => Accounts::Given {
+            email: email.clone(),
+            password: password.clone(),
+        },
+        _ => Accounts::Own,
+    };
+    let mut load = grid.load.clone();
+    load.speedup = arguments.grid.speedup.unwrap_or(1.0);
+    let workers = grid.workers.iter().sum();
+    let target = Target {
+        url: url.to_owned(),
+        accounts,
+        workers,
+    };
+    let open = grid
+        .open
+        .clone()
+        .context("plan the arrivals: --open is missing")?;
+    let mut measurement =
+        Measurement::begin(Hardware::of_machine(Path::new(WORKSPACE)), load.clone());
+    keep(out, &measurement)?;
+    progress.say(&format!("sending users to {url}"));
+    let expected_s = open.generations_long * load.compressed_generation_ms() / 1000.0;
+    let tell = |share: f64| progress.at(share * expected_s);
+    let run =
+        loadtests::run::at_target(&target, &load, open.plan(&load, workers), open.shard, tell)
+            .await;
+    match run {
+        Ok(run) => {
+            measurement.open_runs.push(run);
+            measurement.complete = true;
+        }
+        Err(error) => {
+            measurement.incomplete_because = Some(loadtests::backend_process::chain(&error));
+            keep(out, &measurement)?;
+            return Err(error.into());
+        }
+    }
+    keep(out, &measurement)?;
+    Ok(measurement)
+}
+
+fn merge(arguments: &MergeArguments) -> Result<Outcome> {
+    let read = async {
+        let mut texts = Vec::new();
+        for source in &arguments.sources {
+            texts.extend(result_file::read_all(source).await?);
+        }
+        anyhow::Ok(texts)
+    };
+    let runtime = tokio::runtime::Runtime::new().context("start the async runtime")?;
+    let texts: Vec<(String, String)> = runtime.block_on(read)?;
+    let parts = texts
+        .into_iter()
+        .map(|(name, text)| {
+            let part: Measurement = serde_json::from_str(&text)
+                .with_context(|| format!("read {name}: it is no measurement of this version"))?;
+            Ok((name, part))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let joined = loadtests::merge::merge(parts)?;
+    match &arguments.out {
+        Some(file) => write(file, &json(&joined)?)?,
+        None => println!("{}", json(&joined)?),
+    }
+    match &joined.incomplete_because {
+        None if joined.complete => Ok(Outcome::Success),
+        reason => {
+            let reason = reason.as_deref().unwrap_or("a part is partial");
+            eprintln!("the joined result is partial and will not be judged: {reason}");
+            Ok(Outcome::Failed)
+        }
+    }
+}
+
+fn score_cpu(arguments: &CpuScoreArguments) -> Result<Outcome> {
+    let hardware = Hardware::of_machine(Path::new(WORKSPACE));
+    let length = std::time::Duration::from_secs_f64(arguments.seconds);
+    let score = loadtests::cpu_score::measure(length, 5, &hardware);
+    if arguments.json {
+        println!("{}", json(&score)?);
+    } else {
+        println!("{:.1}", score.score);
     }
     Ok(Outcome::Success)
 }
@@ -373,11 +521,12 @@ fn judge(arguments: &GateArguments) -> Result<Outcome> {
         before,
         requirements,
         slo_file,
-        profile: pipeline::profile(&calibration),
+        profile: pipeline::profile_on(&calibration, vcpu),
         calibration: source,
         replications: arguments.replications,
     })?;
-    let document = report::sections::gate(&result);
+    let mut document = report::sections::gate(&result);
+    document.paragraph(vcpu.statement(&calibration.cpu_model));
     match arguments.format {
         GateFormat::Text => show(&document),
         GateFormat::Markdown => print!("{}", report::markdown::render(&document)),
@@ -422,6 +571,9 @@ fn grid(base: Grid, arguments: &GridArguments) -> Result<Grid> {
     if let Some(speedup) = arguments.speedup {
         grid.load.speedup = speedup;
     }
+    grid.memories_gib.clone_from(&arguments.memory_gib);
+    // Said before anything is started.
+    grid.shapes()?;
     grid.generations_min = arguments.generations;
     grid.backend.clone_from(&arguments.backend);
     if arguments.speedup.is_some() {
@@ -432,18 +584,47 @@ fn grid(base: Grid, arguments: &GridArguments) -> Result<Grid> {
 }
 
 async fn measured(grid: &Grid, progress: &Progress, out: &Path) -> Result<Measurement> {
-    let mut kept = Ok(());
-    let measurement = pipeline::measure(Path::new(WORKSPACE), grid, progress, |measurement| {
-        kept = json(measurement).and_then(|text| write(&out.join("measurement.json"), &text));
-    })
-    .await?;
-    kept?;
-    Ok(measurement)
+    let workspace = Path::new(WORKSPACE);
+    let kept = |measurement: &Measurement| keep(out, measurement);
+    Ok(pipeline::measure(workspace, grid, progress, kept).await?)
+}
+
+/// Keeps what has been measured so far.
+fn keep(out: &Path, measurement: &Measurement) -> std::io::Result<()> {
+    let text = serde_json::to_string_pretty(measurement)?;
+    result_file::write(&out.join("measurement.json"), &text)
+}
+
+/// Says in what has been kept that the user ended the run.
+fn keep_interrupted(out: &Path) -> Result<()> {
+    let path = out.join("measurement.json");
+    let mut kept: Measurement =
+        serde_json::from_str(&read(&path)?).context("read what has been measured so far")?;
+    if !kept.complete {
+        kept.incomplete_because = Some("interrupted".to_owned());
+        keep(out, &kept)?;
+        eprintln!(
+            "kept: {} and {} in {}, marked partial",
+            loadtests::plural(kept.cells.len() as u64, "cell"),
+            loadtests::plural(kept.open_runs.len() as u64, "open run"),
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// The command line, for whoever wants the same again.
+fn command() -> String {
+    std::env::args()
+        .skip(1)
+        .fold("cargo sizing".to_owned(), |command, argument| {
+            format!("{command} {argument}")
+        })
 }
 
 /// Runs `work` until it ends or the user interrupts it: `None`. Dropping it ends what it started;
 /// what a second, impatient Ctrl-C leaves, the harness's reaper ends.
-fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+fn interruptible<T>(out: &Path, work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
     let runtime = tokio::runtime::Runtime::new().context("start the async runtime")?;
     let (interrupt, mut interrupted) = tokio::sync::watch::channel(false);
     // goose installs a handler of its own, which would keep the signal from us: being first keeps it out.
@@ -462,6 +643,7 @@ fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> 
     });
     if matches!(result, Ok(None)) {
         eprintln!("interrupted: ending what was started");
+        keep_interrupted(out)?;
     }
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     result
@@ -506,7 +688,7 @@ fn read(path: &Path) -> Result<String> {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
+    result_file::write(path, text).context("write a result")
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String> {

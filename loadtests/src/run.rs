@@ -1,7 +1,10 @@
 //! Runs one cell of the grid: a real backend under a vCPU limit, real users, compressed time.
 
-use std::path::Path;
+mod open;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use goose::GooseAttack;
@@ -9,28 +12,21 @@ use goose::config::GooseConfiguration;
 use goose::metrics::GooseCoordinatedOmissionMitigation;
 use harness::openai::{Latency, LoadOpenAi, Script};
 use harness::{Sandbox, Stack, Template};
-use sqlx::{Connection, PgConnection, Row};
 
 use crate::backend_process::{BackendError, BackendProcess, BackendSpec, chain};
-use crate::measurement::{Cell, Load};
-use crate::reduce::{CellInput, DatabaseWork, reduce};
+use crate::measurement::{Cell, Load, Role, Shape, VcpuLimit};
+use crate::observation::{ci95_share, round_throughputs_per_hour, rounds};
+use crate::reduce::{CI95_SHARE_MAX, CellInput, Watched, reduce};
 use crate::sampler::{self, Sampler};
-use crate::scenarios::proposal_writer::{self, Campaign};
+use crate::scenarios::goose_users;
+use crate::scenarios::proposal_writer::{Accounts, Campaign};
+use crate::services::ServiceSampler;
 use crate::source_document::source_document;
+
+pub use open::{OpenSpec, Target, at_target};
 
 /// Pages of the PDF that each user uploads.
 const DOCUMENT_PAGES: usize = 12;
-
-/// A pair of the grid.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CellSpec {
-    /// `GENERATION_WORKERS`.
-    pub workers: u32,
-    /// vCPU of the backend.
-    pub vcpu: f64,
-    /// Its memory in MiB.
-    pub memory_mib: u64,
-}
 
 /// Why a cell could not be measured.
 #[derive(Debug, thiserror::Error)]
@@ -47,22 +43,17 @@ pub enum RunError {
     /// goose refused its configuration or its run.
     #[error("run the load test: {0}")]
     Goose(String),
-    /// Postgres could not be asked what it did.
-    #[error("read the database's statistics")]
-    Database(#[from] sqlx::Error),
     /// The document to upload could not be made.
     #[error("make the document to upload")]
     Document(#[from] lopdf::Error),
     /// Nothing, or too little, ended within the cell's time.
     #[error(
-        "measure {workers} workers at {vcpu} vCPU: {ended} generations ended in {waited_s:.0} s, \
-         {needed} are needed; first error: {first_error}; log: {log}"
+        "measure {} workers at {} vCPU: {ended} generations ended in {waited_s:.0} s, \
+         {needed} are needed; first error: {first_error}; log: {log}", shape.workers, shape.vcpu
     )]
     TooFew {
-        /// Workers of the cell.
-        workers: u32,
-        /// Its vCPU.
-        vcpu: f64,
+        /// What was measured.
+        shape: Shape,
         /// Generations that ended.
         ended: usize,
         /// Generations needed.
@@ -73,6 +64,36 @@ pub enum RunError {
         first_error: String,
         /// The backend's last words.
         log: String,
+    },
+    /// The backend ended in the middle of its cell: killed, out of memory, or by a defect.
+    #[error(
+        "measure {} workers at {} vCPU: the backend ended in mid-run; first error of a user: \
+         {first_error}; end of its log: {log}", shape.workers, shape.vcpu
+    )]
+    BackendEnded {
+        /// What was measured.
+        shape: Shape,
+        /// What a user saw go wrong first.
+        first_error: String,
+        /// The backend's last words.
+        log: String,
+    },
+    /// The services told nothing about what they did.
+    #[error(
+        "measure {} workers at {} vCPU: Postgres did not answer while the cell ran; see whether the \
+         stack is alive with `cargo run -p harness -- doctor`", shape.workers, shape.vcpu
+    )]
+    Unwatched {
+        /// What was measured.
+        shape: Shape,
+    },
+    /// The target of an open run is down or refuses its users.
+    #[error("send users to {target}: {reason}")]
+    Target {
+        /// Its address.
+        target: String,
+        /// What it answered, or why it did not.
+        reason: String,
     },
 }
 
@@ -88,10 +109,15 @@ pub struct Runner<'a> {
     generations_min: usize,
     template: Template,
     document: Vec<u8>,
+    /// Backends started so far: no two of them share a name.
+    started: AtomicUsize,
+    /// From here on no cell repeats more often than it must.
+    repeat_until: tokio::time::Instant,
 }
 
 impl<'a> Runner<'a> {
-    /// Prepares what all cells share.
+    /// Prepares what all cells share. When `repeat_for` is over, cells no longer go beyond their
+    /// `repetitions_min`, however unsettled.
     ///
     /// # Errors
     /// When the document to upload cannot be made or the binary cannot be read.
@@ -100,6 +126,7 @@ impl<'a> Runner<'a> {
         binary: &'a Path,
         load: Load,
         generations_min: Option<u32>,
+        repeat_for: Duration,
     ) -> Result<Self, RunError> {
         if !binary.is_file() {
             return Err(BackendError::Missing {
@@ -116,14 +143,75 @@ impl<'a> Runner<'a> {
                 .unwrap_or(0),
             template: Template::from_command("backend", binary, &["migrate"]),
             document: source_document(DOCUMENT_PAGES)?,
+            started: AtomicUsize::new(0),
+            repeat_until: tokio::time::Instant::now() + repeat_for,
         })
     }
 
-    /// Measures one cell; `progress` is told the share that is done, 0 to 1.
+    /// Measures one saturated cell; `progress` is told the share that is done, 0 to 1.
     ///
     /// # Errors
     /// When a part of the stack fails or too few generations end to say anything.
-    pub async fn cell(&self, spec: CellSpec, progress: impl Fn(f64)) -> Result<Cell, RunError> {
+    pub async fn cell(
+        &self,
+        shape: Shape,
+        role: Role,
+        progress: impl Fn(f64),
+    ) -> Result<Cell, RunError> {
+        let running = self.set_up(shape, "closed").await?;
+        let campaign = Campaign::new(self.document.clone(), DOCUMENT_PAGES, Accounts::Own);
+        let _stop = StopOnDrop(&campaign);
+        let began = tokio::time::Instant::now();
+        let (attack, ended) = tokio::join!(
+            attack(
+                &campaign,
+                self.attack_configuration(shape.workers, running.backend.base_url())
+            ),
+            self.wait_for_rounds(&campaign, &running, shape.workers, &progress),
+        );
+        let waited_s = began.elapsed().as_secs_f64();
+        let tracks = campaign.tracks();
+        let (watched, log) = running.tear_down().await;
+        attack.map_err(RunError::Goose)?;
+        let first_error = || {
+            let errors = campaign.errors();
+            errors.into_iter().next().unwrap_or_else(|| "none".into())
+        };
+        match ended {
+            Ok(()) => {}
+            Err(WindowError::BackendEnded) => {
+                return Err(RunError::BackendEnded {
+                    shape,
+                    first_error: first_error(),
+                    log: last_lines(&log),
+                });
+            }
+            Err(WindowError::TooFew { ended, needed }) => {
+                return Err(RunError::TooFew {
+                    shape,
+                    ended,
+                    needed,
+                    waited_s,
+                    first_error: first_error(),
+                    log: last_lines(&log),
+                });
+            }
+        }
+        let input = CellInput {
+            shape,
+            role,
+            load: &self.load,
+            watched,
+            records: campaign.records(),
+            tracks,
+            client_bytes: campaign.bytes(),
+            request_errors: campaign.errors().len(),
+        };
+        reduce(&input).ok_or(RunError::Unwatched { shape })
+    }
+
+    /// Starts a backend of this shape with everything it needs and everything that watches it.
+    async fn set_up(&self, shape: Shape, kind: &str) -> Result<Running, RunError> {
         let sandbox = self
             .stack
             .sandbox(&self.template)
@@ -132,67 +220,33 @@ impl<'a> Runner<'a> {
         let openai = LoadOpenAi::start(self.script())
             .await
             .map_err(|error| RunError::OpenAi(chain(&error)))?;
-        let name = format!("backend-{}w-{}vcpu", spec.workers, spec.vcpu);
+        let name = format!(
+            "{kind}-{}w-{}vcpu-{}mib-{}",
+            shape.workers,
+            shape.vcpu,
+            shape.memory_mib,
+            self.started.fetch_add(1, Ordering::Relaxed),
+        );
         let backend = BackendProcess::start(
             self.stack,
             &BackendSpec {
                 binary: self.binary,
-                vcpu: spec.vcpu,
-                memory_mib: spec.memory_mib,
-                environment: self.environment(&sandbox, &openai, spec.workers),
+                vcpu: shape.vcpu,
+                memory_mib: shape.memory_mib,
+                environment: self.environment(&sandbox, &openai, shape.workers),
                 name: name.clone(),
             },
         )
         .await?;
-        let memory_idle_kib = sampler::memory_kib(backend.pid()).unwrap_or(0);
-
-        let campaign = Campaign::new(self.document.clone(), DOCUMENT_PAGES);
-        let sampler = Sampler::start(backend.pid(), backend.cpu_meter());
-        let began = tokio::time::Instant::now();
-        let (attack, ended) = tokio::join!(
-            attack(
-                &campaign,
-                self.attack_configuration(spec.workers, backend.base_url())
-            ),
-            self.wait_for_window(&campaign, spec.workers, &progress),
-        );
-        let waited_s = began.elapsed().as_secs_f64();
-        let in_flight_at_end = campaign.in_flight();
-        let samples = sampler.finish().await;
-        let limit = backend.limit();
-        backend.stop().await;
-        let openai_stats = openai.stats();
-        openai.stop().await;
-        attack.map_err(RunError::Goose)?;
-        if let Err(WindowError { ended, needed }) = ended {
-            let log = self.stack.run_dir().join(format!("{name}.log"));
-            return Err(RunError::TooFew {
-                workers: spec.workers,
-                vcpu: spec.vcpu,
-                ended,
-                needed,
-                waited_s,
-                first_error: campaign
-                    .errors()
-                    .into_iter()
-                    .next()
-                    .unwrap_or_else(|| "none".into()),
-                log: last_lines(&log),
-            });
-        }
-        let database = database_work(&sandbox).await?;
-        Ok(reduce(&CellInput {
-            spec,
-            load: &self.load,
-            vcpu_limit: limit,
-            records: campaign.records(),
-            request_errors: campaign.errors().len(),
-            samples,
-            in_flight_at_end,
-            memory_idle_kib,
-            openai: openai_stats,
-            database,
-        }))
+        Ok(Running {
+            memory_idle_kib: sampler::memory_kib(backend.pid()).unwrap_or(0),
+            sampler: Sampler::start(backend.pid(), backend.cpu_meter()),
+            services: ServiceSampler::start(self.stack, &sandbox).await,
+            log: self.stack.run_dir().join(format!("{name}.log")),
+            _sandbox: sandbox,
+            openai,
+            backend,
+        })
     }
 
     /// Every OpenAI call takes the same share of the generation.
@@ -271,76 +325,123 @@ impl<'a> Runner<'a> {
         configuration
     }
 
-    /// Waits until the cell has run its warm-up and its cycles and enough generations have ended,
-    /// then stops the campaign.
-    async fn wait_for_window(
+    /// Waits until the workers have filled and enough rounds of them have ended: at least
+    /// `repetitions_min`, then until the throughput is known within [`CI95_SHARE_MAX`] or
+    /// `repetitions_max` is reached. Then stops the campaign.
+    async fn wait_for_rounds(
         &self,
         campaign: &Campaign,
+        running: &Running,
         workers: u32,
         progress: &impl Fn(f64),
     ) -> Result<(), WindowError> {
         let cycle = Duration::from_secs_f64(self.load.compressed_generation_ms() / 1000.0);
-        // One generation to fill the workers, one in which the first ones end, then the cycles.
-        let wanted = cycle.mul_f64(1.25 + self.load.cycles);
-        // A CPU-bound cell takes longer by its own nature; this bounds it.
-        let workers = usize::try_from(workers).unwrap_or(usize::MAX);
-        let rounds = u32::try_from(self.generations_min / workers).unwrap_or(u32::MAX);
-        let patience = (wanted + cycle.saturating_mul(rounds)) * 4 + Duration::from_secs(10);
-        let needed = workers
-            .saturating_add((workers / 2).max(2))
+        let slots = usize::try_from(workers).unwrap_or(usize::MAX);
+        let rounds_min = usize::try_from(self.load.repetitions_min.max(1)).unwrap_or(usize::MAX);
+        let needed = slots
+            .saturating_mul(rounds_min)
+            .saturating_add(1)
             .max(self.generations_min);
+        // One generation to fill the workers, then the rounds.
+        let wanted = cycle * (self.load.repetitions_min.max(1) + 1);
+        // A CPU-bound cell is slow by its own nature, but never silent for so long.
+        let patience = cycle * 4 + Duration::from_secs(15);
         let began = tokio::time::Instant::now();
+        let mut last_end = (began, 0);
         let mut ticks = tokio::time::interval(Duration::from_millis(50));
         let result = loop {
             ticks.tick().await;
-            let elapsed = began.elapsed();
             let ended = campaign.records_count();
-            progress((elapsed.as_secs_f64() / wanted.as_secs_f64()).min(1.0));
-            if elapsed >= wanted && ended >= needed {
+            progress((began.elapsed().as_secs_f64() / wanted.as_secs_f64()).min(1.0));
+            if ended >= needed && self.is_settled(&campaign.finishes(), workers) {
                 break Ok(());
             }
-            if elapsed >= patience {
-                break Err(WindowError { ended, needed });
+            if ended > last_end.1 {
+                last_end = (tokio::time::Instant::now(), ended);
+            }
+            if sampler::memory_kib(running.backend.pid()).is_none() {
+                break Err(WindowError::BackendEnded);
+            }
+            if last_end.0.elapsed() >= patience {
+                break Err(WindowError::TooFew { ended, needed });
             }
         };
         campaign.stop();
         goose::trigger_killswitch("the measured window is complete");
         result
     }
+
+    fn is_settled(&self, finished: &[f64], workers: u32) -> bool {
+        let rounds = rounds(finished, workers);
+        let enough = usize::try_from(self.load.repetitions_max).unwrap_or(usize::MAX);
+        // Without an interval there is nothing to wait for.
+        let share = ci95_share(&round_throughputs_per_hour(&rounds, workers)).unwrap_or(0.0);
+        let is_late = tokio::time::Instant::now() >= self.repeat_until;
+        rounds.len() >= enough || share <= CI95_SHARE_MAX || is_late
+    }
 }
 
-/// Too few generations had ended when patience ran out.
-struct WindowError {
-    ended: usize,
-    needed: usize,
+/// Stops a campaign whose run is dropped in the middle: goose's users live in tasks of their own.
+struct StopOnDrop<'a>(&'a Campaign);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Why a cell ended before it had been measured.
+enum WindowError {
+    BackendEnded,
+    TooFew { ended: usize, needed: usize },
+}
+
+/// A backend at work, and what watches it.
+struct Running {
+    backend: BackendProcess,
+    openai: LoadOpenAi,
+    sampler: Sampler,
+    services: ServiceSampler,
+    memory_idle_kib: u64,
+    log: PathBuf,
+    // Cleared away when it is dropped.
+    _sandbox: Sandbox,
+}
+
+impl Running {
+    /// Ends the run; what was watched, and where the backend's log is.
+    async fn tear_down(self) -> (Watched, PathBuf) {
+        let samples = self.sampler.finish().await;
+        let services = self.services.finish().await;
+        let vcpu_limit = self.backend.limit();
+        // A process that was moved into its group had memory before, which the group does not count.
+        let memory_peak_kib = (vcpu_limit == VcpuLimit::Container)
+            .then(|| self.backend.cpu_meter().memory_peak_kib())
+            .flatten();
+        self.backend.stop().await;
+        let openai = self.openai.stats();
+        self.openai.stop().await;
+        let watched = Watched {
+            samples,
+            services,
+            vcpu_limit,
+            memory_idle_kib: self.memory_idle_kib,
+            memory_peak_kib,
+            openai,
+        };
+        (watched, self.log)
+    }
 }
 
 async fn attack(campaign: &Arc<Campaign>, configuration: GooseConfiguration) -> Result<(), String> {
     let attack = GooseAttack::initialize_with_config(configuration)
         .map_err(|error| error.to_string())?
-        .register_scenario(proposal_writer::scenario(campaign));
+        .register_scenario(goose_users::scenario(campaign));
     attack
         .execute()
         .await
         .map(|_| ())
         .map_err(|error| error.to_string())
-}
-
-/// What Postgres did in this sandbox's database, read after the backend has gone: a server process
-/// hands in its counts at the latest when its connection ends.
-async fn database_work(sandbox: &Sandbox) -> Result<DatabaseWork, sqlx::Error> {
-    let mut connection = PgConnection::connect(sandbox.database_url()).await?;
-    let row = sqlx::query(
-        "SELECT active_time, xact_commit::float8 FROM pg_stat_database WHERE datname = current_database()",
-    )
-    .fetch_one(&mut connection)
-    .await?;
-    let work = DatabaseWork {
-        active_ms: row.try_get(0)?,
-        transactions: row.try_get(1)?,
-    };
-    connection.close().await?;
-    Ok(work)
 }
 
 fn last_lines(log: &Path) -> String {

@@ -1,28 +1,33 @@
-//! Watches one process while a cell runs: CPU time, memory, and how busy the machine is.
+//! Watches the backend, the load generator and the machine while a cell runs: CPU time and memory.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use procfs::process::Process;
 use procfs::{CurrentSI, KernelStats};
 use tokio::task::JoinHandle;
 
-use crate::cgroup::{CpuMeter, ticks_as_s};
-use crate::stats::interpolate;
+use crate::cgroup::{CpuMeter, CpuTime, ticks_as_s};
+use crate::measurement::Observer;
+use crate::stats::{count_as_f64, interpolate, mean};
+use crate::threads::{ThreadMeter, ThreadTimes};
 
 /// How often a sample is taken: often enough to interpolate, rare enough to cost nothing.
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 
-/// One look at the process.
-#[derive(Clone, Copy, Debug)]
+/// One look.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Sample {
     /// Seconds since the Unix epoch.
     pub at_s: f64,
-    /// CPU seconds of the process and of its children that have ended.
-    pub cpu_s: f64,
-    /// Resident memory in KiB.
+    /// CPU time of the backend and of its children.
+    pub cpu: CpuTime,
+    /// Resident memory of the backend in KiB.
     pub memory_kib: u64,
     /// CPU seconds of this process, the load generator.
     pub load_generator_cpu_s: f64,
+    /// The same, by part.
+    pub threads: ThreadTimes,
     /// Seconds, over all cores, in which the machine's CPUs were busy.
     pub host_busy_s: f64,
 }
@@ -37,9 +42,12 @@ impl Samples {
         Self(samples)
     }
 
-    /// CPU seconds of the process from one instant to another.
-    pub fn cpu_s(&self, from_s: f64, to_s: f64) -> f64 {
-        self.growth(from_s, to_s, |sample| sample.cpu_s)
+    /// CPU time of the backend from one instant to another.
+    pub fn cpu(&self, from_s: f64, to_s: f64) -> CpuTime {
+        CpuTime {
+            user_s: self.growth(from_s, to_s, |sample| sample.cpu.user_s),
+            system_s: self.growth(from_s, to_s, |sample| sample.cpu.system_s),
+        }
     }
 
     /// CPU seconds of the load generator from one instant to another.
@@ -47,9 +55,26 @@ impl Samples {
         self.growth(from_s, to_s, |sample| sample.load_generator_cpu_s)
     }
 
-    /// Busy seconds of the machine, over all cores, from one instant to another.
-    pub fn host_busy_s(&self, from_s: f64, to_s: f64) -> f64 {
-        self.growth(from_s, to_s, |sample| sample.host_busy_s)
+    /// CPU time of S3 from one instant to another, where it runs in this process.
+    pub fn s3_cpu(&self, from_s: f64, to_s: f64) -> CpuTime {
+        CpuTime {
+            user_s: self.growth(from_s, to_s, |sample| sample.threads.s3.user_s),
+            system_s: self.growth(from_s, to_s, |sample| sample.threads.s3.system_s),
+        }
+    }
+
+    /// The CPU of the machine and of the processes that measured, between two instants.
+    pub fn observer(&self, from_s: f64, to_s: f64) -> Observer {
+        let length_s = to_s - from_s;
+        let cores = count_as_f64(std::thread::available_parallelism().map_or(1, usize::from));
+        let busy_s = self.growth(from_s, to_s, |sample| sample.host_busy_s);
+        let part = |value: fn(&Sample) -> f64| self.growth(from_s, to_s, value) / length_s;
+        Observer {
+            host_cpu_utilization: busy_s / length_s / cores,
+            users_cores: part(|sample| sample.threads.users_s),
+            openai_cores: part(|sample| sample.threads.openai_s),
+            busiest_thread_cores: part(|sample| sample.threads.busiest_s),
+        }
     }
 
     /// Mean and greatest resident memory between two instants, in KiB; zero without samples.
@@ -65,6 +90,20 @@ impl Samples {
             within.iter().sum::<u64>() / count,
             within.iter().copied().max().unwrap_or(0),
         )
+    }
+
+    /// Resident memory over the generations in flight, until `to_s`: pairs of a level and the mean
+    /// memory in KiB while it held. `in_flight` tells the level at an instant.
+    pub fn memory_by_level(&self, to_s: f64, in_flight: impl Fn(f64) -> usize) -> Vec<(f64, f64)> {
+        let mut levels: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+        for sample in self.0.iter().filter(|sample| sample.at_s <= to_s) {
+            let kib = crate::stats::count_u64_as_f64(sample.memory_kib);
+            levels.entry(in_flight(sample.at_s)).or_default().push(kib);
+        }
+        levels
+            .into_iter()
+            .filter_map(|(level, kib)| Some((count_as_f64(level), mean(&kib)?.value)))
+            .collect()
     }
 
     fn growth(&self, from_s: f64, to_s: f64, value: impl Fn(&Sample) -> f64) -> f64 {
@@ -88,9 +127,19 @@ pub struct Sampler {
 impl Sampler {
     /// Starts watching process `pid` of this machine.
     pub fn start(pid: u32, meter: CpuMeter) -> Self {
+        Self::start_with(move || Some((meter.read()?, memory_kib(pid)?)))
+    }
+
+    /// Starts watching this process and the machine only: the backend is somebody else's.
+    pub fn start_without_backend() -> Self {
+        Self::start_with(|| Some((CpuTime::default(), 0)))
+    }
+
+    fn start_with(backend: impl Fn() -> Option<(CpuTime, u64)> + Send + 'static) -> Self {
         let (stop, mut stopped) = tokio::sync::oneshot::channel();
         let task = tokio::spawn(async move {
             let mut samples = Vec::new();
+            let mut threads = ThreadMeter::default();
             let mut ticks = tokio::time::interval(SAMPLE_EVERY);
             loop {
                 tokio::select! {
@@ -98,7 +147,7 @@ impl Sampler {
                     _ = &mut stopped => break,
                 }
                 // A process that is gone ends the curve; the cell notices by itself that it died.
-                let Some(sample) = sample(pid, &meter) else {
+                let Some(sample) = sample(&backend, &mut threads) else {
                     break;
                 };
                 samples.push(sample);
@@ -125,8 +174,10 @@ pub fn memory_kib(pid: u32) -> Option<u64> {
         .vmrss
 }
 
-fn sample(pid: u32, meter: &CpuMeter) -> Option<Sample> {
-    let process = Process::new(i32::try_from(pid).ok()?).ok()?;
+fn sample(
+    backend: &impl Fn() -> Option<(CpuTime, u64)>,
+    threads: &mut ThreadMeter,
+) -> Option<Sample> {
     let kernel = KernelStats::current().ok()?.total;
     let busy_ticks = kernel.user
         + kernel.nice
@@ -134,11 +185,13 @@ fn sample(pid: u32, meter: &CpuMeter) -> Option<Sample> {
         + kernel.irq.unwrap_or(0)
         + kernel.softirq.unwrap_or(0)
         + kernel.steal.unwrap_or(0);
+    let (cpu, memory_kib) = backend()?;
     Some(Sample {
         at_s: unix_s(SystemTime::now()),
-        cpu_s: meter.read_s()?,
-        memory_kib: process.status().ok()?.vmrss?,
-        load_generator_cpu_s: CpuMeter::Process(std::process::id()).read_s()?,
+        cpu,
+        memory_kib,
+        load_generator_cpu_s: CpuMeter::Process(std::process::id()).read()?.total_s(),
+        threads: threads.read(),
         host_busy_s: ticks_as_s(busy_ticks),
     })
 }

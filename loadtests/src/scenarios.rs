@@ -1,3 +1,5 @@
-//! The kinds of users that a load consists of, one file each.
+//! Who uses the service in a run, and when they come.
 
+pub mod goose_users;
+pub mod planned_users;
 pub mod proposal_writer;

@@ -31,6 +31,39 @@ pub fn mean(samples: &[f64]) -> Option<Mean> {
     Some(Mean { value, std_err, n })
 }
 
+impl Mean {
+    /// Half the width of the 95 % confidence interval (Student's t); `None` for fewer than two samples.
+    pub fn ci95(self) -> Option<f64> {
+        Some(student_t_975(self.n.checked_sub(1)?)? * self.std_err)
+    }
+
+    /// The same as a share of the mean.
+    pub fn ci95_share(self) -> Option<f64> {
+        let half = self.ci95()?;
+        (self.value.abs() > f64::EPSILON).then(|| half / self.value.abs())
+    }
+}
+
+/// The 97.5 % quantile of Student's t distribution: with it, `value ± t * std_err` holds the mean with
+/// 95 % confidence. `None` without a degree of freedom.
+///
+/// Table to three decimals up to 30 degrees of freedom; beyond, the expansion of Abramowitz and
+/// Stegun, Handbook of Mathematical Functions, 26.7.5, which there agrees to three decimals.
+pub fn student_t_975(degrees_of_freedom: usize) -> Option<f64> {
+    const TABLE: [f64; 30] = [
+        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
+        2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
+        2.052, 2.048, 2.045, 2.042,
+    ];
+    let index = degrees_of_freedom.checked_sub(1)?;
+    Some(TABLE.get(index).copied().unwrap_or_else(|| {
+        let z = 1.959_964_f64;
+        let n = count_as_f64(degrees_of_freedom);
+        z + (z.powi(3) + z) / (4.0 * n)
+            + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * n * n)
+    }))
+}
+
 /// The ratio `sum(y) / sum(x)` of `(x, y)` pairs, with its standard error; `None` when the xs sum to 0.
 ///
 /// The standard error is that of the ratio estimator (Cochran, Sampling Techniques, section 2.11,
@@ -145,6 +178,16 @@ mod tests {
         assert!((got.value - 5.0).abs() < 1e-12);
         // Sample variance 32/7, over n = 8.
         assert!((got.std_err - (32.0_f64 / 7.0 / 8.0).sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn confidence_intervals_follow_student() {
+        let got = mean(&[9.0, 10.0, 11.0]).expect("three samples");
+        // t(2) = 4.303, standard error = 1 / sqrt(3).
+        assert!((got.ci95().expect("three samples") - 4.303 / 3.0_f64.sqrt()).abs() < 1e-9);
+        assert!(mean(&[1.0]).expect("one sample").ci95().is_none());
+        assert!((student_t_975(31).expect("positive") - 2.040).abs() < 1e-3);
+        assert!((student_t_975(1000).expect("positive") - 1.962).abs() < 1e-3);
     }
 
     #[test]

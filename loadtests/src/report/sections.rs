@@ -2,6 +2,7 @@
 //! plan, which their own commands print too.
 
 mod cost_lines;
+mod fidelity;
 mod gate;
 mod outcome;
 mod plan;
@@ -25,6 +26,7 @@ use crate::measurement::{Cell, Measurement, VcpuLimit};
 use crate::pipeline::Results;
 use crate::stats::Mean;
 
+pub use fidelity::fidelity;
 pub use gate::gate;
 pub use outcome::{outcome, replicated};
 pub use plan::searched_plan;
@@ -200,7 +202,11 @@ pub fn measurement(document: &mut Document, measurement: &Measurement) {
     for cell in &measurement.cells {
         table.row(cell_row(cell));
     }
-    document.table(table);
+    if !measurement.cells.is_empty() {
+        document.table(table);
+    }
+    fidelity::services(document, measurement);
+    fidelity::open_runs(document, measurement);
     if measurement
         .cells
         .iter()
@@ -291,6 +297,7 @@ pub fn calibration(document: &mut Document, calibration: &Calibration) {
     );
     row("time that no wait explains", calibration.overhead_ms, "ms");
     document.table(table);
+    fidelity::scalability(document, calibration);
 }
 
 fn fleets(document: &mut Document, results: &Results) {

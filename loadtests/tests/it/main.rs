@@ -1,6 +1,7 @@
 //! Drives the real `sizing` binary: exit codes, messages, files.
 
 mod gate;
+mod measuring;
 mod pages;
 mod report;
 mod review;
@@ -51,6 +52,11 @@ struct Scratch(tempfile::TempDir);
 impl Scratch {
     fn new() -> Self {
         Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    fn path(&self, name: &str) -> String {
+        let path = self.0.path().join(name);
+        path.to_str().expect("a UTF-8 path").to_owned()
     }
 
     fn file(&self, name: &str, text: &str) -> String {

@@ -1,0 +1,222 @@
+//! How well the simulator predicts, and whether workers slow each other down.
+
+use crate::calibrate::Calibration;
+use crate::fidelity::{Compared, Fidelity, LoadKind, Metric};
+use crate::measurement::{Measurement, OpenRun, Role};
+use crate::report::document::{Document, Table};
+
+/// The published errors, then run by run.
+pub fn fidelity(document: &mut Document, fidelity: &Fidelity) {
+    document.paragraph(format!(
+        "Each run was simulated with its own arrivals; the cost of a generation comes from the calibration \
+         cells only. Errors are predicted over measured, less 1; of waits, the difference over the length \
+         of a generation. {}",
+        match fidelity.keeps_its_promises() {
+            Some(true) => "Every promise for held-out runs is kept.",
+            Some(false) => "A promise for held-out runs is broken.",
+            None => "No sound run was held out, so nothing is promised.",
+        }
+    ));
+    let mut table = Table::new(["held-out error", "runs", "mean %", "worst %", "promised %"]);
+    for summary in &fidelity.held_out {
+        table.row([
+            summary.metric.label().to_owned(),
+            summary.runs.to_string(),
+            format!("{:.1}", summary.mean_absolute * 100.0),
+            format!("{:.1}", summary.worst * 100.0),
+            summary
+                .promised
+                .map_or_else(String::new, |promised| format!("{:.0}", promised * 100.0)),
+        ]);
+    }
+    if !fidelity.held_out.is_empty() {
+        document.table(table);
+    }
+    let mut table = Table::new([
+        "run",
+        "vCPU",
+        "workers",
+        "role",
+        "gen/h %",
+        "wait p50 %",
+        "wait p95 %",
+        "sojourn p50 %",
+        "sojourn p95 %",
+        "worker use %",
+        "CPU use %",
+    ]);
+    for run in &fidelity.runs {
+        table.row(row(run));
+    }
+    document.table(table);
+}
+
+fn row(run: &Compared) -> [String; 11] {
+    let error = |metric| {
+        run.comparisons
+            .iter()
+            .find(|comparison| comparison.metric == metric)
+            .map_or_else(String::new, |comparison| {
+                format!("{:+.1}", comparison.error * 100.0)
+            })
+    };
+    [
+        match run.load {
+            LoadKind::Saturated => "saturated",
+            LoadKind::Open => "Poisson",
+        }
+        .to_owned(),
+        run.shape.vcpu.to_string(),
+        run.shape.workers.to_string(),
+        match run.role {
+            Role::Calibration => "calibration",
+            Role::HeldOut => "held out",
+        }
+        .to_owned(),
+        error(Metric::ThroughputPerHour),
+        error(Metric::WaitP50S),
+        error(Metric::WaitP95S),
+        error(Metric::SojournP50S),
+        error(Metric::SojournP95S),
+        error(Metric::WorkerUtilization),
+        error(Metric::CpuUtilization),
+    ]
+}
+
+/// What the services did for one generation in each cell, and how busy the load generator was.
+pub(super) fn services(document: &mut Document, measurement: &Measurement) {
+    let mut table = Table::new([
+        "vCPU",
+        "workers",
+        "rep.",
+        "± 95 % of gen/h",
+        "user ms",
+        "system ms",
+        "Postgres ms",
+        "Redis ms",
+        "S3 ms",
+        "connections",
+        "transactions",
+        "Redis commands",
+        "KiB in",
+        "KiB out",
+        "OpenAI calls",
+        "polls",
+        "busiest thread %",
+    ]);
+    let ms = |cpu: Option<crate::cgroup::CpuTime>| {
+        cpu.map_or_else(String::new, |cpu| format!("{:.1}", cpu.total_s() * 1000.0))
+    };
+    let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.0}"));
+    for cell in &measurement.cells {
+        let services = &cell.services;
+        table.row([
+            cell.vcpu.to_string(),
+            cell.workers.to_string(),
+            cell.repetitions.len().to_string(),
+            cell.throughput_ci95_share
+                .map_or_else(String::new, |share| format!("{:.1} %", share * 100.0)),
+            format!("{:.1}", cell.cpu_split_per_generation.user_s * 1000.0),
+            format!("{:.1}", cell.cpu_split_per_generation.system_s * 1000.0),
+            ms(services.postgres_cpu_per_generation),
+            ms(services.redis_cpu_per_generation),
+            ms(services.s3_cpu_per_generation),
+            services
+                .db_connections_max
+                .map_or_else(String::new, |count| count.to_string()),
+            number(services.db_transactions_per_generation),
+            number(services.redis_commands_per_generation),
+            format!("{:.1}", services.client_bytes_in_per_generation / 1024.0),
+            format!("{:.1}", services.client_bytes_out_per_generation / 1024.0),
+            format!("{:.1}", services.openai_calls_per_generation),
+            format!("{:.0}", services.openai_polls_per_generation),
+            format!("{:.0}", cell.observer.busiest_thread_cores * 100.0),
+        ]);
+    }
+    if measurement.cells.is_empty() {
+        return;
+    }
+    document.paragraph(
+        "What one generation takes of the services and of the network, and how busy the busiest thread of the \
+         load generator was. A column is empty where this machine does not tell; a cell with a single \
+         repetition has no interval.",
+    );
+    document.table(table);
+}
+
+/// Runs under Poisson arrivals.
+pub(super) fn open_runs(document: &mut Document, measurement: &Measurement) {
+    if measurement.open_runs.is_empty() {
+        return;
+    }
+    document.paragraph(
+        "Poisson arrivals on a planned schedule. Latency counts from the planned instant; late is what the load \
+         generator could not send in time (its latency counts all the same); censored is what had not ended \
+         when the schedule did.",
+    );
+    let mut table = Table::new([
+        "target",
+        "arrivals/h",
+        "planned",
+        "late",
+        "done",
+        "failed",
+        "censored",
+        "gen/h",
+        "latency p50 s",
+        "latency p95 s",
+        "latency p99 s",
+        "wait p95 s",
+        "worker use %",
+        "CPU %",
+    ]);
+    for run in &measurement.open_runs {
+        table.row(open_row(run));
+    }
+    document.table(table);
+}
+
+fn open_row(run: &OpenRun) -> [String; 14] {
+    let target = match (&run.shape, &run.target) {
+        (Some(shape), _) => format!(
+            "{} at {} vCPU",
+            crate::plural(shape.workers.into(), "worker"),
+            shape.vcpu
+        ),
+        (None, target) => target.clone().unwrap_or_default(),
+    };
+    let quantile = |latencies: &crate::histogram::Latencies, share| {
+        latencies
+            .quantile_s(share)
+            .map_or_else(String::new, |s| format!("{s:.2}"))
+    };
+    [
+        target,
+        format!("{:.1}", run.plan.rate_per_hour),
+        run.planned.to_string(),
+        run.dropped_arrivals.to_string(),
+        run.completed.to_string(),
+        run.failures.to_string(),
+        run.censored.to_string(),
+        format!("{:.0}", run.throughput_per_hour),
+        quantile(&run.latency, 0.50),
+        quantile(&run.latency, 0.95),
+        quantile(&run.latency, 0.99),
+        quantile(&run.experience.wait, 0.95),
+        format!("{:.1}", run.experience.worker_utilization * 100.0),
+        run.cpu_utilization
+            .map_or_else(String::new, |share| format!("{:.1}", share * 100.0)),
+    ]
+}
+
+/// Whether workers slow each other down.
+pub(super) fn scalability(document: &mut Document, calibration: &Calibration) {
+    for entry in &calibration.scalability {
+        document.paragraph(format!(
+            "Universal Scalability Law at {} vCPU, {} throughputs: {}.",
+            entry.vcpu,
+            entry.law.points,
+            entry.law.statement()
+        ));
+    }
+}

@@ -1,0 +1,174 @@
+//! Results on disk and in S3: written whole or not at all.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::DisplayErrorContext;
+
+/// How addresses in S3 begin.
+const S3: &str = "s3://";
+
+/// Writes a file so that whoever reads it finds the old text or the new one, never a part of either:
+/// a disk that fills leaves the last result that fitted.
+///
+/// # Errors
+/// When the folder cannot be written to or the disk is full.
+pub fn write(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let mut file = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+        .tempfile_in(folder)
+        .map_err(named)?;
+    file.write_all(text.as_bytes()).map_err(named)?;
+    // Some file systems say only now that there is no room.
+    file.as_file().sync_all().map_err(named)?;
+    file.persist(path).map_err(|failed| named(failed.error))?;
+    Ok(())
+}
+
+/// Writes to `s3://BUCKET/KEY`.
+///
+/// # Errors
+/// When the address is none or S3 refuses.
+pub async fn upload(address: &str, text: &str) -> Result<()> {
+    let (bucket, key) = split(address)?;
+    if key.is_empty() || key.ends_with('/') {
+        bail!(
+            "write {address}: a name for the object is missing, such as {S3}{bucket}/result-1.json"
+        );
+    }
+    client()
+        .await
+        .put_object()
+        .bucket(bucket)
+        .key(key)
+        .content_type("application/json")
+        .body(text.as_bytes().to_vec().into())
+        .send()
+        .await
+        .map_err(|error| anyhow::anyhow!("{}", DisplayErrorContext(error)))
+        .with_context(|| format!("write {address}"))?;
+    Ok(())
+}
+
+/// The texts that `source` names, each with its own address: a file, an object, or every `.json` object
+/// below a prefix that ends in a slash.
+///
+/// # Errors
+/// When one cannot be read, or there is none below a prefix.
+pub async fn read_all(source: &str) -> Result<Vec<(String, String)>> {
+    if !source.starts_with(S3) {
+        let text = std::fs::read_to_string(source).with_context(|| format!("read {source}"))?;
+        return Ok(vec![(source.to_owned(), text)]);
+    }
+    let (bucket, key) = split(source)?;
+    let client = client().await;
+    let keys = if key.is_empty() || key.ends_with('/') {
+        list(&client, bucket, key)
+            .await
+            .with_context(|| format!("list {source}"))?
+    } else {
+        vec![key.to_owned()]
+    };
+    if keys.is_empty() {
+        bail!("read {source}: there is no object below it whose name ends in .json");
+    }
+    let mut texts = Vec::new();
+    for key in keys {
+        let address = format!("{S3}{bucket}/{key}");
+        let text = get(&client, bucket, &key)
+            .await
+            .with_context(|| format!("read {address}"))?;
+        texts.push((address, text));
+    }
+    Ok(texts)
+}
+
+async fn get(client: &Client, bucket: &str, key: &str) -> Result<String> {
+    let object = client
+        .get_object()
+        .bucket(bucket)
+        .key(key)
+        .send()
+        .await
+        .map_err(|error| anyhow::anyhow!("{}", DisplayErrorContext(error)))?;
+    let bytes = object.body.collect().await.context("download it")?;
+    String::from_utf8(bytes.to_vec()).context("read it as text")
+}
+
+async fn list(client: &Client, bucket: &str, prefix: &str) -> Result<Vec<String>> {
+    let mut keys = Vec::new();
+    let mut pages = client
+        .list_objects_v2()
+        .bucket(bucket)
+        .prefix(prefix)
+        .into_paginator()
+        .send();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|error| anyhow::anyhow!("{}", DisplayErrorContext(error)))?;
+        let names = page.contents().iter().filter_map(|object| object.key());
+        keys.extend(
+            names
+                .filter(|name| name.ends_with(".json"))
+                .map(str::to_owned),
+        );
+    }
+    Ok(keys)
+}
+
+/// Bucket and key of an address.
+fn split(address: &str) -> Result<(&str, &str)> {
+    let rest = address.strip_prefix(S3).unwrap_or_default();
+    let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+    if bucket.is_empty() {
+        bail!("{address} is no address in S3: write {S3}BUCKET/KEY");
+    }
+    Ok((bucket, key))
+}
+
+/// A client with the credentials and the endpoint that the SDK finds: the environment's, or the task's.
+async fn client() -> Client {
+    let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let mut builder = aws_sdk_s3::config::Builder::from(&config);
+    // The services of tests are addressed by path; AWS takes both.
+    builder.set_force_path_style(Some(config.endpoint_url().is_some()));
+    Client::from_conf(builder.build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_a_failure_leaves_the_old_one() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("result.json");
+        write(&path, "old").expect("a writable folder");
+        write(&path, "new").expect("a writable folder");
+        assert_eq!(std::fs::read_to_string(&path).expect("written"), "new");
+        let nowhere = folder.path().join("missing/result.json");
+        let error = write(&nowhere, "text")
+            .expect_err("no such folder")
+            .to_string();
+        assert!(error.contains("missing/result.json"), "{error}");
+        let left = std::fs::read_dir(folder.path()).expect("readable").count();
+        assert_eq!(left, 1, "nothing half written stays");
+    }
+
+    #[test]
+    fn addresses_are_cut_into_bucket_and_key() {
+        assert_eq!(
+            split("s3://bucket/a/b.json").expect("valid"),
+            ("bucket", "a/b.json")
+        );
+        assert_eq!(split("s3://bucket").expect("valid"), ("bucket", ""));
+        assert!(split("s3:///key").is_err());
+    }
+}
