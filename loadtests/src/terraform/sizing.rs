@@ -130,6 +130,7 @@ impl Sizing {
             queue_depth_per_task_target: self.autoscaling_queue_depth_target,
             scale_out_cooldown: Duration::from_secs(self.scale_out_cooldown_s),
             scale_in_cooldown: Duration::from_secs(self.scale_in_cooldown_s),
+            ..Autoscaling::none()
         };
         fleet.nat_gateways = self.nat_gateways;
         fleet.alb_idle_timeout = Duration::from_secs(self.alb_idle_timeout_s);
