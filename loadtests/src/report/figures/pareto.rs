@@ -6,7 +6,7 @@ use simulator::capacity::capacity_per_hour;
 use simulator::scenario::{Fleet, Scenario};
 
 use super::svg::{
-    BLUE, FAINT, GREEN, GRID, INK, Scale, VERMILION, decades, drawn, line, text, ticks,
+    BLUE, FAINT, GREEN, GRID, INK, PAPER, Scale, VERMILION, bar, decades, drawn, line, text,
 };
 use super::{Figure, Value};
 use crate::pipeline::Results;
@@ -110,7 +110,7 @@ pub(super) fn figure(results: &Results) -> Figure {
         let letters = canvas.letters();
         let (left, top) = (52, 44);
         let (right, bottom) = (canvas.width - 14, canvas.height - 46);
-        let x = Scale::linear([cost_min, cost_max], [left, right]);
+        let x = Scale::log([cost_min, cost_max], [left, right]);
         let y = Scale::log([low, high], [bottom, top]);
         for tick in decades(low, high) {
             line(area, (left, y.at(tick)), (right, y.at(tick)), GRID)?;
@@ -123,9 +123,12 @@ pub(super) fn figure(results: &Results) -> Figure {
                 HPos::Right,
             )?;
         }
-        for tick in ticks(cost_max, if canvas.narrow { 4.0 } else { 8.0 })
+        let ticks = [
+            100.0, 150.0, 200.0, 300.0, 400.0, 600.0, 800.0, 1_200.0, 1_600.0, 2_400.0,
+        ];
+        for tick in ticks
             .into_iter()
-            .filter(|tick| *tick >= cost_min)
+            .filter(|tick| (cost_min..=cost_max).contains(tick))
         {
             line(area, (x.at(tick), top), (x.at(tick), bottom), GRID)?;
             text(
@@ -184,10 +187,16 @@ pub(super) fn figure(results: &Results) -> Figure {
         for point in points.iter().filter(|point| point.kind == "proposal") {
             let at = (x.at(point.usd), y.at(point.per_hour));
             area.draw(&TriangleMarker::new(at, 9, VERMILION.filled()))?;
+            bar(
+                area,
+                (at.0 - 30, at.1 + 10),
+                (at.0 + 30, at.1 + 26),
+                PAPER.filled(),
+            )?;
             text(
                 area,
                 "proposal",
-                (at.0, at.1 + 17),
+                (at.0, at.1 + 18),
                 letters,
                 VERMILION,
                 HPos::Center,

@@ -25,13 +25,17 @@ pub(super) const VERMILION: RGBColor = RGBColor(1, 2, 7);
 /// Third series: bluish green.
 pub(super) const GREEN: RGBColor = RGBColor(1, 2, 8);
 
-const PROPERTIES: [(&str, &str); 6] = [
+/// The page behind the drawing.
+pub(super) const PAPER: RGBColor = RGBColor(1, 2, 9);
+
+const PROPERTIES: [(&str, &str); 7] = [
     ("#010203", "var(--ink)"),
     ("#010204", "var(--grid)"),
     ("#010205", "var(--faint)"),
     ("#010206", "var(--blue)"),
     ("#010207", "var(--vermilion)"),
     ("#010208", "var(--green)"),
+    ("#010209", "var(--paper)"),
 ];
 
 /// Where a figure is drawn.
@@ -122,6 +126,18 @@ pub(super) fn bar(
     style: impl Into<ShapeStyle>,
 ) -> DrawResult {
     area.draw(&Rectangle::new([from, to], style.into()))?;
+    Ok(())
+}
+
+/// A frame of this width; the library's own rectangles have hairlines only.
+pub(super) fn frame(
+    area: &Area<'_>,
+    from: (i32, i32),
+    to: (i32, i32),
+    style: impl Into<ShapeStyle>,
+) -> DrawResult {
+    let corners = [from, (to.0, from.1), to, (from.0, to.1), from];
+    area.draw(&PathElement::new(corners, style.into()))?;
     Ok(())
 }
 

@@ -138,7 +138,7 @@ pub(super) fn figure(results: &Results) -> Figure {
             text(
                 area,
                 "promised to 95 %",
-                (x.at(limit_s) + 5, top + 4),
+                (x.at(limit_s) + 5, y.at(0.5) - 10),
                 letters,
                 INK,
                 HPos::Left,
