@@ -107,6 +107,30 @@ pub(super) fn text(
     Ok(())
 }
 
+/// Writes the words of one figure, all of one size.
+#[derive(Clone, Copy)]
+pub(super) struct Pen<'a, 'b> {
+    pub(super) area: &'a Area<'b>,
+    pub(super) size: i32,
+}
+
+impl Pen<'_, '_> {
+    /// Words that begin here.
+    pub(super) fn left(self, words: &str, at: (i32, i32), color: RGBColor) -> DrawResult {
+        text(self.area, words, at, self.size, color, HPos::Left)
+    }
+
+    /// Words whose middle is here.
+    pub(super) fn center(self, words: &str, at: (i32, i32), color: RGBColor) -> DrawResult {
+        text(self.area, words, at, self.size, color, HPos::Center)
+    }
+
+    /// Words that end here.
+    pub(super) fn right(self, words: &str, at: (i32, i32), color: RGBColor) -> DrawResult {
+        text(self.area, words, at, self.size, color, HPos::Right)
+    }
+}
+
 /// A straight line.
 pub(super) fn line(
     area: &Area<'_>,
@@ -206,7 +230,7 @@ pub(super) fn short(value: f64) -> String {
     match value.abs() {
         size if size >= 99.95 => format!("{value:.0}"),
         size if size >= 9.995 => trimmed(format!("{value:.1}")),
-        size if size >= 0.1 || size < 1e-12 => trimmed(format!("{value:.2}")),
+        size if !(1e-12..0.1).contains(&size) => trimmed(format!("{value:.2}")),
         _ => trimmed(format!("{value:.3}")),
     }
 }
