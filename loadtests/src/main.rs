@@ -462,7 +462,10 @@ fn serve_page(arguments: &ServeArguments) -> Result<Outcome> {
     println!("What if: http://{address}/ (Ctrl-C ends it)");
     // Both ends are wanted ones: a page is served until somebody has enough of it.
     let (end, ended) = tokio::sync::watch::channel(false);
-    ctrlc::set_handler(move || drop(end.send_replace(true))).context("listen for Ctrl-C")?;
+    ctrlc::set_handler(move || {
+        end.send_replace(true);
+    })
+    .context("listen for Ctrl-C")?;
     let told = |mut ended: tokio::sync::watch::Receiver<bool>| async move {
         // The handler lives as long as the process, so its channel does not close.
         let _ = ended.wait_for(|ended| *ended).await;

@@ -9,6 +9,8 @@ use super::figures::{Figure, Value};
 pub(crate) const STYLE: &str = include_str!("page.css");
 /// Rows up to which a figure's numbers stand below it; longer tables are for download only.
 const ROWS_SHOWN_MAX: usize = 60;
+/// Bytes from which on the text of a cell wants a width of its own.
+const LONG_CELL: usize = 32;
 
 /// Renders `document`, which is in English.
 pub fn render(document: &Document) -> String {
@@ -129,7 +131,7 @@ pub(crate) fn drawn(figure: &Figure) -> String {
     }
     let _ = write!(
         html,
-        "<figcaption><p>{}</p><p class=\"download\"><a download=\"{}.csv\" href=\"data:text/csv;charset=utf-8,{}\">{} as CSV</a></p>",
+        "<figcaption><p>{}</p><p class=\"download\"><a download=\"{}.csv\" href=\"data:text/csv;charset=utf-8,{}\" aria-label=\"The numbers as CSV: {}\">The numbers as CSV</a></p>",
         escaped(&figure.alternative),
         figure.id,
         percent_encoded(&figure.csv()),
@@ -190,12 +192,14 @@ fn rendered(table: &Table) -> String {
     for row in &table.rows {
         html.push_str("<tr>");
         for (column, cell) in row.iter().enumerate() {
-            let _ = write!(
-                html,
-                "<td{}>{}</td>",
-                class(column),
-                escaped(cell).replace('\n', "<br>")
-            );
+            // A long text in a table that scrolls would be squeezed into a tall, thin column.
+            let class = if cell.len() > LONG_CELL {
+                " class=\"long\""
+            } else {
+                class(column)
+            };
+            let text = escaped(cell).replace('\n', "<br>");
+            let _ = write!(html, "<td{class}>{text}</td>");
         }
         html.push_str("</tr>\n");
     }

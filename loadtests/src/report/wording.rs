@@ -181,8 +181,14 @@ pub(super) fn seconds(value: Interval) -> String {
     }
 }
 
+/// One digit, or three where one would say nothing.
 pub(super) fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
+    let value = share * 100.0;
+    if value.abs() < 1.0 && value.abs() > 1e-9 {
+        format!("{value:.3} %")
+    } else {
+        format!("{value:.1} %")
+    }
 }
 
 /// Three significant digits.

@@ -337,7 +337,7 @@ fn nanos(seconds: f64) -> u64 {
     (seconds * 1e9).round() as u64
 }
 
-/// The measured FastAPI stack under this load on the proposal's two tasks, without autoscaling, Spot and lost zones.
+/// The measured `FastAPI` stack under this load on the proposal's two tasks, without autoscaling, Spot and lost zones.
 fn fastapi(queued: &Scenario, max_requests: u32) -> Result<Scenario, EvidenceError> {
     let measured = Scenario::from_toml(FASTAPI)?;
     let gunicorn = measured.fleet.gunicorn.map(|gunicorn| {

@@ -12,7 +12,7 @@ pub(super) const NLCU_USD_HOUR: f64 = 0.006;
 /// Price of an hour of an interface endpoint in one zone, in dollars. Infracost's `vpc_endpoint_test`, 2026-08-21.
 pub(super) const INTERFACE_ENDPOINT_USD_HOUR: f64 = 0.01;
 
-/// Endpoints that tasks without a way to the internet need: ECR (two), CloudWatch Logs, Secrets Manager; S3's is free.
+/// Endpoints that tasks without a way to the internet need: ECR (two), `CloudWatch` Logs, Secrets Manager; S3's is free.
 pub(super) const INTERFACE_ENDPOINTS: f64 = 4.0;
 
 /// vCPU that a region gives an account's on-demand Fargate tasks by default.

@@ -67,7 +67,7 @@ pub(super) fn usd(amount: f64) -> String {
 pub(super) fn percent(share: f64) -> String {
     let value = share * 100.0;
     let digits = match value.abs() {
-        size if size >= 10.0 || size < 1e-9 => 0,
+        size if !(1e-9..10.0).contains(&size) => 0,
         size if size >= 1.0 => 1,
         size if size >= 0.1 => 2,
         _ => 3,

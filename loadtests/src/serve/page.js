@@ -27,10 +27,11 @@ const about = (estimate, digits) =>
     ? estimate.mean.toFixed(digits)
     : `${estimate.mean.toFixed(digits)} ± ${estimate.half_width.toFixed(digits)}`;
 
+// A number with its unit, and how sure it is, apart from each other.
 function duration(seconds) {
-  return seconds.mean < 120
-    ? `${about(seconds, 1)} s`
-    : `${about({ mean: seconds.mean / 60, half_width: seconds.half_width / 60 }, 1)} min`;
+  const [by, unit] = seconds.mean < 120 ? [1, 's'] : [60, 'min'];
+  const half = seconds.half_width / by;
+  return [`${(seconds.mean / by).toFixed(1)} ${unit}`, half < 0.05 ? '' : ` (± ${half.toFixed(1)} ${unit})`];
 }
 
 function show(answer) {
@@ -47,7 +48,9 @@ function show(answer) {
   }
   element('capacity').textContent = answer.capacity_per_hour.toFixed(1);
   element('capacity-says').textContent = `generations/h at most, limited by ${answer.bottleneck}; CPU used: ${answer.cpu_percent.toFixed(3)} %`;
-  element('wait').textContent = duration(answer.wait_p95_s);
+  const [wait, sure] = duration(answer.wait_p95_s);
+  element('wait').textContent = wait;
+  element('wait-says').textContent = `one in twenty waits longer${sure}`;
   element('lost').textContent = about(answer.lost, 0);
   element('cost').textContent = `$${answer.cost_usd_month.mean.toFixed(2)}`;
   element('notes').replaceChildren(...answer.notes.map((note) => Object.assign(document.createElement('p'), { textContent: note })));

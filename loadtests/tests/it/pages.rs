@@ -1,4 +1,5 @@
 //! Both pages in a real browser: no console errors, every figure with data, the keyboard, a telephone's width, axe-core.
+#![expect(clippy::print_stderr, reason = "a measured time is said")]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -7,8 +8,8 @@ use super::webdriver::Browser;
 
 const TELEPHONE: u32 = 390;
 const DESK: u32 = 1280;
+const ANSWERS: u32 = 20;
 const TAB: &str = "\u{e004}";
-const ARROW_UP: &str = "\u{e013}";
 
 fn block_on(work: impl Future<Output = ()>) {
     tokio::runtime::Runtime::new()
@@ -109,6 +110,17 @@ impl Served {
         Served { process, url }
     }
 
+    /// CPU time that it has used, in milliseconds.
+    fn cpu_ms(&self) -> f64 {
+        let pid = i32::try_from(self.process.id()).expect("a process id");
+        let stat = procfs::process::Process::new(pid)
+            .and_then(|process| process.stat())
+            .expect("a running process");
+        let ticks = u32::try_from(stat.utime + stat.stime).expect("a short life");
+        let per_second = u32::try_from(procfs::ticks_per_second()).expect("a few hundred");
+        f64::from(ticks) / f64::from(per_second) * 1000.0
+    }
+
     /// Ends it as Ctrl-C does, and returns its exit code.
     fn interrupt(mut self) -> Option<i32> {
         let pid = self.process.id().to_string();
@@ -149,7 +161,8 @@ fn a_what_if_is_answered_while_one_still_looks() {
         let ask = "stage=growth&users=10000&mode=queue&task_cpu=1024&task_memory_mib=2048&tasks_min=2&tasks_desired=2&tasks_max=6&autoscaling_metric=queue_depth&nat_gateways=2&cache_mode=elasticache&generation_workers=";
         let client = reqwest::Client::new();
         let mut times_ms = Vec::new();
-        for workers in 16..36 {
+        let cpu_before = served.cpu_ms();
+        for workers in 16..16 + ANSWERS {
             let began = std::time::Instant::now();
             let response = client
                 .get(format!("{}answer?{ask}{workers}", served.url))
@@ -163,12 +176,14 @@ fn a_what_if_is_answered_while_one_still_looks() {
         }
         times_ms.sort_unstable();
         let p95 = times_ms[times_ms.len() * 95 / 100 - 1];
+        let cpu_ms = (served.cpu_ms() - cpu_before) / f64::from(ANSWERS);
         eprintln!(
-            "Growth: p50 {} ms, p95 {p95} ms",
+            "Growth: p50 {} ms, p95 {p95} ms, {cpu_ms:.0} ms of CPU an answer",
             times_ms[times_ms.len() / 2]
         );
-        // 200 ms is the promise on an idle machine; a busy one must not fail the build by itself.
-        assert!(p95 < 2_000, "{times_ms:?}");
+        // The promise is 200 ms. Other work on the machine stretches the time, but not the CPU time, on which an idle
+        // machine has two cores to spend.
+        assert!(cpu_ms < 200.0, "{cpu_ms} ms of CPU an answer, {times_ms:?}");
         let refused = client
             .get(format!("{}answer?{ask}0", served.url))
             .send()
@@ -196,14 +211,24 @@ fn the_what_if_page_works_by_keyboard_and_its_link_reproduces_it() {
         browser.open(&served.url).await;
         settled(&browser).await;
         pictures(&browser, "serve").await;
+        let valid = "return document.getElementById('controls').checkValidity()";
+        assert_eq!(
+            browser.run(valid).await,
+            true,
+            "the preset is within the controls' bounds"
+        );
         browser.screen(DESK, false).await;
-        // From the top, eleven presses of Tab pass every control in its order.
+        // From the top, twelve presses of Tab pass every control in its order.
         let mut passed = Vec::new();
         for _ in 0..12 {
             browser.press(TAB).await;
             let name = browser
                 .run("return document.activeElement.name || ''")
                 .await;
+            if name == "generation_workers" {
+                // Tab selects what stands in the field, so that typing replaces it.
+                browser.press("10").await;
+            }
             passed.push(name.as_str().unwrap_or_default().to_owned());
         }
         let order = [
@@ -221,10 +246,6 @@ fn the_what_if_page_works_by_keyboard_and_its_link_reproduces_it() {
             "cache_mode",
         ];
         assert_eq!(passed, order);
-        browser
-            .run("document.querySelector('[name=generation_workers]').focus()")
-            .await;
-        browser.press(&ARROW_UP.repeat(4)).await;
         settled(&browser).await;
         let state = browser
             .run("return [location.href, document.getElementById('capacity').textContent, document.getElementById('tfvars').textContent]")

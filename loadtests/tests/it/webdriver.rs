@@ -1,4 +1,5 @@
-//! A headless Chromium, driven over the WebDriver protocol (<https://www.w3.org/TR/webdriver2/>) by plain HTTP.
+//! A headless Chromium, driven over the `WebDriver` protocol (<https://www.w3.org/TR/webdriver2/>) by plain HTTP.
+#![expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -1,9 +1,8 @@
 //! Measured against predicted: the ratio of each cell of the grid with its 95 % interval.
 
 use plotters::prelude::*;
-use plotters::style::text_anchor::HPos;
 
-use super::svg::{BLUE, FAINT, GRID, INK, Scale, VERMILION, drawn, line, text};
+use super::svg::{BLUE, FAINT, GRID, INK, Pen, Scale, VERMILION, drawn, line};
 use super::{Figure, Value};
 use crate::measurement::{Cell, Measurement};
 
@@ -18,24 +17,6 @@ fn ends(cell: &Cell) -> [f64; 3] {
 
 pub(super) fn figure(measurement: &Measurement) -> Figure {
     let cells = &measurement.cells;
-    let speedup = measurement.load.speedup;
-    let rows: Vec<Vec<Value>> = cells
-        .iter()
-        .map(|cell| {
-            let [ratio, low, high] = ends(cell);
-            let marks: Vec<_> = cell.marks.iter().map(|mark| mark.label()).collect();
-            vec![
-                f64::from(cell.workers).into(),
-                cell.vcpu.into(),
-                (cell.throughput_per_hour / speedup).into(),
-                (cell.expected_per_hour / speedup).into(),
-                ratio.into(),
-                low.into(),
-                high.into(),
-                marks.join(" ").into(),
-            ]
-        })
-        .collect();
     let within = cells
         .iter()
         .filter(|cell| (cell.agreement() - 1.0).abs() < 0.05)
@@ -51,7 +32,10 @@ pub(super) fn figure(measurement: &Measurement) -> Figure {
         let right = canvas.width - 16;
         let bottom = canvas.height - 40;
         let x = Scale::linear([1.0 - span, 1.0 + span], [left, right]);
-        let letters = canvas.letters();
+        let pen = Pen {
+            area,
+            size: canvas.letters(),
+        };
         for ratio in [1.0 - span / 1.15, 1.0, 1.0 + span / 1.15] {
             let ink = if (ratio - 1.0).abs() < 1e-9 {
                 INK
@@ -59,22 +43,12 @@ pub(super) fn figure(measurement: &Measurement) -> Figure {
                 GRID
             };
             line(area, (x.at(ratio), 8), (x.at(ratio), bottom), ink)?;
-            text(
-                area,
-                &format!("{ratio:.2}"),
-                (x.at(ratio), bottom + 12),
-                letters,
-                INK,
-                HPos::Center,
-            )?;
+            pen.center(&format!("{ratio:.2}"), (x.at(ratio), bottom + 12), INK)?;
         }
-        text(
-            area,
+        pen.center(
             "measured / predicted throughput",
             (i32::midpoint(left, right), bottom + 30),
-            letters,
             FAINT,
-            HPos::Center,
         )?;
         for (index, cell) in (0..).zip(cells) {
             let y =
@@ -88,7 +62,7 @@ pub(super) fn figure(measurement: &Measurement) -> Figure {
                     cell.vcpu
                 )
             };
-            text(area, &label, (left - 10, y), letters, INK, HPos::Right)?;
+            pen.right(&label, (left - 10, y), INK)?;
             let [ratio, low, high] = ends(cell);
             let color = if cell.is_valid() { BLUE } else { VERMILION };
             line(area, (x.at(low), y), (x.at(high), y), color.stroke_width(2))?;
@@ -127,7 +101,29 @@ pub(super) fn figure(measurement: &Measurement) -> Figure {
         ]
         .map(str::to_owned)
         .to_vec(),
-        rows,
+        rows: rows(measurement),
         drawings,
     }
+}
+
+fn rows(measurement: &Measurement) -> Vec<Vec<Value>> {
+    let speedup = measurement.load.speedup;
+    measurement
+        .cells
+        .iter()
+        .map(|cell| {
+            let [ratio, low, high] = ends(cell);
+            let marks: Vec<_> = cell.marks.iter().map(|mark| mark.label()).collect();
+            vec![
+                f64::from(cell.workers).into(),
+                cell.vcpu.into(),
+                (cell.throughput_per_hour / speedup).into(),
+                (cell.expected_per_hour / speedup).into(),
+                ratio.into(),
+                low.into(),
+                high.into(),
+                marks.join(" ").into(),
+            ]
+        })
+        .collect()
 }

@@ -22,7 +22,6 @@ const HOURLY: [f64; 24] = [
 const MINUTES_PER_STEP: u64 = 10;
 const STEPS: usize = 144;
 const DEPLOYED_EVERY_H: u64 = 8;
-/// Task slots that the trace may name.
 const NS_PER_STEP: u64 = MINUTES_PER_STEP * 60_000_000_000;
 
 /// What a day looked like, every ten minutes.
@@ -32,7 +31,7 @@ pub struct Day {
     pub submitted: Vec<f64>,
     /// Generations waiting at its end.
     pub queued: Vec<f64>,
-    /// Tasks serving at its end.
+    /// Most tasks serving within it: a deployment has both the old and the new ones for a while.
     pub tasks: Vec<f64>,
     /// CPU used at its end, in percent of the serving tasks' vCPU, from the generations then in flight.
     pub cpu_percent: Vec<f64>,
@@ -56,22 +55,15 @@ pub fn simulate_day(base: &Scenario) -> Result<Day, InvalidScenario> {
         hourly: HOURLY.to_vec(),
     };
     scenario.fleet.deployments = Some(Deployments::every(Duration::from_hours(DEPLOYED_EVERY_H)));
-    let mut tally = Tally::new(scenario.fleet.tasks.desired);
+    let mut tally = Tally::new();
     let outcome = simulate_traced(&scenario, &mut |event| tally.take(event.at_ns, event.what))?;
     tally.finish();
     let per_generation =
         scenario.profile.cpu_s_per_generation / scenario.workload.generation.mean().as_secs_f64();
     let cpu_percent = tally
-        .in_flight
+        .in_flight_per_task
         .iter()
-        .zip(&tally.tasks)
-        .map(|(running, tasks)| {
-            if *tasks > 0.0 {
-                100.0 * running * per_generation / (tasks * scenario.fleet.vcpu)
-            } else {
-                0.0
-            }
-        })
+        .map(|running| 100.0 * running * per_generation / scenario.fleet.vcpu)
         .collect();
     Ok(Day {
         submitted: tally.submitted,
@@ -91,33 +83,37 @@ struct Tally {
     waiting: f64,
     running: f64,
     serving: f64,
+    serving_max: f64,
     started: std::collections::BTreeSet<u64>,
     submitted: Vec<f64>,
     queued: Vec<f64>,
     tasks: Vec<f64>,
-    in_flight: Vec<f64>,
+    in_flight_per_task: Vec<f64>,
 }
 
 impl Tally {
-    fn new(_tasks: u32) -> Tally {
+    fn new() -> Tally {
         Tally {
             arrived: 0.0,
             waiting: 0.0,
             running: 0.0,
             serving: 0.0,
+            serving_max: 0.0,
             started: std::collections::BTreeSet::new(),
             submitted: Vec::with_capacity(STEPS),
             queued: Vec::with_capacity(STEPS),
             tasks: Vec::with_capacity(STEPS),
-            in_flight: Vec::with_capacity(STEPS),
+            in_flight_per_task: Vec::with_capacity(STEPS),
         }
     }
 
     fn step(&mut self) {
         self.submitted.push(std::mem::take(&mut self.arrived));
         self.queued.push(self.waiting);
-        self.tasks.push(self.serving);
-        self.in_flight.push(self.running);
+        self.tasks.push(self.serving_max);
+        self.serving_max = self.serving;
+        self.in_flight_per_task
+            .push(self.running / self.serving.max(1.0));
     }
 
     fn take(&mut self, at_ns: u64, what: Happening) {
@@ -148,7 +144,10 @@ impl Tally {
                     self.waiting -= 1.0;
                 }
             }
-            Happening::TaskServes { .. } => self.serving += 1.0,
+            Happening::TaskServes { .. } => {
+                self.serving += 1.0;
+                self.serving_max = self.serving_max.max(self.serving);
+            }
             Happening::TaskStopped { .. } => self.serving -= 1.0,
         }
     }
@@ -184,8 +183,8 @@ pub(super) fn figure(day: &Day, id: &'static str) -> Figure {
     let panels: [(&str, &[f64], RGBColor); 4] = [
         ("submitted in 10 min", &day.submitted, BLUE),
         ("waiting in the queue", &day.queued, VERMILION),
-        ("tasks that serve", &day.tasks, GREEN),
-        ("CPU used, %", &day.cpu_percent, BLUE),
+        ("tasks that serve, the most at once", &day.tasks, GREEN),
+        ("CPU used, % of the tasks' vCPU", &day.cpu_percent, BLUE),
     ];
     let drawings = drawn([460, 470], |canvas, area| {
         let height = (canvas.height - 40) / 4;
@@ -208,9 +207,9 @@ pub(super) fn figure(day: &Day, id: &'static str) -> Figure {
         columns: [
             "hour",
             "submitted in the 10 min before",
-            "waiting",
-            "tasks serving",
-            "CPU, %",
+            "waiting at the end",
+            "tasks serving, the most in the 10 min",
+            "CPU at the end, %",
             "event",
         ]
         .map(str::to_owned)

@@ -6,7 +6,7 @@ use simulator::capacity::capacity_per_hour;
 use simulator::prices::fargate_memories_gib;
 use simulator::scenario::{Scenario, Tasks};
 
-use super::svg::{FAINT, INK, Scale, VERMILION, bar, drawn, short, text};
+use super::svg::{FAINT, INK, Scale, VERMILION, bar, drawn, frame, short, text};
 use super::{Figure, Value};
 use crate::measurement::Measurement;
 
@@ -152,12 +152,8 @@ fn drawings(tiles: &[Tile], shown: fn(f64) -> String) -> [super::Drawing; 2] {
             );
             bar(area, from, to, color.filled())?;
             if tile.measured {
-                bar(
-                    area,
-                    (from.0 + 1, from.1 + 1),
-                    (to.0 - 1, to.1 - 1),
-                    VERMILION.stroke_width(3),
-                )?;
+                let inside = ((from.0 + 1, from.1 + 1), (to.0 - 1, to.1 - 1));
+                frame(area, inside.0, inside.1, VERMILION.stroke_width(3))?;
             }
             let middle = (i32::midpoint(from.0, to.0), i32::midpoint(from.1, to.1));
             text(

@@ -1,12 +1,11 @@
 //! Cost against capacity of every sizing in the plan, with the front on which nothing is cheaper and larger.
 
 use plotters::prelude::*;
-use plotters::style::text_anchor::HPos;
 use simulator::capacity::capacity_per_hour;
 use simulator::scenario::{Fleet, Scenario};
 
 use super::svg::{
-    BLUE, FAINT, GREEN, GRID, INK, Scale, VERMILION, decades, drawn, line, text, ticks,
+    BLUE, FAINT, GREEN, GRID, INK, PAPER, Pen, Scale, VERMILION, bar, decades, drawn, line,
 };
 use super::{Figure, Value};
 use crate::pipeline::Results;
@@ -90,69 +89,37 @@ fn points(results: &Results) -> Vec<Point> {
 pub(super) fn figure(results: &Results) -> Figure {
     let points = points(results);
     let asked = results.queued.scenario.workload.arrivals.mean_per_hour();
-    let cost_max = points.iter().map(|point| point.usd).fold(1.0, f64::max) * 1.05;
-    let cost_min = points
-        .iter()
-        .map(|point| point.usd)
-        .fold(f64::INFINITY, f64::min)
-        * 0.95;
-    let high = points
-        .iter()
-        .map(|point| point.per_hour)
-        .fold(asked, f64::max)
-        * 1.5;
-    let low = points
-        .iter()
-        .map(|point| point.per_hour)
-        .fold(asked, f64::min)
-        / 1.5;
+    let [cost_min, cost_max] = bounds(&points, |point| point.usd, 1.05);
+    let [low, high] = bounds(&points, |point| point.per_hour, 1.5);
     let drawings = drawn([430, 420], |canvas, area| {
-        let letters = canvas.letters();
+        let pen = Pen {
+            area,
+            size: canvas.letters(),
+        };
         let (left, top) = (52, 44);
         let (right, bottom) = (canvas.width - 14, canvas.height - 46);
-        let x = Scale::linear([cost_min, cost_max], [left, right]);
+        let x = Scale::log([cost_min, cost_max], [left, right]);
         let y = Scale::log([low, high], [bottom, top]);
         for tick in decades(low, high) {
             line(area, (left, y.at(tick)), (right, y.at(tick)), GRID)?;
-            text(
-                area,
-                &format!("{tick:.0}"),
-                (left - 6, y.at(tick)),
-                letters,
-                INK,
-                HPos::Right,
-            )?;
+            pen.right(&format!("{tick:.0}"), (left - 6, y.at(tick)), INK)?;
         }
-        for tick in ticks(cost_max, if canvas.narrow { 4.0 } else { 8.0 })
+        let ticks = [
+            100.0, 150.0, 200.0, 300.0, 400.0, 600.0, 800.0, 1_200.0, 1_600.0, 2_400.0,
+        ];
+        for tick in ticks
             .into_iter()
-            .filter(|tick| *tick >= cost_min)
+            .filter(|tick| (cost_min..=cost_max).contains(tick))
         {
             line(area, (x.at(tick), top), (x.at(tick), bottom), GRID)?;
-            text(
-                area,
-                &format!("${tick:.0}"),
-                (x.at(tick), bottom + 12),
-                letters,
-                INK,
-                HPos::Center,
-            )?;
+            pen.center(&format!("${tick:.0}"), (x.at(tick), bottom + 12), INK)?;
         }
-        text(
-            area,
+        pen.center(
             "USD a month",
             (i32::midpoint(left, right), bottom + 32),
-            letters,
             FAINT,
-            HPos::Center,
         )?;
-        text(
-            area,
-            "generations per hour at full use",
-            (2, 10),
-            letters,
-            FAINT,
-            HPos::Left,
-        )?;
+        pen.left("generations per hour at full use", (2, 10), FAINT)?;
         for point in &points {
             let at = (x.at(point.usd), y.at(point.per_hour));
             match point.kind {
@@ -173,31 +140,27 @@ pub(super) fn figure(results: &Results) -> Figure {
             (right, y.at(asked)),
             INK.stroke_width(1),
         )?;
-        text(
-            area,
+        pen.right(
             &format!("asked for: {asked:.0}/h"),
             (right, y.at(asked) + 11),
-            letters,
             INK,
-            HPos::Right,
         )?;
         for point in points.iter().filter(|point| point.kind == "proposal") {
             let at = (x.at(point.usd), y.at(point.per_hour));
             area.draw(&TriangleMarker::new(at, 9, VERMILION.filled()))?;
-            text(
+            bar(
                 area,
-                "proposal",
-                (at.0, at.1 + 17),
-                letters,
-                VERMILION,
-                HPos::Center,
+                (at.0 - 30, at.1 + 10),
+                (at.0 + 30, at.1 + 26),
+                PAPER.filled(),
             )?;
+            pen.center("proposal", (at.0, at.1 + 18), VERMILION)?;
         }
         let mut at = 2;
         let step = if canvas.narrow { 84 } else { 130 };
         for (name, color) in [("holds", BLUE), ("misses", FAINT), ("best of cost", GREEN)] {
             area.draw(&Circle::new((at + 5, 29), 4, color.filled()))?;
-            text(area, name, (at + 14, 29), letters, INK, HPos::Left)?;
+            pen.left(name, (at + 14, 29), INK)?;
             at += step;
         }
         Ok(())
@@ -218,18 +181,29 @@ pub(super) fn figure(results: &Results) -> Figure {
         ]
         .map(str::to_owned)
         .to_vec(),
-        rows: points
-            .iter()
-            .map(|point| {
-                vec![
-                    point.usd.into(),
-                    point.per_hour.into(),
-                    point.kind.into(),
-                    (if point.front { "yes" } else { "no" }).into(),
-                    point.sizing.clone().into(),
-                ]
-            })
-            .collect(),
+        rows: rows(&points),
         drawings,
     }
+}
+
+fn rows(points: &[Point]) -> Vec<Vec<Value>> {
+    points
+        .iter()
+        .map(|point| {
+            vec![
+                point.usd.into(),
+                point.per_hour.into(),
+                point.kind.into(),
+                (if point.front { "yes" } else { "no" }).into(),
+                point.sizing.clone().into(),
+            ]
+        })
+        .collect()
+}
+
+/// The least and the greatest value, with some room on a logarithmic axis.
+fn bounds(points: &[Point], value: impl Fn(&Point) -> f64, room: f64) -> [f64; 2] {
+    let least = points.iter().map(&value).fold(f64::INFINITY, f64::min);
+    let greatest = points.iter().map(&value).fold(0.0, f64::max);
+    [least / room, greatest * room]
 }

@@ -25,13 +25,17 @@ pub(super) const VERMILION: RGBColor = RGBColor(1, 2, 7);
 /// Third series: bluish green.
 pub(super) const GREEN: RGBColor = RGBColor(1, 2, 8);
 
-const PROPERTIES: [(&str, &str); 6] = [
+/// The page behind the drawing.
+pub(super) const PAPER: RGBColor = RGBColor(1, 2, 9);
+
+const PROPERTIES: [(&str, &str); 7] = [
     ("#010203", "var(--ink)"),
     ("#010204", "var(--grid)"),
     ("#010205", "var(--faint)"),
     ("#010206", "var(--blue)"),
     ("#010207", "var(--vermilion)"),
     ("#010208", "var(--green)"),
+    ("#010209", "var(--paper)"),
 ];
 
 /// Where a figure is drawn.
@@ -103,6 +107,30 @@ pub(super) fn text(
     Ok(())
 }
 
+/// Writes the words of one figure, all of one size.
+#[derive(Clone, Copy)]
+pub(super) struct Pen<'a, 'b> {
+    pub(super) area: &'a Area<'b>,
+    pub(super) size: i32,
+}
+
+impl Pen<'_, '_> {
+    /// Words that begin here.
+    pub(super) fn left(self, words: &str, at: (i32, i32), color: RGBColor) -> DrawResult {
+        text(self.area, words, at, self.size, color, HPos::Left)
+    }
+
+    /// Words whose middle is here.
+    pub(super) fn center(self, words: &str, at: (i32, i32), color: RGBColor) -> DrawResult {
+        text(self.area, words, at, self.size, color, HPos::Center)
+    }
+
+    /// Words that end here.
+    pub(super) fn right(self, words: &str, at: (i32, i32), color: RGBColor) -> DrawResult {
+        text(self.area, words, at, self.size, color, HPos::Right)
+    }
+}
+
 /// A straight line.
 pub(super) fn line(
     area: &Area<'_>,
@@ -122,6 +150,18 @@ pub(super) fn bar(
     style: impl Into<ShapeStyle>,
 ) -> DrawResult {
     area.draw(&Rectangle::new([from, to], style.into()))?;
+    Ok(())
+}
+
+/// A frame of this width; the library's own rectangles have hairlines only.
+pub(super) fn frame(
+    area: &Area<'_>,
+    from: (i32, i32),
+    to: (i32, i32),
+    style: impl Into<ShapeStyle>,
+) -> DrawResult {
+    let corners = [from, (to.0, from.1), to, (from.0, to.1), from];
+    area.draw(&PathElement::new(corners, style.into()))?;
     Ok(())
 }
 
@@ -190,7 +230,7 @@ pub(super) fn short(value: f64) -> String {
     match value.abs() {
         size if size >= 99.95 => format!("{value:.0}"),
         size if size >= 9.995 => trimmed(format!("{value:.1}")),
-        size if size >= 0.1 || size < 1e-12 => trimmed(format!("{value:.2}")),
+        size if !(1e-12..0.1).contains(&size) => trimmed(format!("{value:.2}")),
         _ => trimmed(format!("{value:.3}")),
     }
 }

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use plotters::prelude::*;
-use plotters::style::text_anchor::HPos;
 use simulator::scenario::Scenario;
 use simulator::simulate_traced;
 use simulator::trace::Happening;
 
-use super::svg::{BLUE, FAINT, GRID, INK, Scale, VERMILION, drawn, line, text};
+use super::svg::{BLUE, FAINT, GRID, INK, Pen, Scale, VERMILION, drawn, line};
 use super::{Figure, Value};
 use crate::pipeline::Results;
 use crate::stats::{count_as_f64, count_u64_as_f64};
@@ -66,6 +65,9 @@ fn shares(scenario: &Scenario, seeds: u64) -> Vec<f64> {
         .collect()
 }
 
+/// Name, colour, and the share that waits longer than each of [`TIMES_S`].
+type Series = (&'static str, RGBColor, Vec<f64>);
+
 pub(super) fn figure(results: &Results) -> Figure {
     let base = &results.queued.scenario;
     let seeds = results.queued.replications.outcomes.len() as u64;
@@ -86,20 +88,20 @@ pub(super) fn figure(results: &Results) -> Figure {
         .wait_p95
         .map(simulator::time::Duration::as_secs_f64);
     let drawings = drawn([360, 340], |canvas, area| {
-        let letters = canvas.letters();
+        let pen = Pen {
+            area,
+            size: canvas.letters(),
+        };
         let (left, top) = (48, 50);
         let (right, bottom) = (canvas.width - 16, canvas.height - 44);
         let x = Scale::log([1.0, 86_400.0], [left, right]);
         let y = Scale::linear([0.0, 1.0], [bottom, top]);
         for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
             line(area, (left, y.at(share)), (right, y.at(share)), GRID)?;
-            text(
-                area,
+            pen.right(
                 &format!("{:.0} %", share * 100.0),
                 (left - 6, y.at(share)),
-                letters,
                 INK,
-                HPos::Right,
             )?;
         }
         for (at_s, name) in [
@@ -111,22 +113,12 @@ pub(super) fn figure(results: &Results) -> Figure {
             (36_000.0, "10 h"),
         ] {
             line(area, (x.at(at_s), bottom), (x.at(at_s), bottom + 4), INK)?;
-            text(
-                area,
-                name,
-                (x.at(at_s), bottom + 13),
-                letters,
-                INK,
-                HPos::Center,
-            )?;
+            pen.center(name, (x.at(at_s), bottom + 13), INK)?;
         }
-        text(
-            area,
+        pen.center(
             "wait until a worker starts",
             (i32::midpoint(left, right), bottom + 32),
-            letters,
             FAINT,
-            HPos::Center,
         )?;
         if let Some(limit_s) = promised_s {
             line(
@@ -135,14 +127,7 @@ pub(super) fn figure(results: &Results) -> Figure {
                 (x.at(limit_s), bottom),
                 INK.stroke_width(1),
             )?;
-            text(
-                area,
-                "promised to 95 %",
-                (x.at(limit_s) + 5, top + 4),
-                letters,
-                INK,
-                HPos::Left,
-            )?;
+            pen.left("promised to 95 %", (x.at(limit_s) + 5, y.at(0.5) - 10), INK)?;
         }
         for (index, (name, color, shares)) in (0..).zip(&series) {
             let path: Vec<(i32, i32)> = TIMES_S
@@ -157,25 +142,12 @@ pub(super) fn figure(results: &Results) -> Figure {
                 (22, 10 + 18 * index),
                 color.stroke_width(3),
             )?;
-            text(area, name, (28, 10 + 18 * index), letters, INK, HPos::Left)?;
+            pen.left(name, (28, 10 + 18 * index), INK)?;
         }
         Ok(())
     });
     let mut columns = vec!["longer than, s".to_owned()];
     columns.extend(series.iter().map(|(name, _, _)| format!("share, {name}")));
-    let rows: Vec<Vec<Value>> = TIMES_S
-        .iter()
-        .enumerate()
-        .map(|(index, at_s)| {
-            let mut row: Vec<Value> = vec![(*at_s).into()];
-            row.extend(
-                series
-                    .iter()
-                    .map(|(_, _, shares)| Value::from(shares[index])),
-            );
-            row
-        })
-        .collect();
     let beyond: Vec<_> = series
         .iter()
         .map(|(name, _, shares)| {
@@ -193,7 +165,23 @@ pub(super) fn figure(results: &Results) -> Figure {
             beyond.join("; ")
         ),
         columns,
-        rows,
+        rows: rows(&series),
         drawings,
     }
+}
+
+fn rows(series: &[Series]) -> Vec<Vec<Value>> {
+    TIMES_S
+        .iter()
+        .enumerate()
+        .map(|(index, at_s)| {
+            let mut row: Vec<Value> = vec![(*at_s).into()];
+            row.extend(
+                series
+                    .iter()
+                    .map(|(_, _, shares)| Value::from(shares[index])),
+            );
+            row
+        })
+        .collect()
 }
