@@ -380,7 +380,7 @@ pub struct OpenRun {
     pub failures: u64,
     /// The first thing that went wrong.
     pub first_failure: Option<String>,
-    /// Generations accepted and still queued or running when the schedule ended: censored.
+    /// Arrivals whose generation was not yet accepted, queued or running when the schedule ended: censored.
     pub censored: u64,
     /// Generations that ended within the window, per compressed hour.
     pub throughput_per_hour: f64,

@@ -200,17 +200,20 @@ fn reduce(
         .iter()
         .find_map(|record| record.failure.clone())
         .or_else(|| campaign.errors().into_iter().next());
+    let planned = u64::try_from(part.arrivals_s(load).len()).unwrap_or(u64::MAX);
+    let completed = u64::try_from(records.len() - failed).unwrap_or(u64::MAX);
     OpenRun {
         shape: None,
         target: None,
         plan: part.plan,
         shards: vec![part.shard],
-        planned: u64::try_from(part.arrivals_s(load).len()).unwrap_or(u64::MAX),
+        planned,
         dropped_arrivals: sent.dropped_arrivals,
-        completed: u64::try_from(records.len() - failed).unwrap_or(u64::MAX),
+        completed,
         failures,
         first_failure,
-        censored: u64::try_from(campaign.in_flight()).unwrap_or(u64::MAX),
+        // Every visit ends in one of three ways; one that the service had not even accepted counts too.
+        censored: planned.saturating_sub(completed + failures),
         throughput_per_hour: completed_per_hour(&tracks, window.0, window.1),
         latency: sent.latency,
         lateness: sent.lateness,

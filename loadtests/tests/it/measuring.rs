@@ -87,7 +87,7 @@ fn answer(mut stream: std::net::TcpStream) {
     let _ = stream.write_all(answer.as_bytes());
 }
 
-/// Arguments of a schedule of two compressed seconds; about 40 arrivals.
+/// Arguments of a schedule of nine compressed seconds; about 40 arrivals.
 fn schedule<'a>(url: &'a str, out: &'a str) -> Vec<&'a str> {
     vec![
         "measure",
@@ -95,7 +95,7 @@ fn schedule<'a>(url: &'a str, out: &'a str) -> Vec<&'a str> {
         "--target",
         url,
         "--speedup",
-        "900",
+        "200",
         "--rate",
         "80",
         "--length",
