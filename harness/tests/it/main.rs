@@ -1,7 +1,9 @@
 //! The harness against real servers, with whichever provider `HARNESS_PROVIDER` names.
 
 mod containers;
+mod development;
 mod faults;
 mod lifetime;
+mod official_client;
 mod sandboxes;
 mod shared;
