@@ -4,6 +4,5 @@ mod containers;
 mod development;
 mod faults;
 mod lifetime;
-mod official_client;
 mod sandboxes;
 mod shared;
