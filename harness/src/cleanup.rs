@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
+use crate::development;
 use crate::engine::Engine;
+use crate::poll::{self, Progress};
 use crate::run_directory::{self, RunDirectory};
 use crate::stack::{blocking, in_background};
 
@@ -32,6 +34,9 @@ pub enum CleanupError {
     /// The engine refuses to remove a container.
     #[error("remove the containers of dead runs")]
     Containers(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The state of the stack for development.
+    #[error("delete the kept state")]
+    State(#[source] io::Error),
     /// The script could not remove everything.
     #[error("remove what run {id} left: {} is still there", path.display())]
     Remains {
@@ -77,6 +82,54 @@ pub async fn sweep_all() -> Result<Swept, CleanupError> {
             Err(_) => Vec::new(),
         };
         Ok(swept)
+    })
+    .await
+}
+
+/// Ends every running `harness up` of this user, and waits until all of it is gone.
+///
+/// # Errors
+/// When one does not end.
+pub async fn end_development() -> Result<Vec<Removed>, CleanupError> {
+    let mut ended = Vec::new();
+    for (pid, path) in run_directory::development_owners().map_err(CleanupError::RunFolder)? {
+        let mut kill = Command::new("kill");
+        kill.args(["-s", "TERM", &pid.to_string()]);
+        kill.status().map_err(CleanupError::Shell)?;
+        let id = path.file_name().unwrap_or_default();
+        let id = id.to_string_lossy().into_owned();
+        let gone = poll::until("the stack to end", Duration::from_secs(30), || async {
+            if path.exists() {
+                Progress::NotYet(format!("{} is there", path.display()))
+            } else {
+                Progress::Ready(())
+            }
+        });
+        if gone.await.is_err() {
+            return Err(CleanupError::Remains { id, path });
+        }
+        ended.push(Removed { id, path });
+    }
+    Ok(ended)
+}
+
+/// Deletes what `harness up --keep` has kept, in a folder and in volumes, and names it.
+///
+/// # Errors
+/// When it is in use or cannot be deleted.
+pub async fn forget_state() -> Result<Vec<String>, CleanupError> {
+    in_background(async {
+        let mut forgotten = Vec::new();
+        let folder = development::forget_state().map_err(CleanupError::State)?;
+        forgotten.extend(folder.map(|folder| folder.display().to_string()));
+        if let Ok(engine) = Engine::connect().await {
+            for volume in development::VOLUMES {
+                let removed = engine.remove_volume(volume).await;
+                let removed = removed.map_err(|error| CleanupError::Containers(Box::new(error)))?;
+                forgotten.extend(removed.then(|| format!("volume {volume}")));
+            }
+        }
+        Ok(forgotten)
     })
     .await
 }

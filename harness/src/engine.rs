@@ -11,7 +11,8 @@ use testcontainers::bollard::errors::Error as BollardError;
 use testcontainers::bollard::models::ContainerState;
 use testcontainers::bollard::query_parameters::{
     CreateImageOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-    LogsOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+    LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptions,
+    StopContainerOptionsBuilder,
 };
 use testcontainers::core::client::{ClientError, docker_client_instance};
 
@@ -228,6 +229,24 @@ impl Engine {
             }) => Ok(()),
             Err(source) => Err(EngineError::Refused {
                 what: "remove a container",
+                source,
+            }),
+        }
+    }
+
+    /// Removes a volume; `false` when there is none of this name.
+    pub(crate) async fn remove_volume(&self, volume: &str) -> Result<bool, EngineError> {
+        match self
+            .docker
+            .remove_volume(volume, None::<RemoveVolumeOptions>)
+            .await
+        {
+            Ok(()) => Ok(true),
+            Err(BollardError::DockerResponseServerError {
+                status_code: 404, ..
+            }) => Ok(false),
+            Err(source) => Err(EngineError::Refused {
+                what: "remove a volume",
                 source,
             }),
         }

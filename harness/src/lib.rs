@@ -7,6 +7,7 @@
 mod binaries;
 mod cleanup;
 mod container;
+mod development;
 mod doctor;
 mod engine;
 mod images;
@@ -25,8 +26,10 @@ mod shared;
 mod stack;
 mod template;
 
-pub use cleanup::{CleanupError, Removed, Swept, sweep_all};
+pub use binaries::wheel::cache_folder;
+pub use cleanup::{CleanupError, Removed, Swept, end_development, forget_state, sweep_all};
 pub use container::{ContainerError, ContainerProcess, ContainerSpec, ContainerStatus};
+pub use development::{Ports, ServiceStatus};
 pub use doctor::{Finding, examine};
 pub use images::build::{BuildError, ImageResult, build as build_images};
 pub use provider::{Provider, ProviderChoice, ProviderError};

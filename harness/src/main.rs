@@ -5,12 +5,14 @@
     reason = "this is the command line's surface"
 )]
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use harness::{ImageResult, ProviderChoice, Sandbox, Stack, Template};
+use harness::openai::{Latency, LoadOpenAi, Script};
+use harness::{ImageResult, Ports, ProviderChoice, Stack};
 use tracing_subscriber::EnvFilter;
 
 /// Postgres, Redis and S3 for tests and for development.
@@ -23,14 +25,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Starts the stack, prints its environment, and removes it at Ctrl-C
-    Up {
-        /// Who runs the services: auto, docker or native; when unset, `HARNESS_PROVIDER` decides
+    /// Starts the stack on ports that stay, writes `.env`, and removes both at Ctrl-C
+    Up(Up),
+    /// Ends every running `up`, and removes what dead runs have left
+    Down {
+        /// Deletes also what `up --keep` has kept
         #[arg(long)]
-        provider: Option<ProviderChoice>,
+        forget: bool,
     },
-    /// Removes what dead runs have left
-    Down,
     /// Says what was found on this machine and what is missing
     Doctor,
     /// Builds the pinned images from the distribution's packages, without a container registry
@@ -39,6 +41,41 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+}
+
+#[derive(Debug, clap::Args)]
+struct Up {
+    /// Who runs the services: auto, docker or native; when unset, `HARNESS_PROVIDER` decides
+    #[arg(long)]
+    provider: Option<ProviderChoice>,
+    /// Keeps databases, keys and objects for the next `up --keep` (LocalStack keeps none)
+    #[arg(long)]
+    keep: bool,
+    /// Of Postgres; 0 is any free one
+    #[arg(long, default_value_t = 15432)]
+    postgres_port: u16,
+    /// Of Redis; 0 is any free one
+    #[arg(long, default_value_t = 16379)]
+    redis_port: u16,
+    /// Of S3; 0 is any free one
+    #[arg(long, default_value_t = 14566)]
+    s3_port: u16,
+    /// Of the scripted OpenAI; 0 is any free one
+    #[arg(long, default_value_t = 18080)]
+    openai_port: u16,
+    /// The scripted OpenAI's responses of 2 to 3 minutes, of which a proposal takes five, are
+    /// divided by this
+    #[arg(long, default_value_t = 60.0)]
+    speedup: f64,
+    /// Takes any free ports
+    #[arg(long)]
+    free_ports: bool,
+    /// Where the environment is written, for programs that read such files
+    #[arg(long, default_value = ".env")]
+    env_file: PathBuf,
+    /// Writes no such file
+    #[arg(long)]
+    no_env_file: bool,
 }
 
 #[tokio::main]
@@ -60,52 +97,143 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Up { provider } => up(provider).await,
-        Command::Down => down().await,
+        Command::Up(options) => up(options).await,
+        Command::Down { forget } => down(forget).await,
         Command::Doctor => Ok(doctor().await),
         Command::Images { force } => images(force).await,
     }
 }
 
-async fn up(provider: Option<ProviderChoice>) -> Result<ExitCode> {
-    let choice = match provider {
+async fn up(options: Up) -> Result<ExitCode> {
+    let choice = match options.provider {
         Some(choice) => choice,
         None => ProviderChoice::from_environment()?,
     };
+    let ports = if options.free_ports {
+        Ports::default()
+    } else {
+        Ports {
+            postgres: options.postgres_port,
+            redis: options.redis_port,
+            s3: options.s3_port,
+        }
+    };
+    let openai_port = if options.free_ports {
+        0
+    } else {
+        options.openai_port
+    };
+    let env_file = (!options.no_env_file).then(|| EnvFile(options.env_file.clone()));
+    if let Some(file) = &env_file {
+        file.check()?;
+    }
     // Heard from the beginning: a Ctrl-C while starting ends the start.
     let mut ended = std::pin::pin!(end_asked());
     let start = async {
-        let stack = Stack::start_with(choice).await?;
-        let sandbox = stack.sandbox(&Template::empty()).await?;
-        Ok::<_, anyhow::Error>((stack, sandbox))
+        let stack = Stack::start_for_development(choice, ports, options.keep).await?;
+        let openai = LoadOpenAi::start_on(script(options.speedup), openai_port).await;
+        let openai = openai.with_context(|| {
+            format!("start the scripted OpenAI on port {openai_port} (--openai-port takes another)")
+        })?;
+        let mut environment = stack.development().await?;
+        environment.push(("OPENAI_BASE_URL".to_owned(), openai.base_url()));
+        environment.push(("OPENAI_API_KEY".to_owned(), "sk-scripted".to_owned()));
+        Ok::<_, anyhow::Error>((stack, openai, environment))
     };
-    let (stack, sandbox) = tokio::select! {
+    let (stack, openai, environment) = tokio::select! {
         started = start => started?,
         () = &mut ended => return Ok(ExitCode::SUCCESS),
     };
+    if let Some(file) = &env_file {
+        file.write(&environment)?;
+    }
     // Whoever reads our output may have gone: that does not end the stack.
     std::io::stdout()
-        .write_all(describe(&stack, &sandbox).as_bytes())
+        .write_all(describe(&stack, &openai, &environment).await.as_bytes())
         .ok();
     ended.await;
+    if let Some(file) = &env_file {
+        file.remove();
+    }
+    openai.stop().await;
     stack.stop().await?;
-    drop(sandbox);
     Ok(ExitCode::SUCCESS)
 }
 
-/// The sandbox's environment as shell lines, and the stack in comments.
-fn describe(stack: &Stack, sandbox: &Sandbox) -> String {
-    let mut lines: Vec<String> = sandbox
-        .environment()
-        .into_iter()
-        .map(|(name, value)| format!("export {name}={value}"))
-        .collect();
+/// A proposal of five calls takes the review's 10 to 15 minutes, in compressed time.
+fn script(speedup: f64) -> Script {
+    Script::default()
+        .latency(Latency::Uniform {
+            min_ms: 120_000.0,
+            max_ms: 180_000.0,
+        })
+        .speedup(speedup)
+}
+
+/// A file of environment variables that only `up` writes and removes.
+struct EnvFile(PathBuf);
+
+impl EnvFile {
+    const MARK: &str = "# Written by `harness up`, which removes it when it ends.";
+
+    fn check(&self) -> Result<()> {
+        let path = self.0.display();
+        match std::fs::read_to_string(&self.0) {
+            Ok(text) if text.starts_with(Self::MARK) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Ok(_) => bail!(
+                "write {path}: it is there and `harness up` did not write it; move it, or use --env-file or --no-env-file"
+            ),
+            Err(error) => Err(error).with_context(|| format!("read {path}")),
+        }
+    }
+
+    fn write(&self, environment: &[(String, String)]) -> Result<()> {
+        let mut text = format!("{}\n", Self::MARK);
+        for (name, value) in environment {
+            text.push_str(&format!("{name}={value}\n"));
+        }
+        std::fs::write(&self.0, text).with_context(|| format!("write {}", self.0.display()))
+    }
+
+    fn remove(&self) {
+        if self.0.exists() && self.check().is_ok() {
+            std::fs::remove_file(&self.0).ok();
+        }
+    }
+}
+
+/// A table of the services, and the environment as shell lines.
+async fn describe(stack: &Stack, openai: &LoadOpenAi, environment: &[(String, String)]) -> String {
+    let mut rows = vec![["# service", "address", "health", "log"].map(str::to_owned)];
+    for service in stack.services().await {
+        let name = format!("# {}", service.name);
+        rows.push([name, service.address, service.health, service.log]);
+    }
+    rows.push([
+        "# OpenAI (scripted)".to_owned(),
+        openai.base_url(),
+        "ok".to_owned(),
+        "stderr of this process".to_owned(),
+    ]);
+    let mut lines = vec![format!("# {}", stack.provider_reason())];
+    let width = |column: usize| {
+        let widths = rows.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or_default()
+    };
+    for row in &rows {
+        let [name, address, health, log] = row;
+        lines.push(format!(
+            "{name:<0$}  {address:<1$}  {health:<2$}  {log}",
+            width(0),
+            width(1),
+            width(2)
+        ));
+    }
+    let exports = environment.iter();
+    lines.extend(exports.map(|(name, value)| format!("export {name}={value}")));
     lines.extend([
-        format!("# {}", stack.provider_reason()),
-        format!("# Postgres {}", stack.postgres_version()),
-        format!("# Redis {}", stack.redis_version()),
-        format!("# S3 {}", stack.s3_name()),
-        "# Ctrl-C ends it and removes everything".to_owned(),
+        "# Ctrl-C, or `harness down` elsewhere, ends it".to_owned(),
         format!("# run {} in {}", stack.id(), stack.run_dir().display()),
     ]);
     lines.join("\n") + "\n"
@@ -129,7 +257,11 @@ async fn end_asked() {
     }
 }
 
-async fn down() -> Result<ExitCode> {
+async fn down(forget: bool) -> Result<ExitCode> {
+    let ended = harness::end_development().await?;
+    for run in &ended {
+        println!("ended run {} in {}", run.id, run.path.display());
+    }
     let swept = harness::sweep_all().await?;
     for run in &swept.runs {
         println!("removed run {} in {}", run.id, run.path.display());
@@ -140,8 +272,20 @@ async fn down() -> Result<ExitCode> {
     for container in &swept.containers {
         println!("removed container {container}");
     }
-    if swept.runs.is_empty() && swept.servers.is_empty() && swept.containers.is_empty() {
-        println!("nothing was left by a dead run");
+    let mut forgotten = Vec::new();
+    if forget {
+        forgotten = harness::forget_state().await?;
+        for state in &forgotten {
+            println!("deleted {state}");
+        }
+    }
+    if ended.is_empty()
+        && forgotten.is_empty()
+        && swept.runs.is_empty()
+        && swept.servers.is_empty()
+        && swept.containers.is_empty()
+    {
+        println!("nothing is running, and nothing was left by a dead run");
     }
     Ok(ExitCode::SUCCESS)
 }

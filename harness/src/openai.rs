@@ -1,17 +1,19 @@
 //! A scripted OpenAI: one pure state machine, two HTTP fronts.
 //!
-//! [`OpenAiState`] speaks the Responses API (create in background or blocking, retrieve, cancel) and
-//! does what a [`Script`] says: how long responses take, what they say, what goes wrong when. It has
+//! [`OpenAiState`] speaks the Responses API (create in background or blocking, retrieve, cancel,
+//! streams of ended responses from `starting_after` on) and chat completions, and does what a [`Script`] says: how long responses take, what they say, what goes wrong when. It has
 //! no clock and does no I/O, so the same script and the same calls at the same instants give the same
 //! replies. [`WiremockOpenAi`] serves it to tests that assert on calls; [`LoadOpenAi`] serves it to
 //! load tests, in bounded memory.
 
+mod chat;
 mod clocked;
 mod engine;
 mod load_front;
 mod random;
 mod rate_limit;
 mod script;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod text;

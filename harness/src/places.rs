@@ -30,7 +30,7 @@ pub(crate) const SANDBOXES_VARIABLE: &str = "HARNESS_SANDBOXES_MAX";
 /// Whoever waits longer for a sandbox to become free waits for one that never will.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(120);
 /// Copies of each template that wait to be claimed.
-const SPARES: i64 = 6;
+const SPARES: i64 = 8;
 /// Places that one process clears away at the same time.
 const CLEARED_AT_ONCE: usize = 2;
 

@@ -203,6 +203,16 @@ impl PostgresServer {
         Ok(())
     }
 
+    /// Creates an empty database unless it is there.
+    pub(crate) async fn create_database(&self, database: &str) -> Result<(), sqlx::Error> {
+        let there = sqlx::query("SELECT FROM pg_database WHERE datname = $1").bind(database);
+        if there.fetch_optional(&self.admin).await?.is_some() {
+            return Ok(());
+        }
+        self.admin_query(format!(r#"CREATE DATABASE "{database}""#))
+            .await
+    }
+
     pub(crate) async fn drop_database(&self, database: &str) -> Result<(), sqlx::Error> {
         self.admin_query(format!(
             r#"DROP DATABASE IF EXISTS "{database}" WITH (FORCE)"#

@@ -241,6 +241,24 @@ pub(crate) fn dead_runs() -> io::Result<Vec<DeadRun>> {
     Ok(dead)
 }
 
+/// The process that started a live stack for development, with its run's folder.
+pub(crate) fn development_owners() -> io::Result<Vec<(u32, PathBuf)>> {
+    let mut owners = Vec::new();
+    for entry in fs::read_dir(root()?)? {
+        let run = entry?.path();
+        let Ok(note) = fs::read_to_string(run.join(crate::development::OWNER)) else {
+            continue;
+        };
+        if let Some((pid, started)) = note.split_once(' ')
+            && let Ok(pid) = pid.parse()
+            && start_time(pid) == started
+        {
+            owners.push((pid, run));
+        }
+    }
+    Ok(owners)
+}
+
 /// Is there a run of this id whose owner lives?
 pub(crate) fn is_alive(id: &str) -> bool {
     let lock = root().and_then(|root| File::open(root.join(id).join("lock")));
@@ -293,7 +311,7 @@ pub(crate) fn create_traversable(path: &Path) -> io::Result<()> {
 
 /// Start time of a process in clock ticks since boot: with the pid it names one process for ever.
 /// `-` where the kernel does not tell (no `/proc`). Source: proc(5), `/proc/PID/stat` field 22.
-fn start_time(pid: u32) -> String {
+pub(crate) fn start_time(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()
         .and_then(|stat| {

@@ -109,6 +109,23 @@ impl S3Server {
             .map_err(|error| failed("create", bucket, &error))
     }
 
+    /// Creates a bucket unless it is there.
+    pub(crate) async fn create_bucket_unless_there(&self, bucket: &str) -> Result<(), BucketError> {
+        let there = self.client.head_bucket().bucket(bucket).send().await;
+        if there.is_ok() {
+            return Ok(());
+        }
+        self.create_bucket(bucket).await
+    }
+
+    /// Does it answer?
+    pub(crate) async fn ask(&self) -> Result<(), BucketError> {
+        let answer = self.client.list_buckets().send().await;
+        answer
+            .map(drop)
+            .map_err(|error| failed("list", "of any name", &error))
+    }
+
     /// Deletes the objects of a bucket, then the bucket.
     pub(crate) async fn delete_bucket(&self, bucket: &str) -> Result<(), BucketError> {
         loop {

@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 
 use crate::cleanup::{self, CleanupError, Guardian};
 use crate::container::{ContainerError, ContainerProcess, ContainerSpec};
+use crate::development::{Ports, Wishes};
 use crate::engine::{Engine, LABEL, LABEL_ROOT, LABEL_RUN};
 use crate::places::Places;
 use crate::postgres::{PostgresAddress, PostgresServer};
@@ -60,6 +61,8 @@ pub struct Stack {
     engine: Option<Engine>,
     /// Keeps a shared stack alive; `None` when the services are this run's own.
     membership: Option<Membership>,
+    /// Keeps others away from kept state.
+    _wishes: Wishes,
 }
 
 /// Where the services' connections and servers live: they outlast the runtime of the test that
@@ -130,13 +133,34 @@ impl Stack {
     /// # Errors
     /// The step that failed or took too long. Nothing is left running.
     pub async fn start_with(choice: ProviderChoice) -> Result<Stack, StackError> {
+        Stack::start_as_wished(choice, Wishes::default()).await
+    }
+
+    /// Starts the services for development: on given ports, and with state that stays when it is
+    /// to be kept. (LocalStack keeps none without a token.)
+    ///
+    /// # Errors
+    /// The step that failed or took too long; a port that is in use. Nothing is left running.
+    pub async fn start_for_development(
+        choice: ProviderChoice,
+        ports: Ports,
+        keep: bool,
+    ) -> Result<Stack, StackError> {
+        let wishes = Wishes::development(ports, keep).map_err(|error| StackError::Step {
+            step: "start the stack for development",
+            source: Box::new(error),
+        })?;
+        Stack::start_as_wished(choice, wishes).await
+    }
+
+    async fn start_as_wished(choice: ProviderChoice, wishes: Wishes) -> Result<Stack, StackError> {
         in_background(async move {
             sweep_quietly().await;
             let decision = decide(choice).await?;
             let (run, guardian) = new_run()?;
             let started = async {
-                let record = start_services(&run, &decision).await?;
-                let places = connect(&run, &record).await?;
+                let record = start_services(&run, &decision, &wishes).await?;
+                let places = connect(&run, &record, &wishes).await?;
                 create_records(&places).await?;
                 Ok((record, places))
             };
@@ -149,6 +173,7 @@ impl Stack {
                     reason: record.reason,
                     engine,
                     membership: None,
+                    _wishes: wishes,
                 }),
                 Err(error) => {
                     // The failed step is the news; what is left now, the next start sweeps.
@@ -184,7 +209,7 @@ impl Stack {
         let turn = blocking(move || Turn::take(choice)).await;
         let turn = turn.map_err(CleanupError::RunFolder)?;
         let joined = match turn.join() {
-            Some((record, membership)) => match connect(&run, &record).await {
+            Some((record, membership)) => match connect(&run, &record, &Wishes::default()).await {
                 Ok(places) => Some((record, places, membership)),
                 Err(error) => {
                     let error = crate::binaries::chain(&error);
@@ -216,7 +241,12 @@ impl Stack {
             reason: record.reason,
             engine,
             membership: Some(membership),
+            _wishes: Wishes::default(),
         })
+    }
+
+    pub(crate) fn places(&self) -> Arc<Places> {
+        Arc::clone(&self.places)
     }
 
     /// What runs the services.
@@ -362,8 +392,9 @@ async fn found_shared(
     let membership = shared::found(&servers).inspect_err(|_| {
         std::fs::remove_dir_all(servers.path()).ok();
     })?;
-    let record = start_services(&servers, &decision).await?;
-    let places = connect(run, &record).await?;
+    let wishes = Wishes::default();
+    let record = start_services(&servers, &decision, &wishes).await?;
+    let places = connect(run, &record, &wishes).await?;
     create_records(&places).await?;
     turn.publish(&servers, &record)
         .map_err(CleanupError::RunFolder)?;
@@ -436,11 +467,12 @@ pub(crate) fn container_labels(run: &RunDirectory) -> Vec<(String, String)> {
 async fn start_services(
     run: &Arc<RunDirectory>,
     decision: &Decision,
+    wishes: &Wishes,
 ) -> Result<Record, StackError> {
     let (provider, started) = match &decision.means {
-        Means::Native => (Provider::Native, native::start(run).await?),
+        Means::Native => (Provider::Native, native::start(run, wishes).await?),
         Means::Docker { engine, images } => {
-            let started = provider::docker::start(engine, images, run).await?;
+            let started = provider::docker::start(engine, images, run, wishes).await?;
             (Provider::Docker, started)
         }
     };
@@ -462,7 +494,11 @@ async fn start_services(
 }
 
 /// Connects this process to running services; natively it serves its own S3.
-async fn connect(run: &RunDirectory, record: &Record) -> Result<Places, StackError> {
+async fn connect(
+    run: &RunDirectory,
+    record: &Record,
+    wishes: &Wishes,
+) -> Result<Places, StackError> {
     let limit = Duration::from_secs(30);
     let redis = RedisAddress {
         port: record.redis_port,
@@ -475,7 +511,7 @@ async fn connect(run: &RunDirectory, record: &Record) -> Result<Places, StackErr
     let s3 = async {
         Ok(match record.s3.clone() {
             Some(access) => S3Server::shared(access, name),
-            None => S3Server::in_process(native::start_s3(run).await?, name),
+            None => S3Server::in_process(native::start_s3(run, wishes).await?, name),
         })
     };
     let (postgres, redis, s3) = tokio::try_join!(

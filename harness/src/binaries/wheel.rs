@@ -179,7 +179,8 @@ impl Wheel {
 
 /// Where downloads are kept: [`CACHE_VARIABLE`], else for root a folder that the servers'
 /// unprivileged account can reach, else the user's own cache.
-pub(crate) fn cache_folder() -> PathBuf {
+#[must_use]
+pub fn cache_folder() -> PathBuf {
     const NAME: &str = "h2o-allegiant";
     if let Some(folder) = env::var_os(CACHE_VARIABLE) {
         return PathBuf::from(folder);
@@ -218,7 +219,7 @@ fn run(what: &'static str, command: &mut Command) -> Result<(), WheelError> {
     Err(WheelError::Command { what, output })
 }
 
-fn create_open(folder: &Path) -> io::Result<()> {
+pub(crate) fn create_open(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }

@@ -20,12 +20,16 @@ use super::rate_limit::{Limiter, Refusal, reset_text};
 use super::script::{Action, Call, FOREVER, Override, Script, ScriptError, Tokens, Which};
 use super::text::Plan;
 use super::wire::{ApiError, CreateRequest};
+use super::{chat, stream};
 
 pub use self::store::RESPONSES_MAX;
 
 /// A response is `queued` for this part of its scripted duration, then `in_progress`. OpenAI
 /// publishes no figure; a twentieth lets clients see both.
 const QUEUED_PART: u32 = 20;
+
+/// Where chat completions are created. They count as creates.
+const CHAT_PATH: &str = "/v1/chat/completions";
 
 /// What a 429 of a [`Action::RateLimited`] names as the limit when the script sets none.
 const REQUESTS_PER_MINUTE_NAMED: u64 = 500;
@@ -37,6 +41,8 @@ pub struct Request<'a> {
     pub method: &'a str,
     /// The path with its `/v1`, without a query.
     pub path: &'a str,
+    /// The query without its `?`.
+    pub query: Option<&'a str>,
     /// The `Authorization` header.
     pub authorization: Option<&'a str>,
     /// The body.
@@ -48,7 +54,9 @@ pub struct Request<'a> {
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// Headers beside `content-type: application/json`.
+    /// `application/json`, or that of an event stream.
+    pub content_type: &'static str,
+    /// Headers beside the content's type.
     pub headers: Vec<(&'static str, String)>,
     /// JSON, or what a fault made of it.
     pub body: Vec<u8>,
@@ -245,7 +253,13 @@ impl OpenAiState {
             _ => {}
         }
         let mut reply = match call {
+            Call::Create if request.path == CHAT_PATH => self.chat(request.body, fault.as_ref())?,
             Call::Create => self.create(request.body, fault.as_ref())?,
+            Call::Poll if query_value(request.query, "stream") == Some("true") => {
+                let after = query_value(request.query, "starting_after");
+                let after = after.and_then(|number| number.parse().ok());
+                self.replay(id, after, fault.as_ref())?
+            }
             Call::Poll => self.poll(id, fault.as_ref())?,
             Call::Cancel => self.cancel(id, fault.as_ref())?,
         };
@@ -282,6 +296,68 @@ impl OpenAiState {
 
     fn create(&mut self, body: &[u8], fault: Option<&Action>) -> Result<Reply, ApiError> {
         let request = CreateRequest::read(body)?;
+        let stream = request.stream == Some(true);
+        let mut reply = self.respond(request, fault)?;
+        if stream && reply.status == 200 {
+            reply.stream(stream::events(&reply.body, None));
+        }
+        Ok(reply)
+    }
+
+    fn chat(&mut self, body: &[u8], fault: Option<&Action>) -> Result<Reply, ApiError> {
+        let request = chat::read(body)?;
+        let stream = request.stream == Some(true);
+        let mut reply = self.respond(request, fault)?;
+        if reply.status == 200 {
+            match chat::completion(&reply.body, stream) {
+                Ok(body) if stream => reply.stream(body),
+                Ok(body) => reply.body = body,
+                // It ended badly when its time had come, and is told then.
+                Err(error) => {
+                    reply.status = error.status;
+                    reply.body = error.body();
+                }
+            }
+        }
+        Ok(reply)
+    }
+
+    /// The events of a response, held back until it has ended.
+    fn replay(
+        &mut self,
+        id: &str,
+        starting_after: Option<u64>,
+        fault: Option<&Action>,
+    ) -> Result<Reply, ApiError> {
+        let mut reply = self.poll(id, fault)?;
+        let key = record::key_of(id).ok_or_else(|| ApiError::no_such_response(id))?;
+        let now = self.now;
+        if let Some(record) = self.store.get_mut(key)
+            && record.ended_at.is_none()
+        {
+            let wait = record
+                .ends_at
+                .map_or(FOREVER, |ends_at| ends_at.saturating_sub(now));
+            let mut at_end = record.clone();
+            at_end.end(now.saturating_add(wait));
+            let first = !std::mem::replace(&mut record.told, true);
+            let latency = now.saturating_add(wait).saturating_sub(at_end.created_at);
+            reply.body = at_end.body(now.saturating_add(wait));
+            reply.delay = reply.delay.saturating_add(wait).min(FOREVER);
+            if first && at_end.ends_at.is_some() {
+                self.count_seen(&at_end, Duration::ZERO, latency);
+            }
+        }
+        reply.stream(stream::events(&reply.body, starting_after));
+        Ok(reply)
+    }
+
+    /// Creates a response. One that blocks or streams is answered as it will be at its end.
+    fn respond(
+        &mut self,
+        request: CreateRequest,
+        fault: Option<&Action>,
+    ) -> Result<Reply, ApiError> {
         let text_seed = stream_seed(self.script.seed, Purpose::Text, self.next_ordinal);
         let exception = self.exception_for(&request).cloned();
         let prescribed = exception
@@ -320,6 +396,7 @@ impl OpenAiState {
         self.billing.responses_created += 1;
 
         let blocking = request.background != Some(true);
+        let held_back = blocking || request.stream == Some(true);
         let ends_at = match fault {
             Some(Action::NeverEnds) => None,
             _ => Some(self.now.saturating_add(latency)),
@@ -346,7 +423,7 @@ impl OpenAiState {
         };
         record.apply_output_limit(&text);
 
-        let mut reply = if blocking {
+        let mut reply = if held_back {
             let delay = ends_at.map_or(FOREVER, |_| latency);
             let mut at_end = record.clone();
             at_end.end(self.now.saturating_add(delay));
@@ -489,15 +566,32 @@ impl Reply {
     fn new(status: u16, body: Vec<u8>) -> Self {
         Self {
             status,
+            content_type: "application/json",
             headers: Vec::new(),
             body,
             delay: Duration::ZERO,
         }
     }
+
+    /// Becomes a stream of events.
+    fn stream(&mut self, events: Vec<u8>) {
+        self.content_type = stream::CONTENT_TYPE;
+        self.body = events;
+    }
+}
+
+/// A value of a query; nothing that is asked for here needs decoding.
+fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
+    query?
+        .split('&')
+        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
 /// The kind of a call, and the id it names.
 fn route<'a>(method: &str, path: &'a str) -> Option<(Call, &'a str)> {
+    if path == CHAT_PATH {
+        return (method == "POST").then_some((Call::Create, ""));
+    }
     let rest = path.strip_prefix("/v1/responses")?;
     let segments: Vec<&str> = rest
         .strip_prefix('/')

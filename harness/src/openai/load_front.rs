@@ -34,13 +34,22 @@ impl LoadOpenAi {
     ///
     /// # Errors
     /// When the script cannot be played, or no port or thread can be had.
+    pub async fn start(script: Script) -> Result<Self, OpenAiError> {
+        Self::start_on(script, 0).await
+    }
+
+    /// Serves `script` on a port of 127.0.0.1; 0 is any free one.
+    ///
+    /// # Errors
+    /// When the script cannot be played, the port is in use, or no thread can be had.
     #[expect(
         clippy::unused_async,
         reason = "starting is asynchronous by contract, like the other front's"
     )]
-    pub async fn start(script: Script) -> Result<Self, OpenAiError> {
+    pub async fn start_on(script: Script, port: u16) -> Result<Self, OpenAiError> {
         let clocked = Arc::new(Clocked::new(script)?);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(OpenAiError::Listen)?;
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(OpenAiError::Listen)?;
         listener
             .set_nonblocking(true)
             .map_err(OpenAiError::Listen)?;
@@ -132,6 +141,7 @@ async fn answer(
     let request = Request {
         method: method.as_str(),
         path: uri.path(),
+        query: uri.query(),
         authorization,
         body: &body,
     };
@@ -147,7 +157,7 @@ async fn answer(
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
+        HeaderValue::from_static(reply.content_type),
     );
     for (name, value) in reply.headers {
         if let Ok(value) = HeaderValue::try_from(value) {

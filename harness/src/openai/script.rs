@@ -157,7 +157,7 @@ pub enum Which {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Call {
-    /// `POST /responses`.
+    /// `POST /responses`, or `POST /chat/completions`.
     Create,
     /// `GET /responses/{id}`.
     Poll,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -29,21 +30,23 @@ pub(super) struct CreateRequest {
     pub(super) text: Option<Value>,
 }
 
+/// Reads a body, or says as the API does what is wrong with it.
+pub(super) fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| {
+        if error.is_data() {
+            let message = format!("Invalid type: {error}.");
+            ApiError::invalid(message, None, Some("invalid_type"))
+        } else {
+            let message = "We could not parse the JSON body of your request.".to_owned();
+            ApiError::invalid(message, None, None)
+        }
+    })
+}
+
 impl CreateRequest {
     /// Reads and checks a body as the API does.
     pub(super) fn read(body: &[u8]) -> Result<Self, ApiError> {
-        let request: Self = serde_json::from_slice(body).map_err(|error| {
-            if error.is_data() {
-                ApiError::invalid(
-                    format!("Invalid type: {error}."),
-                    None,
-                    Some("invalid_type"),
-                )
-            } else {
-                let message = "We could not parse the JSON body of your request.".to_owned();
-                ApiError::invalid(message, None, None)
-            }
-        })?;
+        let request: Self = read_json(body)?;
         for (name, missing) in [
             ("model", request.model.is_none()),
             ("input", request.input.is_none()),
@@ -55,13 +58,6 @@ impl CreateRequest {
                     Some("missing_required_parameter"),
                 ));
             }
-        }
-        if request.stream == Some(true) {
-            return Err(ApiError::invalid(
-                "Unsupported parameter: 'stream' is not scripted.".to_owned(),
-                Some("stream"),
-                Some("unsupported_parameter"),
-            ));
         }
         let metadata = request.metadata.iter().flatten();
         let too_long = metadata.clone().any(|(key, value)| {
@@ -282,6 +278,15 @@ impl ApiError {
             param,
             code,
         }
+    }
+
+    /// The same error about a parameter that another API calls otherwise.
+    pub(super) fn naming(mut self, ours: &str, theirs: &'static str) -> Self {
+        if self.param == Some(ours) {
+            self.message = self.message.replace(ours, theirs);
+            self.param = Some(theirs);
+        }
+        self
     }
 
     pub(super) fn not_cancellable() -> Self {

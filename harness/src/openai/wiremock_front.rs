@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use wiremock::matchers::{any, method, path, path_regex};
+use wiremock::matchers::{any, method, path_regex};
 use wiremock::{Mock, MockServer, Respond, ResponseTemplate, Times};
 
 use super::OpenAiError;
@@ -39,11 +39,12 @@ impl Respond for Front {
         let reply = self.0.handle(&Request {
             method: request.method.as_str(),
             path: request.url.path(),
+            query: request.url.query(),
             authorization: authorization.and_then(|value| value.to_str().ok()),
             body: &request.body,
         });
         let mut template = ResponseTemplate::new(reply.status)
-            .set_body_raw(reply.body, "application/json")
+            .set_body_raw(reply.body, reply.content_type)
             .set_delay(reply.delay);
         for (name, value) in reply.headers {
             template = template.insert_header(name, value);
@@ -81,7 +82,10 @@ impl WiremockOpenAi {
     /// 1..)`. [`WiremockOpenAi::verify`] and dropping check it.
     pub async fn expect(&self, call: Call, times: impl Into<Times>) {
         let calls = match call {
-            Call::Create => Mock::given(method("POST")).and(path("/v1/responses")),
+            Call::Create => {
+                let paths = "^/v1/(responses|chat/completions)$";
+                Mock::given(method("POST")).and(path_regex(paths))
+            }
             Call::Poll => Mock::given(method("GET")).and(path_regex("^/v1/responses/[^/]+$")),
             Call::Cancel => {
                 Mock::given(method("POST")).and(path_regex("^/v1/responses/[^/]+/cancel$"))

@@ -9,6 +9,7 @@ use testcontainers::core::Mount;
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerRequest, GenericImage, ImageExt, TestcontainersError};
 
+use crate::development::{POSTGRES_VOLUME, REDIS_VOLUME, Wishes, container_name};
 use crate::engine::{Engine, EngineError};
 use crate::images::{self, ImageError, Pull, name_and_tag};
 use crate::poll::{self, PollError, Progress};
@@ -80,6 +81,7 @@ pub(crate) async fn start(
     engine: &Engine,
     images: &Images,
     run: &RunDirectory,
+    wishes: &Wishes,
 ) -> Result<Started, StackError> {
     // Tells the clean-up script that there are containers to look for.
     let mark = run.mark("containers");
@@ -94,17 +96,17 @@ pub(crate) async fn start(
         step(
             "start Postgres",
             limit,
-            start_postgres(engine, &images.postgres, run)
+            start_postgres(engine, &images.postgres, run, wishes)
         ),
         step(
             "start Redis",
             limit,
-            start_redis(engine, &images.redis, run)
+            start_redis(engine, &images.redis, run, wishes)
         ),
         step(
             "start LocalStack",
             limit,
-            start_localstack(engine, &images.localstack, run)
+            start_localstack(engine, &images.localstack, run, wishes)
         ),
     )?;
     let (s3, version) = s3;
@@ -120,6 +122,7 @@ async fn start_postgres(
     engine: &Engine,
     image: &str,
     run: &RunDirectory,
+    wishes: &Wishes,
 ) -> Result<PostgresAddress, DockerError> {
     let mut arguments = vec!["postgres".to_owned()];
     for setting in postgres::SETTINGS {
@@ -129,8 +132,16 @@ async fn start_postgres(
         .with_cmd(arguments)
         // Only this machine reaches the port, and scram costs every connection milliseconds.
         .with_env_var("POSTGRES_HOST_AUTH_METHOD", "trust")
-        .with_mount(Mount::tmpfs_mount("/var/lib/postgresql/data"));
-    let running = run_service(engine, run, "Postgres", image, request, "5432/tcp").await?;
+        .with_mount(if wishes.keep.is_some() {
+            Mount::volume_mount(POSTGRES_VOLUME, "/var/lib/postgresql/data")
+        } else {
+            Mount::tmpfs_mount("/var/lib/postgresql/data")
+        });
+    let port = Port {
+        inside: "5432/tcp",
+        outside: wishes.ports.postgres,
+    };
+    let running = run_service(engine, run, "Postgres", image, request, port).await?;
     let address = PostgresAddress { port: running.port };
     wait(engine, &running, || async {
         match postgres::data_directory(&address).await {
@@ -146,8 +157,9 @@ async fn start_redis(
     engine: &Engine,
     image: &str,
     run: &RunDirectory,
+    wishes: &Wishes,
 ) -> Result<RedisAddress, DockerError> {
-    let secret = uuid::Uuid::new_v4().simple().to_string();
+    let secret = wishes.secret();
     let arguments = [
         "redis-server",
         "--bind",
@@ -157,8 +169,18 @@ async fn start_redis(
     ];
     let arguments = arguments.into_iter().chain(redis::ARGUMENTS);
     let arguments = arguments.chain(["--requirepass", &secret]);
-    let request = request(image).with_cmd(arguments);
-    let running = run_service(engine, run, "Redis", image, request, "6379/tcp").await?;
+    let mut arguments: Vec<&str> = arguments.collect();
+    let mut request = request(image);
+    if wishes.keep.is_some() {
+        arguments.extend(["--appendonly", "yes", "--dir", "/data"]);
+        request = request.with_mount(Mount::volume_mount(REDIS_VOLUME, "/data"));
+    }
+    let request = request.with_cmd(arguments);
+    let port = Port {
+        inside: "6379/tcp",
+        outside: wishes.ports.redis,
+    };
+    let running = run_service(engine, run, "Redis", image, request, port).await?;
     let address = RedisAddress {
         port: running.port,
         secret,
@@ -196,15 +218,24 @@ async fn start_localstack(
     engine: &Engine,
     image: &str,
     run: &RunDirectory,
+    wishes: &Wishes,
 ) -> Result<(S3Access, String), DockerError> {
-    let request = request(image)
+    let mut request = request(image)
         .with_env_var("SERVICES", "s3,sqs,secretsmanager")
         .with_env_var("SKIP_SSL_CERT_DOWNLOAD", "1")
         .with_env_var("DISABLE_EVENTS", "1")
         // As AWS does: a forged presigned URL is refused.
         .with_env_var("S3_SKIP_SIGNATURE_VALIDATION", "0")
         .with_copy_to(INIT_PATH, INIT_SCRIPT.as_bytes().to_vec());
-    let running = run_service(engine, run, "LocalStack", image, request, "4566/tcp").await?;
+    // Releases after 4.9 do not start without one.
+    if let Ok(token) = std::env::var("LOCALSTACK_AUTH_TOKEN") {
+        request = request.with_env_var("LOCALSTACK_AUTH_TOKEN", token);
+    }
+    let port = Port {
+        inside: "4566/tcp",
+        outside: wishes.ports.s3,
+    };
+    let running = run_service(engine, run, "LocalStack", image, request, port).await?;
     let endpoint = format!("http://127.0.0.1:{}", running.port);
     let version = wait(engine, &running, || async {
         match localstack_state(&endpoint).await {
@@ -228,18 +259,29 @@ async fn localstack_state(endpoint: &str) -> Result<Progress<String>, reqwest::E
     let health: Health = health.error_for_status()?.json().await?;
     let init = reqwest::get(format!("{endpoint}/_localstack/init/ready")).await?;
     let init: InitState = init.error_for_status()?.json().await?;
-    Ok(
-        match init.scripts.iter().find(|script| script.state == "ERROR") {
-            Some(script) => Progress::Failed(format!("its init script {} failed", script.name)),
-            None if init.completed && !init.scripts.is_empty() => Progress::Ready(health.version),
-            None => Progress::NotYet("its init scripts have not run yet".to_owned()),
-        },
-    )
+    let scripts = &init.scripts;
+    if let Some(script) = scripts.iter().find(|script| script.state == "ERROR") {
+        let reason = format!("its init script {} failed", script.name);
+        return Ok(Progress::Failed(reason));
+    }
+    let successful = scripts.iter().all(|script| script.state == "SUCCESSFUL");
+    Ok(if init.completed && successful && !scripts.is_empty() {
+        Progress::Ready(health.version)
+    } else {
+        Progress::NotYet("its init scripts have not run yet".to_owned())
+    })
 }
 
 fn request(image: &str) -> ContainerRequest<GenericImage> {
     let (name, tag) = name_and_tag(image);
     GenericImage::new(name, tag).into()
+}
+
+/// The port of a service in its container, and on this machine; 0 is any free one.
+#[derive(Debug, Clone, Copy)]
+struct Port {
+    inside: &'static str,
+    outside: u16,
 }
 
 /// Starts a container that publishes one port on loopback only.
@@ -249,20 +291,23 @@ async fn run_service(
     service: &'static str,
     image: &str,
     request: ContainerRequest<GenericImage>,
-    port: &'static str,
+    port: Port,
 ) -> Result<Running, DockerError> {
+    let Port { inside, outside } = port;
     let request = request
+        .with_container_name(container_name(run.id(), service))
         .with_labels(container_labels(run))
         .with_host_config_modifier(move |config: &mut HostConfig| {
             let loopback = PortBinding {
                 host_ip: Some("127.0.0.1".to_owned()),
-                host_port: None,
+                host_port: (outside != 0).then(|| outside.to_string()),
             };
-            config.port_bindings = Some(HashMap::from([(port.to_owned(), Some(vec![loopback]))]));
+            let bindings = HashMap::from([(inside.to_owned(), Some(vec![loopback]))]);
+            config.port_bindings = Some(bindings);
             config.publish_all_ports = Some(false);
         });
     let id = start_container(request, image).await?;
-    let port = engine.published_port(&id, port).await?;
+    let port = engine.published_port(&id, inside).await?;
     Ok(Running {
         service,
         id,

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::binaries::{self, BinaryError, Found};
+use crate::development::Wishes;
 use crate::poll::{self, PollError, Progress};
 use crate::postgres::{self, PostgresAddress};
 use crate::process::{self, Account, ServerCommand, ServerProcess};
 use crate::provider::Started;
 use crate::redis::{self, RedisAddress};
-use crate::run_directory::{self, FirstSignal, RunDirectory};
+use crate::run_directory::{FirstSignal, RunDirectory};
 use crate::s3::{InProcessS3, S3StartError};
 use crate::stack::{StackError, blocking, step};
 
@@ -57,7 +58,7 @@ pub(crate) enum NativeError {
 }
 
 /// Starts the three services at once.
-pub(crate) async fn start(run: &Arc<RunDirectory>) -> Result<Started, StackError> {
+pub(crate) async fn start(run: &Arc<RunDirectory>, wishes: &Wishes) -> Result<Started, StackError> {
     let account = Account::for_servers()
         .map_err(|error| NativeError::Prepare("an account for the servers", error));
     let account = step(
@@ -77,12 +78,12 @@ pub(crate) async fn start(run: &Arc<RunDirectory>) -> Result<Started, StackError
         step(
             "start Postgres",
             Duration::from_secs(240),
-            start_postgres(run, account)
+            start_postgres(run, account, wishes)
         ),
         step(
             "start Redis",
             Duration::from_secs(240),
-            start_redis(run, account)
+            start_redis(run, account, wishes)
         ),
     )?;
     Ok(Started {
@@ -94,31 +95,48 @@ pub(crate) async fn start(run: &Arc<RunDirectory>) -> Result<Started, StackError
 }
 
 /// The S3 server of one process, in its run's folder.
-pub(crate) async fn start_s3(run: &RunDirectory) -> Result<InProcessS3, S3StartError> {
-    let folder = run.path().join("s3");
-    run_directory::create_traversable(&folder).map_err(S3StartError::Bind)?;
-    let secret = uuid::Uuid::new_v4().simple().to_string();
-    InProcessS3::start(&folder, 0, "harness".to_owned(), secret).await
+pub(crate) async fn start_s3(
+    run: &RunDirectory,
+    wishes: &Wishes,
+) -> Result<InProcessS3, S3StartError> {
+    let folder = wishes.folder(run.path(), "s3");
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| S3StartError::Folder(format!("{}: {error}", folder.display())))?;
+    let port = wishes.ports.s3;
+    InProcessS3::start(&folder, port, "harness".to_owned(), wishes.secret()).await
+}
+
+/// The port that was asked for, else a free one.
+fn port_for(wanted: u16) -> io::Result<u16> {
+    if wanted == 0 {
+        process::free_port()
+    } else {
+        Ok(wanted)
+    }
 }
 
 async fn start_postgres(
     run: &Arc<RunDirectory>,
     account: Option<Account>,
+    wishes: &Wishes,
 ) -> Result<PostgresAddress, NativeError> {
-    let data = run.path().join("postgres");
+    let data = wishes.folder(run.path(), "postgres");
     let found = {
         let data = data.clone();
         blocking(move || {
             let found = binaries::postgres(account, true)?;
             process::create_private(&data, account)
                 .map_err(|error| NativeError::Prepare("the data folder of Postgres", error))?;
-            initdb(&found, &data, account)?;
+            // Kept state has been initialised before.
+            if !data.join("PG_VERSION").exists() {
+                initdb(&found, &data, account)?;
+            }
             Ok::<Found, NativeError>(found)
         })
         .await?
     };
     for _ in 0..PORT_ATTEMPTS {
-        let port = process::free_port()
+        let port = port_for(wishes.ports.postgres)
             .map_err(|error| NativeError::Prepare("a port for Postgres", error))?;
         let mut arguments = vec!["-D".into(), data.clone().into_os_string()];
         let own = [
@@ -207,8 +225,9 @@ fn initdb(found: &Found, data: &Path, account: Option<Account>) -> Result<(), Na
 async fn start_redis(
     run: &Arc<RunDirectory>,
     account: Option<Account>,
+    wishes: &Wishes,
 ) -> Result<RedisAddress, NativeError> {
-    let data = run.path().join("redis");
+    let data = wishes.folder(run.path(), "redis");
     let found = {
         let data = data.clone();
         blocking(move || {
@@ -218,11 +237,14 @@ async fn start_redis(
         })
         .await?
     };
-    let secret = uuid::Uuid::new_v4().simple().to_string();
+    let secret = wishes.secret();
     for _ in 0..PORT_ATTEMPTS {
-        let port = process::free_port()
+        let port = port_for(wishes.ports.redis)
             .map_err(|error| NativeError::Prepare("a port for Redis", error))?;
         let mut arguments = redis::ARGUMENTS.map(Into::into).to_vec();
+        if wishes.keep.is_some() {
+            arguments.extend(["--appendonly", "yes"].map(Into::into));
+        }
         arguments.extend(["--bind", "127.0.0.1", "--port"].map(Into::into));
         arguments.extend([port.to_string().into(), "--dir".into(), data.clone().into()]);
         arguments.extend(["--requirepass".into(), secret.clone().into()]);

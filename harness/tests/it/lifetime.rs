@@ -25,7 +25,7 @@ struct Owner {
 impl Owner {
     fn up() -> Result<Owner> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_harness"))
-            .arg("up")
+            .args(["up", "--free-ports", "--no-env-file"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -149,7 +149,7 @@ async fn ctrl_c_leaves_nothing_and_is_a_success() -> Result<()> {
 async fn an_owner_killed_while_it_starts_leaves_nothing() -> Result<()> {
     let before = runs()?;
     let mut child = Command::new(env!("CARGO_BIN_EXE_harness"))
-        .arg("up")
+        .args(["up", "--free-ports", "--no-env-file"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()?;
@@ -328,7 +328,7 @@ fn a_dead_docker_engine_is_an_error_only_when_asked_for() -> Result<()> {
     ensure!(message.contains("HARNESS_PROVIDER=native"), "{message}");
 
     let mut child = Command::new(env!("CARGO_BIN_EXE_harness"))
-        .args(["up", "--provider", "auto"])
+        .args(["up", "--free-ports", "--no-env-file", "--provider", "auto"])
         .env("DOCKER_HOST", &nobody)
         .stdout(Stdio::piped())
         .spawn()?;

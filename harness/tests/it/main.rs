@@ -1,6 +1,7 @@
 //! The harness against real servers, with whichever provider `HARNESS_PROVIDER` names.
 
 mod containers;
+mod development;
 mod faults;
 mod lifetime;
 mod sandboxes;

@@ -1,4 +1,4 @@
-"""Creates what the service expects of AWS: a bucket, a queue and three secrets.
+"""Creates what the service expects of AWS: a bucket with its lifecycle, a queue and three secrets.
 
 LocalStack runs every file of this folder in its own Python once it is ready, after each start.
 Whatever exists already is left as it is, so that running this twice changes nothing.
@@ -11,6 +11,17 @@ from botocore.exceptions import ClientError
 
 REGION = os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
 BUCKET = "allegiant-documents"
+# An upload whose client went away leaves parts that cost money and that nobody can see.
+LIFECYCLE = {
+    "Rules": [
+        {
+            "ID": "abandoned-uploads",
+            "Status": "Enabled",
+            "Filter": {"Prefix": ""},
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+        }
+    ]
+}
 QUEUE = "allegiant-generations"
 SECRETS = {
     "allegiant/database-url": "postgres://postgres@postgres:5432/postgres",
@@ -48,6 +59,8 @@ def create_bucket():
         {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"},
         lambda: s3.create_bucket(Bucket=BUCKET, **location),
     )
+    # Setting it twice is setting it once.
+    s3.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration=LIFECYCLE)
 
 
 def create_queue():

@@ -2,6 +2,7 @@
 
 mod faults;
 mod properties;
+mod streams;
 
 use serde_json::{Value, json};
 
@@ -65,9 +66,14 @@ impl Client {
     }
 
     fn call(&mut self, method: &str, path: &str, body: &[u8]) -> Answer {
+        let (path, query) = match path.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (path, None),
+        };
         let request = Request {
             method,
             path,
+            query,
             authorization: Some("Bearer key"),
             body,
         };
@@ -300,10 +306,10 @@ fn requests_that_mean_nothing_get_official_errors() {
         ),
         (
             "POST",
-            "/v1/responses",
-            r#"{"model": "m", "input": "", "stream": true}"#,
+            "/v1/chat/completions",
+            r#"{"model": "m"}"#,
             400,
-            json!("unsupported_parameter"),
+            json!("missing_required_parameter"),
         ),
     ] {
         let answer = client.call(method, path, body.as_bytes());
@@ -342,6 +348,7 @@ fn a_request_without_a_key_is_unauthorized() {
         let request = Request {
             method: "POST",
             path: "/v1/responses",
+            query: None,
             authorization,
             body: b"{}",
         };
