@@ -100,6 +100,7 @@ impl Metrics {
             .worker_slots
             .set(i64::try_from(slots).unwrap_or(i64::MAX));
         metrics.register();
+        metrics.register_limits();
         metrics
     }
 
@@ -186,12 +187,15 @@ impl Metrics {
             "Expired leases put back into the queue",
             self.leases_rescued.clone(),
         );
-        registry.register(
+    }
+
+    fn register_limits(&mut self) {
+        self.registry.register(
             "rate_limited",
             "Requests refused by a rate limit",
             self.rate_limited.clone(),
         );
-        registry.register(
+        self.registry.register(
             "rate_limits_unavailable",
             "Requests allowed because Redis did not answer for a rate limit",
             self.rate_limits_unavailable.clone(),

@@ -1,4 +1,8 @@
 //! Pages of a list: keyset paging by id, which is the order of creation.
+#![expect(
+    unused_qualifications,
+    reason = "the schema's derive qualifies the type parameters"
+)]
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, PartialSchema, ToSchema};

@@ -4,7 +4,7 @@ use backend::Role;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::app::{CALLS, World, script_ms};
+use crate::app::{BINARY, CALLS, World, script_ms};
 use crate::client::{expect, order, problem};
 
 async fn keyed(
@@ -305,9 +305,13 @@ async fn what_has_ended_cannot_be_cancelled() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_document_that_cannot_be_read_fails_the_generation_with_its_name() -> anyhow::Result<()> {
+    // Without a reader where it is uploaded, it is judged only where a worker reads it.
     let world = World::new(script_ms(1.0)).await?;
-    let service = world.serve(Role::All).await?;
-    let user = service.client().registered().await?;
+    let world = world.set("EXTRACTOR_PATH", "/nowhere/at/all");
+    let api = world.serve(Role::Api).await?;
+    let world = world.set("EXTRACTOR_PATH", BINARY);
+    let service = world.serve(Role::Worker).await?;
+    let user = api.client().registered().await?;
     let broken = user
         .upload_bytes("broken.pdf", b"%PDF-1.7\nnothing but a header".to_vec())
         .await?;
@@ -333,7 +337,8 @@ async fn a_document_that_cannot_be_read_fails_the_generation_with_its_name() -> 
         (&failed["attempt"], world.openai.billing().responses_created),
         (&json!(1), 0)
     );
-    service.stop().await
+    service.stop().await?;
+    api.stop().await
 }
 
 #[tokio::test]

@@ -46,6 +46,27 @@ async fn sessions_fail_closed_when_redis_is_gone() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_rediss_url_is_spoken_to_in_tls() -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("rediss://127.0.0.1:{}/0", listener.local_addr()?.port());
+    let world = World::new(script_ms(1.0)).await?.set("REDIS_URL", url);
+    let service = world.serve(Role::Api).await?;
+    let client = service.client();
+    let heard = async {
+        let (mut stream, _) = listener.accept().await?;
+        let mut record = [0; 6];
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut record).await?;
+        anyhow::Ok(record)
+    };
+    let (ready, heard) = tokio::join!(client.get("/ready"), heard);
+    // A handshake record (22) of TLS (3.x) with a ClientHello (1) in it: RFC 8446, 5.1 and 4.
+    let [kind, major, _, _, _, message] = heard?;
+    assert_eq!([kind, major, message], [22, 3, 1]);
+    expect(ready?, StatusCode::SERVICE_UNAVAILABLE).await?;
+    service.stop().await
+}
+
+#[tokio::test]
 async fn requests_are_told_to_come_again_when_postgres_is_gone() -> anyhow::Result<()> {
     let (_guard, port) = dead_port()?;
     let world = World::new(script_ms(1.0)).await?;
