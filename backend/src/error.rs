@@ -43,6 +43,19 @@ pub enum ApiError {
     /// The state of the resource forbids it.
     #[error("{0}")]
     Conflict(String),
+    /// The user's budget of the day has no room for another generation.
+    #[error(
+        "today's generations cost or will cost {committed_usd_micros} millionths of a dollar, and another one \
+         would exceed the {per_day_usd_micros} that a user may spend in a day (UTC)"
+    )]
+    BudgetExhausted {
+        /// Spent and expected.
+        committed_usd_micros: i64,
+        /// The cap.
+        per_day_usd_micros: i64,
+        /// Until the next day.
+        ends_in_s: i64,
+    },
     /// A body beyond its limit.
     #[error("the body exceeds {limit_bytes} bytes")]
     TooLarge {
@@ -129,6 +142,12 @@ impl ApiError {
                 "The request took too long",
             ),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Not in this state"),
+            // 429 and not 402, which RFC 9110 keeps for later: it passes by itself, at a known time.
+            Self::BudgetExhausted { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "budget-exhausted",
+                "The budget of the day is used up",
+            ),
             Self::TooLarge { .. } => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too-large",
@@ -173,6 +192,10 @@ impl IntoResponse for ApiError {
         let mut response = status.into_response();
         if matches!(self, Self::Unavailable { .. }) {
             let seconds = HeaderValue::from(UNAVAILABLE_RETRY_AFTER.as_secs());
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        if let Self::BudgetExhausted { ends_in_s, .. } = self {
+            let seconds = HeaderValue::from(ends_in_s.max(1));
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         if status == StatusCode::UNAUTHORIZED {

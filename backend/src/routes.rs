@@ -53,6 +53,7 @@ fn api() -> Router<AppState> {
             post(generations::create).get(generations::list),
         )
         .route("/generations/{id}", get(generations::show))
+        .route("/generations/{id}/events", get(generations::events))
         .route("/generations/{id}/cancel", post(generations::cancel))
         .route("/generations/{id}/pdf", get(generations::pdf))
         .layer(DefaultBodyLimit::max(JSON_BODY_MAX_BYTES))

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use sqlx::postgres::PgPool;
+use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::db::{self, lane::Lane};
 use crate::metrics::Metrics;
+use crate::notifications::Watchers;
 use crate::openai::OpenAi;
+use crate::pacing::Pacing;
 use crate::passwords::Passwords;
 use crate::pdf::extract::Extractor;
 use crate::sessions::Sessions;
@@ -26,6 +29,10 @@ pub struct Parts {
     pub pool: PgPool,
     /// Connections kept for the polls of clients.
     pub lane: Lane,
+    /// Requests that wait for a generation to change.
+    pub watchers: Watchers,
+    /// The queue's pace, for those who poll.
+    pub pacing: Pacing,
     /// Sessions in Redis or in process.
     pub sessions: Sessions,
     /// Password hashing.
@@ -38,6 +45,8 @@ pub struct Parts {
     pub extractor: Extractor,
     /// Metrics.
     pub metrics: Metrics,
+    /// Calls that no request waits for, but an orderly stop does.
+    pub background: TaskTracker,
 }
 
 /// A part could not be built from the configuration.
@@ -59,6 +68,8 @@ impl AppState {
         let parts = Parts {
             pool: db::pool(&config.database),
             lane: db::lane(&config.database),
+            watchers: Watchers::default(),
+            pacing: Pacing::default(),
             sessions: Sessions::new(&config.sessions)
                 .map_err(|error| failed("sessions")(error.into()))?,
             passwords: Passwords::new(config.passwords)
@@ -67,6 +78,7 @@ impl AppState {
             openai: OpenAi::new(&config.openai).map_err(failed("the OpenAI client"))?,
             extractor: Extractor::new(&config.documents),
             metrics: Metrics::new(config.worker.slots.get()),
+            background: TaskTracker::new(),
             config,
         };
         Ok(Self(Arc::new(parts)))

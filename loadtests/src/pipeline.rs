@@ -214,7 +214,10 @@ pub async fn measure(
     let binary = match &grid.backend {
         Some(binary) => binary.clone(),
         None => {
-            progress.say(&format!("building the backend ({})", backend_process::BUILD_COMMAND));
+            progress.say(&format!(
+                "building the backend ({})",
+                backend_process::BUILD_COMMAND
+            ));
             backend_process::build(workspace).await?
         }
     };

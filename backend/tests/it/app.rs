@@ -82,6 +82,7 @@ impl World {
             ("RETRY_MAX_MS", "100"),
             ("ARGON2_MEMORY_KIB", "64"),
             ("ARGON2_ITERATIONS", "1"),
+            ("SHUTDOWN_DRAIN_MS", "50"),
             ("SHUTDOWN_TIMEOUT_MS", "4000"),
             ("EXTRACTOR_PATH", BINARY),
         ];

@@ -1,6 +1,7 @@
 //! The service end to end, on real Postgres, Redis and S3 and a scripted OpenAI; each test in its own sandbox.
 
 mod accounts;
+mod allowances;
 mod app;
 mod binary;
 mod client;
@@ -10,4 +11,5 @@ mod generations;
 mod leases;
 mod operations;
 mod outages;
+mod progress;
 mod upstream;
