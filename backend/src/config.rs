@@ -3,6 +3,7 @@
 mod generations;
 mod variables;
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -51,7 +52,7 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
     /// `LISTEN_ADDR`; port 0 picks a free one.
-    pub listen_addr: String,
+    pub listen_addr: SocketAddr,
     /// `POLL_RETRY_AFTER_MS`: when clients are told to poll again.
     pub poll_retry_after: Duration,
     /// `SSE_KEEP_ALIVE_MS`: how often a silent stream of events is given a comment.
@@ -238,23 +239,30 @@ fn shutdown_times(variables: &Variables<'_>) -> Result<(Duration, Duration), Con
     Ok((drain, timeout))
 }
 
+fn listen_addr(variables: &Variables<'_>) -> Result<SocketAddr, ConfigError> {
+    let (variable, example) = ("LISTEN_ADDR", "0.0.0.0:8000");
+    let text = variables.text(variable);
+    let text = text.as_deref().unwrap_or(example);
+    text.parse().map_err(|_| {
+        let problem = format!("{text:?} is not an address and a port");
+        ConfigError::new(variable, "where to listen", problem, example)
+    })
+}
+
 impl HttpConfig {
+    /// Reads only where the service listens, which is all that a health check needs.
+    ///
+    /// # Errors
+    /// When the variable cannot be read.
+    pub fn listen_addr_from_env() -> Result<SocketAddr, ConfigError> {
+        listen_addr(&Variables {
+            lookup: &|name| std::env::var(name).ok(),
+        })
+    }
+
     fn read(variables: &Variables<'_>) -> Result<Self, ConfigError> {
-        let variable = "LISTEN_ADDR";
-        let listen_addr = variables
-            .text(variable)
-            .unwrap_or_else(|| "0.0.0.0:8000".to_owned());
-        if std::net::SocketAddr::from_str(&listen_addr).is_err() {
-            let problem = format!("{listen_addr:?} is not an address and a port");
-            return Err(ConfigError::new(
-                variable,
-                "where to listen",
-                problem,
-                "0.0.0.0:8000",
-            ));
-        }
         Ok(Self {
-            listen_addr,
+            listen_addr: listen_addr(variables)?,
             poll_retry_after: variables.duration(
                 "POLL_RETRY_AFTER_MS",
                 "when clients poll again",

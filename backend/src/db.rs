@@ -8,6 +8,7 @@ pub mod leases;
 pub mod spending;
 pub mod steps;
 pub mod users;
+pub mod webhooks;
 pub mod workers;
 
 use std::time::Duration;

@@ -15,6 +15,7 @@ use crate::passwords::PasswordError;
 use crate::sessions::SessionError;
 use crate::storage::StorageError;
 use crate::telemetry::chain;
+use crate::webhooks::TargetError;
 
 /// What clients are told to wait when a dependency is gone.
 const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -261,6 +262,12 @@ impl From<AccountError> for ApiError {
 
 impl From<RequestError> for ApiError {
     fn from(error: RequestError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+impl From<TargetError> for ApiError {
+    fn from(error: TargetError) -> Self {
         Self::Invalid(error.to_string())
     }
 }

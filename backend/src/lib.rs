@@ -6,6 +6,7 @@ pub mod config;
 pub mod db;
 pub mod domain;
 pub mod error;
+pub mod health;
 pub mod metrics;
 pub mod notifications;
 pub mod openai;
@@ -18,6 +19,7 @@ pub mod sessions;
 pub mod state;
 pub mod storage;
 pub mod telemetry;
+pub mod webhooks;
 pub mod worker;
 
 use axum::serve::ListenerExt;
@@ -84,6 +86,8 @@ pub async fn serve(
         .then(|| Worker::new(state.clone(), shutdown.clone()));
     let listening = tokio::spawn(notifications::listen(state.clone(), worker.clone()));
     let worker = worker.map(|worker| tokio::spawn(worker::run(worker)));
+    let outbox = webhooks::outbox::run(state.clone(), shutdown.clone());
+    let outbox = role.works().then(|| tokio::spawn(outbox));
     let app = routes::router(state.clone(), role, shutdown.clone());
     // Small answers leave at once instead of waiting for the client's acknowledgement.
     let listener = listener.tap_io(|stream| {
@@ -110,6 +114,11 @@ pub async fn serve(
         && worker.await.is_err()
     {
         tracing::error!("the worker ended by a panic");
+    }
+    if let Some(outbox) = outbox
+        && outbox.await.is_err()
+    {
+        tracing::error!("the outbox ended by a panic");
     }
     state.background.close();
     let rest = tokio::time::timeout(state.config.shutdown_timeout / 4, state.background.wait());

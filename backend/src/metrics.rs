@@ -56,6 +56,7 @@ pub struct Metrics {
     generations: Family<KindLabels, Counter>,
     tokens: Family<KindLabels, Counter>,
     upstream_errors: Family<KindLabels, Counter>,
+    webhooks: Family<KindLabels, Counter>,
     openai_cost_usd_micros: Counter,
     openai_creates: Counter,
     openai_creates_uncertain: Counter,
@@ -92,6 +93,7 @@ impl Metrics {
             generations: Family::default(),
             tokens: Family::default(),
             upstream_errors: Family::default(),
+            webhooks: Family::default(),
             openai_cost_usd_micros: Counter::default(),
             openai_creates: Counter::default(),
             openai_creates_uncertain: Counter::default(),
@@ -184,6 +186,11 @@ impl Metrics {
             self.upstream_errors.clone(),
         );
         registry.register(
+            "webhook_attempts",
+            "Attempts to deliver a webhook, by what became of them",
+            self.webhooks.clone(),
+        );
+        registry.register(
             "openai_creates",
             "Responses asked for",
             self.openai_creates.clone(),
@@ -257,6 +264,11 @@ impl Metrics {
         self.upstream_errors
             .get_or_create(&KindLabels { kind })
             .inc();
+    }
+
+    /// Counts an attempt to deliver a webhook.
+    pub fn webhook(&self, kind: &'static str) {
+        self.webhooks.get_or_create(&KindLabels { kind }).inc();
     }
 
     /// Counts a response asked for; `uncertain` when an earlier one may exist that nobody knows the id of.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use crate::db::generations::{CHANGED_CHANNEL, CHANNEL, QUEUED};
+use crate::db::generations::{CHANGED_CHANNEL, CHANNEL, QUEUED, WEBHOOK};
 use crate::domain::ids::GenerationId;
 use crate::retry::jitter;
 use crate::state::AppState;
@@ -123,6 +123,7 @@ async fn hear(
         worker.look_for_work();
     }
     state.watchers.all_may_have_changed();
+    state.webhooks.look();
     loop {
         let notification = match timeout(SILENCE_MAX, listener.try_recv()).await {
             Ok(Ok(Some(notification))) => notification,
@@ -143,6 +144,7 @@ async fn hear(
             (CHANGED_CHANNEL, Ok(id), _) => state.watchers.changed(id),
             (CHANNEL, Ok(id), Some(worker)) => worker.stop_cancelled(id),
             (CHANNEL, Err(_), Some(worker)) if payload == QUEUED => worker.look_for_work(),
+            (CHANNEL, Err(_), Some(_)) if payload == WEBHOOK => state.webhooks.look(),
             _ => {}
         }
     }

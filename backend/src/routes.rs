@@ -7,6 +7,7 @@ pub mod generations;
 mod observe;
 pub mod operations;
 pub mod paging;
+pub mod webhooks;
 
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -56,6 +57,7 @@ fn api() -> Router<AppState> {
         .route("/generations/{id}/events", get(generations::events))
         .route("/generations/{id}/cancel", post(generations::cancel))
         .route("/generations/{id}/pdf", get(generations::pdf))
+        .route("/webhooks/secret", get(webhooks::secret))
         .layer(DefaultBodyLimit::max(JSON_BODY_MAX_BYTES))
         // An upload is limited while it streams, by its own rule.
         .route(

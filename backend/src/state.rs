@@ -15,6 +15,7 @@ use crate::passwords::Passwords;
 use crate::pdf::extract::Extractor;
 use crate::sessions::Sessions;
 use crate::storage::Storage;
+use crate::webhooks::Webhooks;
 
 /// Shared by all requests and workers of the process; clones are cheap.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ pub struct Parts {
     pub storage: Storage,
     /// OpenAI.
     pub openai: OpenAi,
+    /// Deliveries of webhooks.
+    pub webhooks: Webhooks,
     /// The child processes that read PDFs.
     pub extractor: Extractor,
     /// Metrics.
@@ -76,6 +79,7 @@ impl AppState {
                 .map_err(|error| failed("password hashing")(error.into()))?,
             storage: Storage::new(&config.storage).await,
             openai: OpenAi::new(&config.openai).map_err(failed("the OpenAI client"))?,
+            webhooks: Webhooks::new(&config.webhooks),
             extractor: Extractor::new(&config.documents),
             metrics: Metrics::new(config.worker.slots.get()),
             background: TaskTracker::new(),

@@ -13,8 +13,10 @@ use crate::domain::pace::Pace;
 
 /// The channel on which workers are told of new work and of cancellations.
 pub const CHANNEL: &str = "generations";
-/// The payload that tells of new work; any other payload is the id of a cancelled generation.
+/// The payload that tells of new work. A payload that is an id tells of a cancelled generation.
 pub const QUEUED: &str = "queued";
+/// The payload that tells of a webhook to deliver.
+pub const WEBHOOK: &str = "webhook";
 /// The channel on which a trigger tells which generation has changed: the payload is its id.
 pub const CHANGED_CHANNEL: &str = "generation_changed";
 
@@ -124,13 +126,13 @@ pub async fn create(
             return Ok(Creation::BudgetExhausted(day));
         }
     }
-    let insert =
-        "INSERT INTO generations (id, user_id, title, instructions) VALUES ($1, $2, $3, $4)";
+    let insert = "INSERT INTO generations (id, user_id, title, instructions, webhook_url) VALUES ($1, $2, $3, $4, $5)";
     sqlx::query(insert)
         .bind(id)
         .bind(user)
         .bind(&request.title)
         .bind(&request.instructions)
+        .bind(&request.webhook_url)
         .execute(&mut *tx)
         .await?;
     if let Some((key, digest)) = key {

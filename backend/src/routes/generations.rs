@@ -26,6 +26,7 @@ use crate::routes::operations::Stopping;
 use crate::routes::paging::{Page, PageQuery};
 use crate::state::AppState;
 use crate::telemetry::chain;
+use crate::webhooks;
 
 pub use events::{ProgressBody, events};
 
@@ -129,12 +130,19 @@ pub async fn create(
     JsonBody(body): JsonBody<Request>,
 ) -> Result<Response, ApiError> {
     let request = body.validated()?;
+    if let Some(url) = &request.webhook_url {
+        webhooks::target(url, state.config.webhooks.allow_private)?;
+    }
     let key = idempotency_key(&headers)?;
     let canonical =
         serde_json::to_vec(&request).map_err(|error| ApiError::Internal(Box::new(error)))?;
     let digest = hex::encode(Sha256::digest(&canonical));
     let mut tx = state.pool.begin().await.map_err(DbError::from)?;
     let key = key.map(|key| (key, digest.as_str()));
+    if request.webhook_url.is_some() {
+        let fresh: [u8; webhooks::SECRET_BYTES] = rand::random();
+        db::webhooks::secret(&mut tx, sender.user, &fresh).await?;
+    }
     let budget = budget(&state);
     let created = db::generations::create(&mut tx, sender.user, &request, key, budget).await?;
     tx.commit().await.map_err(DbError::from)?;

@@ -193,14 +193,20 @@ impl Process {
         Ok(())
     }
 
-    /// Sends a signal and waits for the end. Returns how it ended and how long that took.
-    pub(crate) async fn signal(mut self, name: &str) -> anyhow::Result<(ExitStatus, Duration)> {
-        let started = Instant::now();
+    /// Sends a signal.
+    pub(crate) async fn send(&self, name: &str) -> anyhow::Result<()> {
         let sent = tokio::process::Command::new("kill")
             .args([name, &self.pid.to_string()])
             .status()
             .await?;
         anyhow::ensure!(sent.success(), "kill {name} failed");
+        Ok(())
+    }
+
+    /// Sends a signal and waits for the end. Returns how it ended and how long that took.
+    pub(crate) async fn signal(mut self, name: &str) -> anyhow::Result<(ExitStatus, Duration)> {
+        let started = Instant::now();
+        self.send(name).await?;
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await??;
         Ok((status, started.elapsed()))
     }
