@@ -6,7 +6,7 @@ locals {
   metric_namespace    = local.prefix
   stop_timeout_margin = 5
 
-  user_id = 10001 # of the image (image/Dockerfile); owns nothing but /tmp
+  user_id = 10001 # of the image (backend/Dockerfile); owns nothing but /tmp
 
   backend_environment = merge(
     {

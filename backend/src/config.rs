@@ -1,8 +1,10 @@
 //! Reads the whole configuration from the environment, once: every variable and its default is in this file.
 
+mod generations;
 mod limits;
 mod variables;
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,6 +16,7 @@ use crate::config::variables::Variables;
 use crate::limits::Quota;
 use crate::retry::Backoff;
 
+pub use generations::{AllowanceConfig, WebhookConfig};
 pub use variables::ConfigError;
 
 /// Everything the service can be told.
@@ -33,13 +36,19 @@ pub struct Config {
     pub openai: OpenAiConfig,
     /// The generation workers.
     pub worker: WorkerConfig,
+    /// What a user may use.
+    pub allowance: AllowanceConfig,
+    /// Webhooks.
+    pub webhooks: WebhookConfig,
     /// Documents and the process that reads them.
     pub documents: DocumentConfig,
     /// Cost of a password hash.
     pub passwords: PasswordConfig,
     /// Delays between tries of S3, OpenAI and Postgres.
     pub backoff: Backoff,
-    /// What an orderly stop may take altogether.
+    /// `SHUTDOWN_DRAIN_MS`: from readiness off to the closing of the listener.
+    pub shutdown_drain: Duration,
+    /// `SHUTDOWN_TIMEOUT_MS`: what an orderly stop may take altogether.
     pub shutdown_timeout: Duration,
 }
 
@@ -47,9 +56,11 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
     /// `LISTEN_ADDR`; port 0 picks a free one.
-    pub listen_addr: String,
+    pub listen_addr: SocketAddr,
     /// `POLL_RETRY_AFTER_MS`: when clients are told to poll again.
     pub poll_retry_after: Duration,
+    /// `SSE_KEEP_ALIVE_MS`: how often a silent stream of events is given a comment.
+    pub event_keep_alive: Duration,
     /// `REQUEST_TIMEOUT_MS`: what a request other than an upload may take.
     pub request_timeout: Duration,
     /// `UPLOAD_TIMEOUT_MS`: what an upload may take.
@@ -219,6 +230,7 @@ impl Config {
     /// The first variable that is missing or cannot be read.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let variables = Variables { lookup };
+        let (shutdown_drain, shutdown_timeout) = shutdown_times(&variables)?;
         Ok(Self {
             http: HttpConfig::read(&variables)?,
             database: DatabaseConfig::read(&variables)?,
@@ -227,42 +239,70 @@ impl Config {
             storage: StorageConfig::read(&variables)?,
             openai: OpenAiConfig::read(&variables)?,
             worker: WorkerConfig::read(&variables)?,
+            allowance: AllowanceConfig::read(&variables)?,
+            webhooks: WebhookConfig::read(&variables)?,
             documents: DocumentConfig::read(&variables)?,
             passwords: PasswordConfig::read(&variables)?,
             backoff: Backoff {
                 base: variables.duration("RETRY_BASE_MS", "first delay before a retry", 500)?,
                 max: variables.duration("RETRY_MAX_MS", "longest delay before a retry", 8_000)?,
             },
-            shutdown_timeout: variables.duration(
-                "SHUTDOWN_TIMEOUT_MS",
-                "time for an orderly stop",
-                5_000,
-            )?,
+            shutdown_drain,
+            shutdown_timeout,
         })
     }
 }
 
+fn shutdown_times(variables: &Variables<'_>) -> Result<(Duration, Duration), ConfigError> {
+    let (variable, meaning) = ("SHUTDOWN_DRAIN_MS", "time from unready to closed");
+    let drain = variables.duration(variable, meaning, 1_000)?;
+    let timeout = variables.duration("SHUTDOWN_TIMEOUT_MS", "time for an orderly stop", 5_000)?;
+    if drain >= timeout {
+        let problem = format!(
+            "{} ms do not leave room within SHUTDOWN_TIMEOUT_MS={}",
+            drain.as_millis(),
+            timeout.as_millis()
+        );
+        return Err(ConfigError::new(variable, meaning, problem, "1000"));
+    }
+    Ok((drain, timeout))
+}
+
+fn listen_addr(variables: &Variables<'_>) -> Result<SocketAddr, ConfigError> {
+    let (variable, example) = ("LISTEN_ADDR", "0.0.0.0:8000");
+    let text = variables.text(variable);
+    let text = text.as_deref().unwrap_or(example);
+    text.parse().map_err(|_| {
+        let problem = format!("{text:?} is not an address and a port");
+        ConfigError::new(variable, "where to listen", problem, example)
+    })
+}
+
 impl HttpConfig {
+    /// Reads only where the service listens, which is all that a health check needs.
+    ///
+    /// # Errors
+    /// When the variable cannot be read.
+    pub fn listen_addr_from_env() -> Result<SocketAddr, ConfigError> {
+        listen_addr(&Variables {
+            lookup: &|name| std::env::var(name).ok(),
+        })
+    }
+
     fn read(variables: &Variables<'_>) -> Result<Self, ConfigError> {
-        let variable = "LISTEN_ADDR";
-        let listen_addr = variables
-            .text(variable)
-            .unwrap_or_else(|| "0.0.0.0:8000".to_owned());
-        if std::net::SocketAddr::from_str(&listen_addr).is_err() {
-            let problem = format!("{listen_addr:?} is not an address and a port");
-            return Err(ConfigError::new(
-                variable,
-                "where to listen",
-                problem,
-                "0.0.0.0:8000",
-            ));
-        }
         Ok(Self {
-            listen_addr,
+            listen_addr: listen_addr(variables)?,
             poll_retry_after: variables.duration(
                 "POLL_RETRY_AFTER_MS",
                 "when clients poll again",
                 5_000,
+            )?,
+            // A quarter of the 60 s after which a load balancer cuts what is silent:
+            // facts on AWS, section 0.
+            event_keep_alive: variables.duration(
+                "SSE_KEEP_ALIVE_MS",
+                "cadence of comments in a silent stream",
+                15_000,
             )?,
             request_timeout: variables.duration(
                 "REQUEST_TIMEOUT_MS",

@@ -1,11 +1,17 @@
 //! All SQL, one function per query. Every function takes any executor: a pool, a connection or a transaction.
 
 pub mod documents;
+pub mod events;
 pub mod generations;
 pub mod lane;
 pub mod leases;
+pub mod spending;
 pub mod steps;
 pub mod users;
+pub mod webhooks;
+pub mod workers;
+
+use std::time::Duration;
 
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -89,6 +95,11 @@ fn options(config: &DatabaseConfig) -> PgConnectOptions {
             ("statement_timeout", "30s"),
         ])
         .disable_statement_logging()
+}
+
+/// A duration as SQL takes it: times `interval '1 millisecond'`.
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
 }
 
 /// Brings the schema up to date.

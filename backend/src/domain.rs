@@ -4,4 +4,6 @@ pub mod account;
 pub mod document;
 pub mod generation;
 pub mod ids;
+pub mod money;
 pub mod outline;
+pub mod pace;

@@ -17,6 +17,7 @@ use crate::passwords::PasswordError;
 use crate::sessions::SessionError;
 use crate::storage::StorageError;
 use crate::telemetry::chain;
+use crate::webhooks::TargetError;
 
 /// What clients are told to wait when a dependency is gone.
 const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -60,6 +61,19 @@ pub enum ApiError {
     /// The state of the resource forbids it.
     #[error("{0}")]
     Conflict(String),
+    /// The user's budget of the day has no room for another generation.
+    #[error(
+        "today's generations cost or will cost {committed_usd_micros} millionths of a dollar, and another one \
+         would exceed the {per_day_usd_micros} that a user may spend in a day (UTC)"
+    )]
+    BudgetExhausted {
+        /// Spent and expected.
+        committed_usd_micros: i64,
+        /// The cap.
+        per_day_usd_micros: i64,
+        /// Until the next day.
+        ends_in_s: i64,
+    },
     /// A body beyond its limit.
     #[error("the body exceeds {limit_bytes} bytes")]
     TooLarge {
@@ -174,6 +188,12 @@ impl ApiError {
                 "The request took too long",
             ),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Not in this state"),
+            // 429 and not 402, which RFC 9110 keeps for later: it passes by itself, at a known time.
+            Self::BudgetExhausted { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "budget-exhausted",
+                "The budget of the day is used up",
+            ),
             Self::TooLarge { .. } => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too-large",
@@ -228,6 +248,10 @@ impl IntoResponse for ApiError {
         };
         if let Some(wait) = retry_after {
             let seconds = HeaderValue::from(whole_seconds(wait));
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        if let Self::BudgetExhausted { ends_in_s, .. } = self {
+            let seconds = HeaderValue::from(ends_in_s.max(1));
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         if status == StatusCode::UNAUTHORIZED {
@@ -309,6 +333,12 @@ impl From<AccountError> for ApiError {
 
 impl From<RequestError> for ApiError {
     fn from(error: RequestError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+impl From<TargetError> for ApiError {
+    fn from(error: TargetError) -> Self {
         Self::Invalid(error.to_string())
     }
 }

@@ -7,9 +7,12 @@ pub mod config;
 pub mod db;
 pub mod domain;
 pub mod error;
+pub mod health;
 pub mod limits;
 pub mod metrics;
+pub mod notifications;
 pub mod openai;
+pub mod pacing;
 pub mod passwords;
 pub mod pdf;
 pub mod retry;
@@ -18,6 +21,7 @@ pub mod sessions;
 pub mod state;
 pub mod storage;
 pub mod telemetry;
+pub mod webhooks;
 pub mod worker;
 
 use std::net::SocketAddr;
@@ -29,6 +33,8 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 pub use db::MIGRATOR;
 pub use state::AppState;
+
+use worker::Worker;
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -62,8 +68,10 @@ pub struct ServeError {
     source: std::io::Error,
 }
 
-/// Serves until `shutdown` is cancelled, then stops in order: readiness turns off, workers give
-/// their leases back, open requests are answered; `SHUTDOWN_TIMEOUT_MS` bounds all of it.
+/// Serves until `shutdown` is cancelled, then stops in order: readiness turns off, claiming stops,
+/// workers give their leases back and requests that wait are answered, all at once; requests that
+/// still come are served for `SHUTDOWN_DRAIN_MS`, so that a load balancer can learn of it; then the
+/// listener closes. `SHUTDOWN_TIMEOUT_MS` bounds all of it.
 ///
 /// # Errors
 /// When the listener breaks.
@@ -79,7 +87,11 @@ pub async fn serve(
     tracing::info!(address, role = ?role, "listening");
     let worker = role
         .works()
-        .then(|| tokio::spawn(worker::run(state.clone(), shutdown.clone())));
+        .then(|| Worker::new(state.clone(), shutdown.clone()));
+    let listening = tokio::spawn(notifications::listen(state.clone(), worker.clone()));
+    let worker = worker.map(|worker| tokio::spawn(worker::run(worker)));
+    let outbox = webhooks::outbox::run(state.clone(), shutdown.clone());
+    let outbox = role.works().then(|| tokio::spawn(outbox));
     let app = routes::router(state.clone(), role, shutdown.clone())
         .into_make_service_with_connect_info::<SocketAddr>();
     // Small answers leave at once instead of waiting for the client's acknowledgement.
@@ -89,7 +101,7 @@ pub async fn serve(
         }
     });
     let server =
-        axum::serve(listener, app).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        axum::serve(listener, app).with_graceful_shutdown(drained(state.clone(), shutdown.clone()));
     let finish = async {
         shutdown.cancelled().await;
         tokio::time::sleep(state.config.shutdown_timeout).await;
@@ -108,7 +120,25 @@ pub async fn serve(
     {
         tracing::error!("the worker ended by a panic");
     }
+    if let Some(outbox) = outbox
+        && outbox.await.is_err()
+    {
+        tracing::error!("the outbox ended by a panic");
+    }
+    state.background.close();
+    let rest = tokio::time::timeout(state.config.shutdown_timeout / 4, state.background.wait());
+    if rest.await.is_err() {
+        tracing::warn!("calls that nobody waits for were cut by the stop");
+    }
+    // Before the pool closes, which waits for the connection that listens.
+    listening.abort();
+    let _ = listening.await;
     state.pool.close().await;
     tracing::info!("stopped");
     served.map_err(|source| ServeError { address, source })
+}
+
+async fn drained(state: AppState, shutdown: CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(state.config.shutdown_drain).await;
 }

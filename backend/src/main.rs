@@ -10,7 +10,7 @@ use anyhow::Context;
 use backend::config::DatabaseConfig;
 use backend::pdf::extract::Depth;
 use backend::telemetry::chain;
-use backend::{AppState, Config, Role, db, pdf, serve, telemetry};
+use backend::{AppState, Config, Role, db, health, pdf, serve, telemetry};
 use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,6 +37,8 @@ enum Command {
     },
     /// Brings the database's schema up to date; safe to run at any time by any number of tasks.
     Migrate,
+    /// Asks the service on `LISTEN_ADDR` whether it is healthy: exits with 0, or 1 when it is not.
+    Health,
     /// Reads a PDF from stdin and writes its text as JSON to stdout, under resource limits.
     #[command(hide = true)]
     ExtractText {
@@ -53,6 +55,16 @@ fn main() -> ExitCode {
         Command::ExtractText { pages_only: false } => pdf::extract::child_main(Depth::Text),
         Command::Serve { role } => match Config::from_env() {
             Ok(config) => run(serve_until_signalled(config, role)),
+            Err(error) => usage(&error),
+        },
+        Command::Health => match health::own_address() {
+            Ok(address) => match health::check(address) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("allegiant-backend: failed to {}", chain(&error));
+                    ExitCode::FAILURE
+                }
+            },
             Err(error) => usage(&error),
         },
         Command::Migrate => match DatabaseConfig::from_env() {
@@ -95,9 +107,9 @@ async fn serve_until_signalled(config: Config, role: Role) -> anyhow::Result<()>
     let shutdown = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    let listen_addr = config.http.listen_addr.clone();
+    let listen_addr = config.http.listen_addr;
     let state = AppState::new(config).await.context("set up the service")?;
-    let listener = TcpListener::bind(&listen_addr)
+    let listener = TcpListener::bind(listen_addr)
         .await
         .with_context(|| format!("listen on {listen_addr}"))?;
     let signalled = shutdown.clone();

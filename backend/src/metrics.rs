@@ -49,11 +49,15 @@ pub struct Metrics {
     generations_running: Gauge,
     queue_oldest_age: FloatGauge,
     queue_depth_per_slot: FloatGauge,
+    queue_depth_per_task: FloatGauge,
+    worker_tasks: Gauge,
     wait: Histogram,
     steps: HistogramFamily,
     generations: Family<KindLabels, Counter>,
     tokens: Family<KindLabels, Counter>,
     upstream_errors: Family<KindLabels, Counter>,
+    webhooks: Family<KindLabels, Counter>,
+    openai_cost_usd_micros: Counter,
     openai_creates: Counter,
     openai_creates_uncertain: Counter,
     leases_lost: Counter,
@@ -84,11 +88,15 @@ impl Metrics {
             generations_running: Gauge::default(),
             queue_oldest_age: Gauge::default(),
             queue_depth_per_slot: Gauge::default(),
+            queue_depth_per_task: Gauge::default(),
+            worker_tasks: Gauge::default(),
             wait: long_buckets(),
             steps: Family::new_with_constructor(constructor),
             generations: Family::default(),
             tokens: Family::default(),
             upstream_errors: Family::default(),
+            webhooks: Family::default(),
+            openai_cost_usd_micros: Counter::default(),
             openai_creates: Counter::default(),
             openai_creates_uncertain: Counter::default(),
             leases_lost: Counter::default(),
@@ -144,6 +152,16 @@ impl Metrics {
             "Generations that wait, per worker slot of one task",
             self.queue_depth_per_slot.clone(),
         );
+        registry.register(
+            "queue_depth_per_task",
+            "Generations that wait, per live worker task; with no task as for one",
+            self.queue_depth_per_task.clone(),
+        );
+        registry.register(
+            "worker_tasks",
+            "Live tasks with workers",
+            self.worker_tasks.clone(),
+        );
         registry.register_with_unit(
             "generation_wait",
             "From accepted to first claimed",
@@ -163,9 +181,19 @@ impl Metrics {
         );
         registry.register("openai_tokens", "Tokens by direction", self.tokens.clone());
         registry.register(
+            "openai_cost_usd_micros",
+            "What the tokens cost, in millionths of a dollar",
+            self.openai_cost_usd_micros.clone(),
+        );
+        registry.register(
             "upstream_errors",
             "Failed calls to OpenAI and S3",
             self.upstream_errors.clone(),
+        );
+        registry.register(
+            "webhook_attempts",
+            "Attempts to deliver a webhook, by what became of them",
+            self.webhooks.clone(),
         );
         registry.register(
             "openai_creates",
@@ -243,11 +271,22 @@ impl Metrics {
             .inc_by(output.unsigned_abs());
     }
 
+    /// Counts money.
+    pub fn spent(&self, usd_micros: i64) {
+        self.openai_cost_usd_micros
+            .inc_by(usd_micros.unsigned_abs());
+    }
+
     /// Counts a failed call to OpenAI or S3.
     pub fn upstream_error(&self, kind: &'static str) {
         self.upstream_errors
             .get_or_create(&KindLabels { kind })
             .inc();
+    }
+
+    /// Counts an attempt to deliver a webhook.
+    pub fn webhook(&self, kind: &'static str) {
+        self.webhooks.get_or_create(&KindLabels { kind }).inc();
     }
 
     /// Counts a response asked for; `uncertain` when an earlier one may exist that nobody knows the id of.
@@ -292,6 +331,10 @@ impl Metrics {
             let queued = u32::try_from(numbers.queued).unwrap_or(u32::MAX);
             self.queue_depth_per_slot
                 .set(f64::from(queued) / f64::from(slots));
+            let tasks = u32::try_from(numbers.tasks).unwrap_or(u32::MAX).max(1);
+            self.queue_depth_per_task
+                .set(f64::from(queued) / f64::from(tasks));
+            self.worker_tasks.set(numbers.tasks);
         }
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string cannot fail");
@@ -320,12 +363,15 @@ mod tests {
             queued: 12,
             running: 3,
             oldest_queued_s: 1.5,
+            tasks: 4,
         }));
         for line in [
             "allegiant_worker_slots 6",
             "allegiant_worker_slots_busy 3",
             "allegiant_queue_depth 12",
             "allegiant_queue_depth_per_slot 2.0",
+            "allegiant_queue_depth_per_task 3.0",
+            "allegiant_worker_tasks 4",
             "allegiant_queue_oldest_age_seconds 1.5",
             r#"allegiant_openai_tokens_total{kind="output"} 20"#,
             "allegiant_openai_creates_uncertain_total 1",

@@ -12,6 +12,7 @@ mod openapi;
 pub mod operations;
 pub mod paging;
 mod reference;
+pub mod webhooks;
 
 use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
@@ -73,8 +74,10 @@ fn api(state: &AppState) -> OpenApiRouter<AppState> {
         )
         .routes(routes!(generations::list))
         .routes(routes!(generations::show))
+        .routes(routes!(generations::events::events))
         .routes(routes!(generations::cancel))
         .routes(routes!(generations::pdf))
+        .routes(routes!(webhooks::secret))
         .layer(DefaultBodyLimit::max(JSON_BODY_MAX_BYTES))
         // An upload is limited while it streams, by its own rule.
         .routes(routes!(documents::upload).layer(DefaultBodyLimit::disable()))

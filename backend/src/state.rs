@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use sqlx::postgres::PgPool;
+use tokio_util::task::TaskTracker;
 
 use crate::cache;
 use crate::config::Config;
 use crate::db::{self, lane::Lane};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::notifications::Watchers;
 use crate::openai::OpenAi;
+use crate::pacing::Pacing;
 use crate::passwords::Passwords;
 use crate::pdf::extract::Extractor;
 use crate::sessions::Sessions;
 use crate::storage::Storage;
+use crate::webhooks::Webhooks;
 
 /// Shared by all requests and workers of the process; clones are cheap.
 #[derive(Debug, Clone)]
@@ -28,6 +32,10 @@ pub struct Parts {
     pub pool: PgPool,
     /// Connections kept for the polls of clients.
     pub lane: Lane,
+    /// Requests that wait for a generation to change.
+    pub watchers: Watchers,
+    /// The queue's pace, for those who poll.
+    pub pacing: Pacing,
     /// Sessions in Redis or in process.
     pub sessions: Sessions,
     /// Rate limits in Redis or in process.
@@ -38,10 +46,14 @@ pub struct Parts {
     pub storage: Storage,
     /// OpenAI.
     pub openai: OpenAi,
+    /// Deliveries of webhooks.
+    pub webhooks: Webhooks,
     /// The child processes that read PDFs.
     pub extractor: Extractor,
     /// Metrics.
     pub metrics: Metrics,
+    /// Calls that no request waits for, but an orderly stop does.
+    pub background: TaskTracker,
 }
 
 /// A part could not be built from the configuration.
@@ -67,14 +79,18 @@ impl AppState {
         let parts = Parts {
             pool: db::pool(&config.database),
             lane: db::lane(&config.database),
+            watchers: Watchers::default(),
+            pacing: Pacing::default(),
             sessions: Sessions::new(&config.sessions, cache.clone()),
             limits: Limits::new(config.limits.clone(), cache),
             passwords: Passwords::new(config.passwords)
                 .map_err(|error| failed("password hashing")(error.into()))?,
             storage: Storage::new(&config.storage).await,
             openai: OpenAi::new(&config.openai).map_err(failed("the OpenAI client"))?,
+            webhooks: Webhooks::new(&config.webhooks),
             extractor: Extractor::new(&config.documents),
             metrics: Metrics::new(config.worker.slots.get()),
+            background: TaskTracker::new(),
             config,
         };
         Ok(Self(Arc::new(parts)))

@@ -12,16 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 use crate::db::DbError;
-use crate::db::generations::{CHANNEL, QUEUED};
-use crate::db::leases::{self, AfterFailure, Claim, Failure};
+use crate::db::leases::{self, AfterFailure, Ask, Claim, Failure};
+use crate::db::workers;
 use crate::domain::ids::{GenerationId, WorkerId};
 use crate::retry::jitter;
 use crate::state::AppState;
@@ -50,29 +48,42 @@ pub struct Worker {
     rendering: Semaphore,
 }
 
-/// Runs until `shutdown`, then gives all leases back and returns: in well under the stop's time.
-pub async fn run(state: AppState, shutdown: CancellationToken) {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let worker = Arc::new(Worker {
-        running: Running::default(),
-        id: WorkerId::new(),
-        wake: Notify::new(),
-        tasks: TaskTracker::new(),
-        stopping: shutdown,
-        gone: CancellationToken::new(),
-        rendering: Semaphore::new(cores),
-        state,
-    });
+/// Runs until the worker's stop is asked for, then gives all leases back and returns: in well under
+/// the stop's time.
+pub async fn run(worker: Arc<Worker>) {
     tracing::info!(worker_id = %worker.id, slots = worker.state.config.worker.slots, "worker started");
-    let listener = tokio::spawn(listen(Arc::clone(&worker)));
     let heartbeat = tokio::spawn(beat(Arc::clone(&worker)));
     claim_while_running(&worker).await;
     stop(&worker).await;
     heartbeat.abort();
-    listener.abort();
 }
 
 impl Worker {
+    /// A worker that stops when `shutdown` is cancelled; it does nothing before [`run`].
+    pub fn new(state: AppState, shutdown: CancellationToken) -> Arc<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Arc::new(Self {
+            running: Running::default(),
+            id: WorkerId::new(),
+            wake: Notify::new(),
+            tasks: TaskTracker::new(),
+            stopping: shutdown,
+            gone: CancellationToken::new(),
+            rendering: Semaphore::new(cores),
+            state,
+        })
+    }
+
+    /// There may be work to claim.
+    pub(crate) fn look_for_work(&self) {
+        self.wake.notify_one();
+    }
+
+    /// A generation was cancelled: whatever attempt of it runs here ends.
+    pub(crate) fn stop_cancelled(&self, id: GenerationId) {
+        self.running.stop_any(id);
+    }
+
     /// Runs a database operation until the database answers. A generation in progress outlives any
     /// outage this way; its fence decides afterwards whether it is still its own.
     async fn persist<T, F, Answer>(&self, operation: F) -> Result<T, StepError>
@@ -130,8 +141,12 @@ async fn claim_while_running(worker: &Arc<Worker>) {
         let limit = worker.free_slots().min(CLAIM_BATCH);
         let mut pause = config.claim_interval;
         if limit > 0 {
-            let wanted = i64::try_from(limit).unwrap_or(i64::MAX);
-            match leases::claim(&worker.state.pool, worker.id, wanted, config.lease).await {
+            let ask = Ask {
+                limit: i64::try_from(limit).unwrap_or(i64::MAX),
+                lease: config.lease,
+                per_user_max: worker.state.config.allowance.running_max.get().into(),
+            };
+            match leases::claim(&worker.state.pool, worker.id, ask).await {
                 Ok(claims) => {
                     failures = 0;
                     let more_may_wait = claims.len() == limit;
@@ -240,8 +255,13 @@ async fn beat(worker: Arc<Worker>) {
     let config = &worker.state.config.worker;
     let mut ticks = interval(config.heartbeat);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let slots = i32::try_from(config.slots.get()).unwrap_or(i32::MAX);
     loop {
         ticks.tick().await;
+        let announced = workers::announce(&worker.state.pool, worker.id, slots, config.lease).await;
+        if let Err(error) = announced {
+            tracing::debug!(error = %chain(&error), "the worker is not announced");
+        }
         let before = worker.running.snapshot();
         if !before.is_empty() {
             match leases::renew(&worker.state.pool, worker.id, config.lease).await {
@@ -265,44 +285,6 @@ async fn beat(worker: Arc<Worker>) {
             Err(error) => tracing::debug!(error = %chain(&error), "expired leases not looked for"),
         }
     }
-}
-
-/// Hears of new work and of cancellations. What is missed while the connection is down, the claim
-/// interval and the heartbeat find.
-async fn listen(worker: Arc<Worker>) {
-    let mut failures = 0;
-    loop {
-        match PgListener::connect_with(&worker.state.pool).await {
-            Ok(mut listener) => {
-                // The pool closes only after this task has ended.
-                listener.ignore_pool_close_event(true);
-                match hear(&worker, &mut listener).await {
-                    Ok(()) => failures = 0,
-                    Err(error) => {
-                        tracing::warn!(error = %chain(&error), "notifications interrupted")
-                    }
-                }
-            }
-            Err(error) => tracing::debug!(error = %chain(&error), "notifications not to be had"),
-        }
-        failures += 1;
-        sleep(worker.state.config.backoff.delay(failures, jitter())).await;
-    }
-}
-
-async fn hear(worker: &Worker, listener: &mut PgListener) -> Result<(), sqlx::Error> {
-    listener.listen(CHANNEL).await?;
-    // What was queued before the listening began was notified to nobody.
-    worker.wake.notify_one();
-    while let Some(notification) = listener.try_recv().await? {
-        let payload = notification.payload();
-        if payload == QUEUED {
-            worker.wake.notify_one();
-        } else if let Ok(id) = payload.parse::<Uuid>() {
-            worker.running.stop_any(GenerationId(id));
-        }
-    }
-    Ok(())
 }
 
 /// Waits for the calls that must not be cut (a response being created, its id being stored), then
@@ -333,7 +315,13 @@ async fn stop(worker: &Worker) {
         }
     });
     match released.await {
-        Ok(released) => tracing::info!(released, all_ended, "worker stopped"),
+        Ok(released) => {
+            tracing::info!(released, all_ended, "worker stopped");
+            // It would be forgotten by itself, later.
+            if let Err(error) = workers::withdraw(&worker.state.pool, worker.id).await {
+                tracing::debug!(error = %chain(&error), "the worker is not withdrawn");
+            }
+        }
         // They expire by themselves: later, but not lost.
         Err(_) => tracing::error!("worker stopped without giving its leases back"),
     }

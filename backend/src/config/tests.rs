@@ -52,6 +52,13 @@ fn every_bad_variable_is_named_with_its_meaning_and_an_example() {
         ("S3_FORCE_PATH_STYLE", "yes"),
         ("ARGON2_MEMORY_KIB", "1"),
         ("SPOOL_DIR", "/nowhere/at/all"),
+        ("SHUTDOWN_DRAIN_MS", "5000"),
+        ("SSE_KEEP_ALIVE_MS", "0"),
+        ("GENERATION_RUNNING_MAX_PER_USER", "0"),
+        ("BUDGET_USD_MICROS_PER_USER_DAY", "1.5"),
+        ("OPENAI_PRICE_INPUT_USD_MICROS", "free"),
+        ("WEBHOOK_ALLOW_PRIVATE", "perhaps"),
+        ("WEBHOOK_ATTEMPTS_MAX", "0"),
     ];
     for (variable, value) in cases {
         let message = read(&[(variable, value)]).expect_err(variable).to_string();

@@ -1,16 +1,24 @@
 //! Generations as their users see them: created, looked at, listed, cancelled.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
 use crate::db::DbError;
+use crate::db::spending::{self, Budget, Day};
 use crate::domain::generation::{Request, Status};
 use crate::domain::ids::{DocumentId, GenerationId, UserId};
+use crate::domain::pace::Pace;
 
 /// The channel on which workers are told of new work and of cancellations.
 pub const CHANNEL: &str = "generations";
-/// The payload that tells of new work; any other payload is the id of a cancelled generation.
+/// The payload that tells of new work. A payload that is an id tells of a cancelled generation.
 pub const QUEUED: &str = "queued";
+/// The payload that tells of a webhook to deliver.
+pub const WEBHOOK: &str = "webhook";
+/// The channel on which a trigger tells which generation has changed: the payload is its id.
+pub const CHANGED_CHANNEL: &str = "generation_changed";
 
 /// What a user may know of a generation.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -37,6 +45,8 @@ pub struct GenerationRow {
     pub input_tokens: i64,
     /// Tokens written by OpenAI.
     pub output_tokens: i64,
+    /// What they cost.
+    pub cost_usd_micros: i64,
     /// When it was accepted.
     pub created_at: DateTime<Utc>,
     /// When it was first claimed.
@@ -54,6 +64,8 @@ pub enum Creation {
     UnknownDocument,
     /// The idempotency key was used for something else.
     KeyReused,
+    /// The user's budget of the day has no room for it.
+    BudgetExhausted(Day),
 }
 
 /// What became of a wish to cancel.
@@ -76,6 +88,8 @@ pub struct QueueNumbers {
     pub running: i64,
     /// Age of the oldest one that waits, 0 without any.
     pub oldest_queued_s: f64,
+    /// Live worker processes.
+    pub tasks: i64,
 }
 
 /// Accepts a generation, in the caller's transaction. The notification leaves with its commit.
@@ -90,6 +104,7 @@ pub async fn create(
     user: UserId,
     request: &Request,
     key: Option<(&str, &str)>,
+    budget: Option<Budget>,
 ) -> Result<Creation, DbError> {
     let id = GenerationId::new();
     let lock = "SELECT id FROM documents WHERE user_id = $1 AND id = ANY($2) FOR KEY SHARE";
@@ -105,13 +120,19 @@ pub async fn create(
     if documents.len() != request.document_ids.len() {
         return Ok(Creation::UnknownDocument);
     }
-    let insert =
-        "INSERT INTO generations (id, user_id, title, instructions) VALUES ($1, $2, $3, $4)";
+    if let Some(budget) = budget {
+        let day = spending::day(tx, user, budget).await?;
+        if day.committed_usd_micros + budget.estimate_usd_micros > budget.per_day_usd_micros {
+            return Ok(Creation::BudgetExhausted(day));
+        }
+    }
+    let insert = "INSERT INTO generations (id, user_id, title, instructions, webhook_url) VALUES ($1, $2, $3, $4, $5)";
     sqlx::query(insert)
         .bind(id)
         .bind(user)
         .bind(&request.title)
         .bind(&request.instructions)
+        .bind(&request.webhook_url)
         .execute(&mut *tx)
         .await?;
     if let Some((key, digest)) = key {
@@ -186,7 +207,7 @@ pub async fn find(
 ) -> Result<Option<GenerationRow>, DbError> {
     let sql =
         "SELECT id, title, status, progress, step, attempt, error_code, error_detail, page_count,
-                      input_tokens, output_tokens, created_at, started_at, finished_at
+                      input_tokens, output_tokens, cost_usd_micros, created_at, started_at, finished_at
                FROM generations WHERE id = $1 AND user_id = $2";
     Ok(sqlx::query_as(sql)
         .bind(id)
@@ -207,7 +228,7 @@ pub async fn list(
 ) -> Result<Vec<GenerationRow>, DbError> {
     let sql =
         "SELECT id, title, status, progress, step, attempt, error_code, error_detail, page_count,
-                      input_tokens, output_tokens, created_at, started_at, finished_at
+                      input_tokens, output_tokens, cost_usd_micros, created_at, started_at, finished_at
                FROM generations WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2)
                ORDER BY id DESC LIMIT $3";
     Ok(sqlx::query_as(sql)
@@ -284,6 +305,32 @@ pub async fn queue_numbers(db: impl PgExecutor<'_>) -> Result<QueueNumbers, DbEr
     let sql = "SELECT (SELECT count(*) FROM generations WHERE status = 'queued') AS queued,
                       (SELECT count(*) FROM generations WHERE status = 'running') AS running,
                       coalesce((SELECT extract(epoch FROM now() - min(created_at)) FROM generations
-                                WHERE status = 'queued'), 0)::float8 AS oldest_queued_s";
+                                WHERE status = 'queued'), 0)::float8 AS oldest_queued_s,
+                      (SELECT count(*) FROM worker_processes WHERE expires_at > now()) AS tasks";
     Ok(sqlx::query_as(sql).fetch_one(db).await?)
+}
+
+/// How fast the queue is worked through: from the partial indexes and the latest 20 that succeeded.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn pace(db: impl PgExecutor<'_>) -> Result<Pace, DbError> {
+    let sql = "SELECT (SELECT count(*) FROM generations WHERE status = 'queued')::int4,
+                      (SELECT extract(epoch FROM now() - min(created_at)) FROM generations
+                       WHERE status = 'queued')::float8,
+                      (SELECT count(*) FROM generations WHERE status = 'running')::int4,
+                      (SELECT coalesce(sum(slots), 0) FROM worker_processes WHERE expires_at > now())::int4,
+                      (SELECT extract(epoch FROM avg(took)) FROM (
+                           SELECT finished_at - started_at AS took FROM generations
+                           WHERE status = 'succeeded' ORDER BY finished_at DESC LIMIT 20) latest)::float8";
+    let (queued, oldest_s, running, slots, run_s): (i32, Option<f64>, i32, i32, Option<f64>) =
+        sqlx::query_as(sql).fetch_one(db).await?;
+    let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    Ok(Pace {
+        queued: queued.unsigned_abs(),
+        oldest_queued: seconds(oldest_s.unwrap_or_default()),
+        running: running.unsigned_abs(),
+        slots: slots.unsigned_abs(),
+        run: run_s.map(seconds),
+    })
 }

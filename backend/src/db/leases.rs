@@ -8,10 +8,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
+use sqlx::postgres::PgPool;
 
-use crate::db::DbError;
 use crate::db::generations::{CHANNEL, QUEUED};
+use crate::db::{DbError, milliseconds};
 use crate::domain::ids::{GenerationId, WorkerId};
+
+/// The advisory lock of claims: any number that nothing else in this database locks.
+const CLAIM_LOCK: i64 = 0x636c_6169_6d73;
 
 /// A claimed generation.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -50,24 +54,65 @@ pub enum AfterFailure {
     Fenced,
 }
 
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+/// What a claim asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    /// At most so many generations.
+    pub limit: i64,
+    /// How long the leases last without heartbeat.
+    pub lease: Duration,
+    /// At most so many of one user run at a time, in all tasks.
+    pub per_user_max: i64,
 }
 
-/// Claims up to `limit` generations that wait, oldest first.
+/// Claims generations that wait, in fair turns: a user's next one takes its turn behind everybody's
+/// who has fewer running, and only then age decides. So a hundred of one user do not keep the first
+/// of another waiting.
+///
+/// Claims of all processes happen one after the other, under an advisory lock: each sees what runs,
+/// so neither turns nor the limit per user are miscounted. The lock lasts for one statement.
 ///
 /// # Errors
 /// When the database does not do it.
-pub async fn claim(
+pub async fn claim(pool: &PgPool, worker: WorkerId, ask: Ask) -> Result<Vec<Claim>, DbError> {
+    let mut tx = pool.begin().await?;
+    // A statement of its own: the next one's snapshot must be younger than the lock.
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(CLAIM_LOCK)
+        .execute(&mut *tx)
+        .await?;
+    let claims = claim_in_turns(&mut *tx, worker, ask).await?;
+    tx.commit().await?;
+    Ok(claims)
+}
+
+/// Users with something in the queue are found by leaps along the index, not by reading the queue.
+async fn claim_in_turns(
     db: impl PgExecutor<'_>,
     worker: WorkerId,
-    limit: i64,
-    lease: Duration,
+    ask: Ask,
 ) -> Result<Vec<Claim>, DbError> {
-    let sql = "WITH picked AS (
-                   SELECT id FROM generations
-                   WHERE status = 'queued' AND available_at <= now()
-                   ORDER BY created_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
+    let sql = "WITH RECURSIVE waiting (user_id) AS (
+                   (SELECT user_id FROM generations WHERE status = 'queued' ORDER BY user_id LIMIT 1)
+                   UNION ALL
+                   SELECT (SELECT g.user_id FROM generations g
+                           WHERE g.status = 'queued' AND g.user_id > w.user_id ORDER BY g.user_id LIMIT 1)
+                   FROM waiting w WHERE w.user_id IS NOT NULL
+               ), turns AS (
+                   SELECT next.id FROM waiting w
+                   CROSS JOIN LATERAL (
+                       SELECT count(*) AS running FROM generations
+                       WHERE status = 'running' AND user_id = w.user_id
+                   ) now_running
+                   CROSS JOIN LATERAL (
+                       SELECT id, created_at, row_number() OVER (ORDER BY created_at, id) AS place FROM generations
+                       WHERE status = 'queued' AND user_id = w.user_id AND available_at <= now()
+                       ORDER BY created_at, id LIMIT greatest(0, least($2, $4 - running))
+                   ) next
+                   ORDER BY running + next.place, next.created_at, next.id LIMIT $2
+               ), picked AS (
+                   SELECT g.id FROM generations g JOIN turns USING (id)
+                   WHERE g.status = 'queued' FOR UPDATE OF g SKIP LOCKED
                )
                UPDATE generations g
                SET status = 'running', attempt = g.attempt + 1, lease_owner = $1,
@@ -77,8 +122,9 @@ pub async fn claim(
                RETURNING g.id, g.attempt, g.created_at, now() AS claimed_at, g.attempt > 1 AS resumed";
     let query = sqlx::query_as(sql)
         .bind(worker)
-        .bind(limit)
-        .bind(milliseconds(lease));
+        .bind(ask.limit)
+        .bind(milliseconds(ask.lease))
+        .bind(ask.per_user_max);
     Ok(query.fetch_all(db).await?)
 }
 

@@ -49,6 +49,15 @@ pub struct Task {
     pub instructions: String,
 }
 
+/// What a response used and what that costs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bill {
+    /// Its tokens.
+    pub usage: Usage,
+    /// Their price.
+    pub cost_usd_micros: i64,
+}
+
 /// The finished PDF.
 #[derive(Debug)]
 pub struct StoredPdf<'a> {
@@ -196,7 +205,7 @@ pub async fn discard_response(
     claim: &Claim,
     step: Step,
     response_id: &str,
-    usage: Usage,
+    bill: Bill,
 ) -> Result<bool, DbError> {
     let sql = "WITH fenced AS (
                    SELECT id FROM generations
@@ -204,12 +213,19 @@ pub async fn discard_response(
                ), discarded AS (
                    UPDATE generation_steps s
                    SET state = 'discarded', response_id = NULL, responded_at = NULL,
-                       input_tokens = s.input_tokens + $5, output_tokens = s.output_tokens + $6
+                       input_tokens = s.input_tokens + $5, output_tokens = s.output_tokens + $6,
+                       cost_usd_micros = s.cost_usd_micros + $7
                    FROM fenced WHERE s.generation_id = fenced.id AND s.ordinal = $3 AND s.response_id = $4
                    RETURNING s.generation_id
                ), booked AS (
-                   UPDATE generations g SET input_tokens = g.input_tokens + $5, output_tokens = g.output_tokens + $6
-                   FROM discarded WHERE g.id = discarded.generation_id
+                   UPDATE generations g SET input_tokens = g.input_tokens + $5, output_tokens = g.output_tokens + $6,
+                       cost_usd_micros = g.cost_usd_micros + $7
+                   FROM discarded WHERE g.id = discarded.generation_id RETURNING g.user_id
+               ), spent AS (
+                   INSERT INTO user_spending (user_id, day, cost_usd_micros)
+                   SELECT user_id, (now() AT TIME ZONE 'utc')::date, $7 FROM booked WHERE $7 > 0
+                   ON CONFLICT (user_id, day) DO UPDATE
+                   SET cost_usd_micros = user_spending.cost_usd_micros + excluded.cost_usd_micros
                )
                SELECT EXISTS (SELECT 1 FROM fenced)";
     let query = sqlx::query_scalar(sql)
@@ -218,8 +234,9 @@ pub async fn discard_response(
         .bind(step.ordinal());
     let query = query
         .bind(response_id)
-        .bind(usage.input_tokens)
-        .bind(usage.output_tokens);
+        .bind(bill.usage.input_tokens)
+        .bind(bill.usage.output_tokens)
+        .bind(bill.cost_usd_micros);
     Ok(query.fetch_one(db).await?)
 }
 
@@ -233,24 +250,32 @@ pub async fn finish(
     claim: &Claim,
     step: Step,
     output: &str,
-    usage: Usage,
+    bill: Bill,
 ) -> Result<bool, DbError> {
     let sql = "WITH fenced AS (
                    SELECT id FROM generations
                    WHERE id = $1 AND attempt = $2 AND status = 'running' FOR UPDATE
                ), written AS (
                    INSERT INTO generation_steps
-                       (generation_id, ordinal, name, state, output, input_tokens, output_tokens, finished_at)
-                   SELECT id, $3, $4, 'done', $5, $6, $7, now() FROM fenced
+                       (generation_id, ordinal, name, state, output, input_tokens, output_tokens,
+                        cost_usd_micros, finished_at)
+                   SELECT id, $3, $4, 'done', $5, $6, $7, $8, now() FROM fenced
                    ON CONFLICT (generation_id, ordinal) DO UPDATE
                    SET state = 'done', output = $5, finished_at = now(),
                        input_tokens = generation_steps.input_tokens + $6,
-                       output_tokens = generation_steps.output_tokens + $7
+                       output_tokens = generation_steps.output_tokens + $7,
+                       cost_usd_micros = generation_steps.cost_usd_micros + $8
                    WHERE generation_steps.state <> 'done'
                    RETURNING generation_id
                ), booked AS (
-                   UPDATE generations g SET input_tokens = g.input_tokens + $6, output_tokens = g.output_tokens + $7
-                   FROM written WHERE g.id = written.generation_id
+                   UPDATE generations g SET input_tokens = g.input_tokens + $6, output_tokens = g.output_tokens + $7,
+                       cost_usd_micros = g.cost_usd_micros + $8
+                   FROM written WHERE g.id = written.generation_id RETURNING g.user_id
+               ), spent AS (
+                   INSERT INTO user_spending (user_id, day, cost_usd_micros)
+                   SELECT user_id, (now() AT TIME ZONE 'utc')::date, $8 FROM booked WHERE $8 > 0
+                   ON CONFLICT (user_id, day) DO UPDATE
+                   SET cost_usd_micros = user_spending.cost_usd_micros + excluded.cost_usd_micros
                )
                SELECT EXISTS (SELECT 1 FROM fenced)";
     let query = sqlx::query_scalar(sql)
@@ -259,8 +284,9 @@ pub async fn finish(
         .bind(step.ordinal())
         .bind(step.name())
         .bind(output)
-        .bind(usage.input_tokens)
-        .bind(usage.output_tokens);
+        .bind(bill.usage.input_tokens)
+        .bind(bill.usage.output_tokens)
+        .bind(bill.cost_usd_micros);
     Ok(query.fetch_one(db).await?)
 }
 

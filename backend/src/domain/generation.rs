@@ -132,6 +132,9 @@ pub struct Request {
     #[serde(default)]
     #[schema(max_items = 10)]
     pub document_ids: Vec<DocumentId>,
+    /// Who is told of the end. Left out of the digest of a request that names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_url: Option<String>,
 }
 
 /// A rule that a request breaks.
@@ -201,6 +204,7 @@ mod tests {
             title: title.to_owned(),
             instructions: instructions.to_owned(),
             document_ids: documents,
+            webhook_url: None,
         };
         let one = DocumentId::new();
         let many = (0..=DOCUMENTS_MAX).map(|_| DocumentId::new()).collect();

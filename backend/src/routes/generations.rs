@@ -1,26 +1,35 @@
 //! Generations: asked for, polled, listed, cancelled, downloaded.
 
+pub(super) mod events;
+mod waiting;
+
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use crate::db::generations::{Cancellation, Creation, GenerationRow};
+use crate::db::spending::Budget;
 use crate::db::{self, DbError};
 use crate::domain::generation::{Request, Status};
-use crate::domain::ids::GenerationId;
+use crate::domain::ids::{GenerationId, UserId};
 use crate::error::{ApiError, JsonBody, PathId, QueryOf};
+use crate::pacing::poll_delay;
 use crate::retry::jitter;
 use crate::routes::authenticated::Authenticated;
+use crate::routes::operations::Stopping;
 use crate::routes::paging::{Page, PageQuery};
 use crate::state::AppState;
 use crate::telemetry::chain;
+use crate::webhooks;
+
+pub use events::ProgressBody;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
@@ -48,6 +57,7 @@ pub struct GenerationBody {
     #[schema(nullable = false)]
     page_count: Option<i32>,
     tokens: TokensBody,
+    cost_usd_micros: i64,
     created_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
     finished_at: Option<DateTime<Utc>>,
@@ -85,6 +95,7 @@ impl From<GenerationRow> for GenerationBody {
                 input: row.input_tokens,
                 output: row.output_tokens,
             },
+            cost_usd_micros: row.cost_usd_micros,
             created_at: row.created_at,
             started_at: row.started_at,
             finished_at: row.finished_at,
@@ -94,10 +105,10 @@ impl From<GenerationRow> for GenerationBody {
 
 /// Tells a poller when to come back: whole seconds for everybody, milliseconds for who reads them.
 fn answer(state: &AppState, code: StatusCode, row: GenerationRow) -> Response {
-    let ended = row.status.is_final();
+    let delay = (!row.status.is_final()).then(|| poll_delay(state, &row));
     let mut response = (code, Json(GenerationBody::from(row))).into_response();
-    if !ended {
-        let (seconds, milliseconds) = poll_headers(state.config.http.poll_retry_after);
+    if let Some(delay) = delay {
+        let (seconds, milliseconds) = poll_headers(delay);
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
         response.headers_mut().insert(RETRY_AFTER_MS, milliseconds);
     }
@@ -112,19 +123,27 @@ fn poll_headers(after: Duration) -> (HeaderValue, HeaderValue) {
     )
 }
 
-/// `POST /generations`: 202 once it is durable.
+/// `POST /generations`: 202 once it is durable. With `Prefer: wait=N` 200 when it has ended within
+/// N seconds, whatever its end.
 ///
 /// # Errors
-/// 422 when the request breaks a rule, names an unknown document or reuses an idempotency key.
+/// 422 when the request breaks a rule, names an unknown document or reuses an idempotency key; 429
+/// when the user's budget of the day has no room for it.
 #[utoipa::path(
     post, path = "/generations", tag = "generations", operation_id = "createGeneration",
     summary = "Ask for a proposal",
     description = "The answer comes once the request is durable; the proposal takes minutes. A repeated request with \
-                   the same `Idempotency-Key` gets the first one's generation.",
+                   the same `Idempotency-Key` gets the first one's generation. `Prefer: wait=N` holds the answer until \
+                   the generation has ended, at most N seconds.",
     request_body = Request,
     params(("Idempotency-Key" = Option<String>, Header, description = "Names the request, so that it can be repeated.",
-            min_length = 1, max_length = 255, pattern = "^[!-~]+$", nullable = false)),
+            min_length = 1, max_length = 255, pattern = "^[!-~]+$", nullable = false),
+           ("Prefer" = Option<String>, Header, description = "`wait=N` holds the answer for at most N seconds.",
+            nullable = false)),
     responses(
+        (status = 200, description = "It has ended within the time that `Prefer` named.", body = GenerationBody,
+         headers(("Preference-Applied" = String, description = "The preference that was honoured."),
+                 ("Location" = String, description = "Where it is."))),
         (status = 202, description = "It waits for a worker.", body = GenerationBody,
          headers(("Location" = String, description = "Where to ask for it."),
                  ("Retry-After" = u64, description = "Seconds until it is worth asking."))),
@@ -132,28 +151,48 @@ fn poll_headers(after: Duration) -> (HeaderValue, HeaderValue) {
 )]
 pub(super) async fn create(
     State(state): State<AppState>,
+    Extension(stopping): Extension<Stopping>,
     sender: Authenticated,
     headers: HeaderMap,
     JsonBody(body): JsonBody<Request>,
 ) -> Result<Response, ApiError> {
     let request = body.validated()?;
+    if let Some(url) = &request.webhook_url {
+        webhooks::target(url, state.config.webhooks.allow_private)?;
+    }
     let key = idempotency_key(&headers)?;
     let canonical =
         serde_json::to_vec(&request).map_err(|error| ApiError::Internal(Box::new(error)))?;
     let digest = hex::encode(Sha256::digest(&canonical));
     let mut tx = state.pool.begin().await.map_err(DbError::from)?;
     let key = key.map(|key| (key, digest.as_str()));
-    let created = db::generations::create(&mut tx, sender.user, &request, key).await?;
+    if request.webhook_url.is_some() {
+        let fresh: [u8; webhooks::SECRET_BYTES] = rand::random();
+        db::webhooks::secret(&mut tx, sender.user, &fresh).await?;
+    }
+    let budget = budget(&state);
+    let created = db::generations::create(&mut tx, sender.user, &request, key, budget).await?;
     tx.commit().await.map_err(DbError::from)?;
     match created {
         Creation::Accepted(row) => {
             let location = format!("/api/v1/generations/{}", row.id);
-            let mut response = answer(&state, StatusCode::ACCEPTED, *row);
+            let mut response = match waiting::preferred(&headers) {
+                None => answer(&state, StatusCode::ACCEPTED, *row),
+                Some(preferred) => {
+                    let granted = waiting::granted(preferred, state.config.http.request_timeout);
+                    waited(&state, &stopping, sender.user, *row, granted).await?
+                }
+            };
             let location = HeaderValue::from_str(&location)
                 .map_err(|error| ApiError::Internal(Box::new(error)))?;
             response.headers_mut().insert(header::LOCATION, location);
             Ok(response)
         }
+        Creation::BudgetExhausted(day) => Err(ApiError::BudgetExhausted {
+            committed_usd_micros: day.committed_usd_micros,
+            per_day_usd_micros: budget.map_or(0, |budget| budget.per_day_usd_micros),
+            ends_in_s: day.ends_in_s,
+        }),
         Creation::UnknownDocument => Err(ApiError::Invalid(
             "document_ids names a document that is not there".to_owned(),
         )),
@@ -161,6 +200,37 @@ pub(super) async fn create(
             "the Idempotency-Key was used for a different request".to_owned(),
         )),
     }
+}
+
+fn budget(state: &AppState) -> Option<Budget> {
+    let allowance = &state.config.allowance;
+    allowance.per_day_usd_micros.map(|per_day| Budget {
+        per_day_usd_micros: per_day,
+        estimate_usd_micros: allowance.estimate_usd_micros,
+    })
+}
+
+/// The answer to a request that preferred to wait.
+async fn waited(
+    state: &AppState,
+    stopping: &Stopping,
+    user: UserId,
+    row: GenerationRow,
+    granted: Duration,
+) -> Result<Response, ApiError> {
+    let row = waiting::until_ended(state, &stopping.0, user, row, granted).await?;
+    let code = if row.status.is_final() {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    };
+    let mut response = answer(state, code, row);
+    if let Some(applied) = waiting::applied(granted) {
+        response
+            .headers_mut()
+            .insert(waiting::PREFERENCE_APPLIED, applied);
+    }
+    Ok(response)
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
@@ -252,7 +322,8 @@ pub(super) async fn cancel(
         }
         Cancellation::Cancelled(responses) => {
             for response in responses {
-                tokio::spawn(cancel_upstream(state.clone(), response));
+                let cancel = cancel_upstream(state.clone(), response);
+                state.background.spawn(cancel);
             }
         }
     }

@@ -82,6 +82,7 @@ impl World {
             ("RETRY_MAX_MS", "100"),
             ("ARGON2_MEMORY_KIB", "64"),
             ("ARGON2_ITERATIONS", "1"),
+            ("SHUTDOWN_DRAIN_MS", "50"),
             ("SHUTDOWN_TIMEOUT_MS", "4000"),
             ("EXTRACTOR_PATH", BINARY),
             // All users of a test share one address, and some ask for hundreds of generations.
@@ -197,14 +198,20 @@ impl Process {
         Ok(())
     }
 
-    /// Sends a signal and waits for the end. Returns how it ended and how long that took.
-    pub(crate) async fn signal(mut self, name: &str) -> anyhow::Result<(ExitStatus, Duration)> {
-        let started = Instant::now();
+    /// Sends a signal.
+    pub(crate) async fn send(&self, name: &str) -> anyhow::Result<()> {
         let sent = tokio::process::Command::new("kill")
             .args([name, &self.pid.to_string()])
             .status()
             .await?;
         anyhow::ensure!(sent.success(), "kill {name} failed");
+        Ok(())
+    }
+
+    /// Sends a signal and waits for the end. Returns how it ended and how long that took.
+    pub(crate) async fn signal(mut self, name: &str) -> anyhow::Result<(ExitStatus, Duration)> {
+        let started = Instant::now();
+        self.send(name).await?;
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await??;
         Ok((status, started.elapsed()))
     }

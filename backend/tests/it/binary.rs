@@ -78,6 +78,22 @@ async fn an_address_in_use_is_named() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn health_is_asked_by_a_subcommand() -> anyhow::Result<()> {
+    let world = World::new(script_ms(1.0)).await?;
+    let service = world.spawn().await?;
+    let address = service.base_url.trim_start_matches("http://").to_owned();
+    let output = run(&["health"], &[("LISTEN_ADDR", &address)]).await?;
+    assert!(output.status.success(), "{output:?}");
+    service.kill().await?;
+    let output = run(&["health"], &[("LISTEN_ADDR", &address)]).await?;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr)?.contains(&format!("ask {address} for its health")));
+    let output = run(&["health"], &[("LISTEN_ADDR", "nowhere")]).await?;
+    assert_eq!(output.status.code(), Some(2));
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_version_is_told() -> anyhow::Result<()> {
     let output = run(&["--version"], &[]).await?;
     assert!(output.status.success());
@@ -101,7 +117,7 @@ async fn migrate_may_run_many_times_at_once() -> anyhow::Result<()> {
     let pool = sqlx::PgPool::connect(sandbox.database_url()).await?;
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
     let count: i64 = sqlx::query_scalar(tables).fetch_one(&pool).await?;
-    assert_eq!(count, 7, "six tables and the migrations' own");
+    assert_eq!(count, 12, "eleven tables and the migrations' own");
     // And back, and forth again.
     MIGRATOR.undo(&pool, 0).await?;
     let count: i64 = sqlx::query_scalar(tables).fetch_one(&pool).await?;

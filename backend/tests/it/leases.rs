@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use backend::Role;
-use backend::db::leases::{self, AfterFailure, Claim, Failure};
-use backend::db::steps::{self, StoredPdf};
+use backend::db::leases::{self, AfterFailure, Ask, Claim, Failure};
+use backend::db::steps::{self, Bill, StoredPdf};
 use backend::domain::generation::Step;
 use backend::domain::ids::WorkerId;
 use backend::openai::Usage;
@@ -16,6 +16,14 @@ use crate::client::Client;
 
 const LEASE: Duration = Duration::from_secs(60);
 const ATTEMPTS_MAX: i32 = 3;
+
+fn ask(limit: i64, lease: Duration) -> Ask {
+    Ask {
+        limit,
+        lease,
+        per_user_max: 100,
+    }
+}
 
 struct Queue {
     pool: PgPool,
@@ -42,7 +50,7 @@ async fn one_queued() -> anyhow::Result<Queue> {
 
 impl Queue {
     async fn claim(&self, worker: WorkerId, lease: Duration) -> anyhow::Result<Option<Claim>> {
-        Ok(leases::claim(&self.pool, worker, 10, lease)
+        Ok(leases::claim(&self.pool, worker, ask(10, lease))
             .await?
             .into_iter()
             .next())
@@ -110,9 +118,12 @@ async fn a_fenced_out_worker_writes_nothing() -> anyhow::Result<()> {
     for round in 0..2 {
         let before = queue.everything().await?;
         let (pool, step) = (&queue.pool, Step::WriteOutline);
-        let usage = Usage {
-            input_tokens: 1,
-            output_tokens: 1,
+        let bill = Bill {
+            usage: Usage {
+                input_tokens: 1,
+                output_tokens: 1,
+            },
+            cost_usd_micros: 1,
         };
         let pdf = StoredPdf {
             key: "k",
@@ -127,8 +138,8 @@ async fn a_fenced_out_worker_writes_nothing() -> anyhow::Result<()> {
         assert!(!steps::announce(pool, &old, step, 50).await?);
         assert_eq!(steps::intend(pool, &old, step, 50).await?, None);
         assert!(!steps::remember_response(pool, &old, step, "resp_2").await?);
-        assert!(!steps::discard_response(pool, &old, step, "resp_1", usage).await?);
-        assert!(!steps::finish(pool, &old, step, "output", usage).await?);
+        assert!(!steps::discard_response(pool, &old, step, "resp_1", bill).await?);
+        assert!(!steps::finish(pool, &old, step, "output", bill).await?);
         assert!(!steps::succeed(pool, &old, &pdf).await?);
         assert_eq!(
             leases::fail_attempt(pool, &old, &failure, ATTEMPTS_MAX).await?,
@@ -252,27 +263,34 @@ async fn a_repeated_write_books_tokens_once() -> anyhow::Result<()> {
         .claim(WorkerId::new(), LEASE)
         .await?
         .expect("it is queued");
-    let usage = Usage {
-        input_tokens: 10,
-        output_tokens: 20,
+    let bill = Bill {
+        usage: Usage {
+            input_tokens: 10,
+            output_tokens: 20,
+        },
+        cost_usd_micros: 30,
     };
     steps::intend(&queue.pool, &claim, Step::WriteOutline, 5).await?;
     steps::remember_response(&queue.pool, &claim, Step::WriteOutline, "resp_1").await?;
     // The answer to the first statement may be lost with the connection; then it is sent again.
     for _ in 0..2 {
         assert!(
-            steps::discard_response(&queue.pool, &claim, Step::WriteOutline, "resp_1", usage)
+            steps::discard_response(&queue.pool, &claim, Step::WriteOutline, "resp_1", bill)
                 .await?
         );
     }
     for _ in 0..2 {
-        assert!(steps::finish(&queue.pool, &claim, Step::WriteOutline, "[\"A\"]", usage).await?);
+        assert!(steps::finish(&queue.pool, &claim, Step::WriteOutline, "[\"A\"]", bill).await?);
     }
     let row = queue.user.generation(&queue.id).await?;
     assert_eq!(
         (&row["tokens"]["input"], &row["tokens"]["output"]),
         (&20.into(), &40.into())
     );
+    assert_eq!(row["cost_usd_micros"], 60);
+    let sql = "SELECT cost_usd_micros FROM user_spending";
+    let spent: i64 = sqlx::query_scalar(sql).fetch_one(&queue.pool).await?;
+    assert_eq!(spent, 60);
     queue.service.stop().await
 }
 
@@ -282,7 +300,7 @@ async fn workers_that_claim_at_once_share_the_queue_without_overlap() -> anyhow:
     for _ in 0..11 {
         queue.user.generate().await?;
     }
-    let claims = (0..6).map(|_| leases::claim(&queue.pool, WorkerId::new(), 5, LEASE));
+    let claims = (0..6).map(|_| leases::claim(&queue.pool, WorkerId::new(), ask(5, LEASE)));
     let mut ids = Vec::new();
     for claimed in futures::future::join_all(claims).await {
         ids.extend(claimed?.into_iter().map(|claim| claim.id));

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::db;
 use crate::db::leases::Claim;
-use crate::db::steps::StepState;
+use crate::db::steps::{Bill, StepState};
 use crate::domain::generation::Step;
 use crate::openai::{OpenAiError, Polled, Prompt, Usage};
 use crate::retry::jitter;
@@ -91,12 +91,10 @@ pub(super) async fn run<Asked: Future<Output = Result<Prompt, StepError>> + Send
         match poll_until_end(worker, &response_id, schedule).await? {
             End::Completed { text, usage } => {
                 if let Some(output) = accept(&text) {
-                    let finish = || db::steps::finish(pool, claim, step, &output, usage);
+                    let bill = bill(worker, usage);
+                    let finish = || db::steps::finish(pool, claim, step, &output, bill);
                     held(worker.persist(finish).await?)?;
-                    worker
-                        .state
-                        .metrics
-                        .tokens(usage.input_tokens, usage.output_tokens);
+                    count(worker, bill);
                     return Ok(output);
                 }
                 discard(worker, claim, step, &response_id, usage).await?;
@@ -155,6 +153,21 @@ fn bad_end(worker: &Worker, reason: &str) -> StepError {
     }
 }
 
+/// What a response costs at the prices of now.
+fn bill(worker: &Worker, usage: Usage) -> Bill {
+    let prices = worker.state.config.allowance.prices;
+    Bill {
+        usage,
+        cost_usd_micros: prices.cost_usd_micros(usage),
+    }
+}
+
+fn count(worker: &Worker, bill: Bill) {
+    let metrics = &worker.state.metrics;
+    metrics.tokens(bill.usage.input_tokens, bill.usage.output_tokens);
+    metrics.spent(bill.cost_usd_micros);
+}
+
 async fn discard(
     worker: &Worker,
     claim: &Claim,
@@ -162,14 +175,11 @@ async fn discard(
     response_id: &str,
     usage: Usage,
 ) -> Result<(), StepError> {
-    worker
-        .state
-        .metrics
-        .tokens(usage.input_tokens, usage.output_tokens);
-    let pool = &worker.state.pool;
+    let (pool, bill) = (&worker.state.pool, bill(worker, usage));
+    count(worker, bill);
     held(
         worker
-            .persist(|| db::steps::discard_response(pool, claim, step, response_id, usage))
+            .persist(|| db::steps::discard_response(pool, claim, step, response_id, bill))
             .await?,
     )
 }

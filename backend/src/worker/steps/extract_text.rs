@@ -3,8 +3,8 @@
 use crate::db;
 use crate::db::documents::DocumentRow;
 use crate::db::leases::Claim;
+use crate::db::steps::Bill;
 use crate::domain::generation::Step;
-use crate::openai::Usage;
 use crate::pdf::extract::{ExtractError, ExtractedText};
 use crate::retry::jitter;
 use crate::storage::StorageError;
@@ -40,7 +40,7 @@ pub(super) async fn run(worker: &Worker, claim: &Claim) -> Result<(), StepError>
     let (pool, step) = (&worker.state.pool, Step::ExtractText);
     held(
         worker
-            .persist(|| db::steps::finish(pool, claim, step, &joined, Usage::default()))
+            .persist(|| db::steps::finish(pool, claim, step, &joined, Bill::default()))
             .await?,
     )
 }

@@ -8,9 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::db;
 use crate::db::leases::Claim;
-use crate::db::steps::StoredPdf;
+use crate::db::steps::{Bill, StoredPdf};
 use crate::domain::generation::{Step, pdf_key};
-use crate::openai::Usage;
 use crate::pdf::{Proposal, RenderedPdf, Section, render};
 use crate::retry::jitter;
 use crate::telemetry::chain;
@@ -31,7 +30,7 @@ pub(super) async fn run(
     let rendered = render_proposal(worker, claim, titles).await?;
     let page_count = i32::try_from(rendered.page_count).unwrap_or(i32::MAX);
     let (pool, pages) = (&worker.state.pool, page_count.to_string());
-    let finish = || db::steps::finish(pool, claim, Step::RenderPdf, &pages, Usage::default());
+    let finish = || db::steps::finish(pool, claim, Step::RenderPdf, &pages, Bill::default());
     held(worker.persist(finish).await?)?;
 
     announce(worker, claim, Step::StorePdf, sections).await?;

@@ -1,0 +1,2 @@
+DROP INDEX generations_succeeded;
+DROP TABLE worker_processes;
