@@ -108,29 +108,13 @@ impl Metrics {
             .worker_slots
             .set(i64::try_from(slots).unwrap_or(i64::MAX));
         metrics.register();
+        metrics.register_queue();
         metrics.register_limits();
         metrics
     }
 
-    fn register(&mut self) {
+    fn register_queue(&mut self) {
         let registry = &mut self.registry;
-        registry.register("http_requests", "Requests answered", self.requests.clone());
-        registry.register_with_unit(
-            "http_request_duration",
-            "Time to answer a request",
-            Unit::Seconds,
-            self.request_duration.clone(),
-        );
-        registry.register(
-            "worker_slots",
-            "Generations this process can run at a time",
-            self.worker_slots.clone(),
-        );
-        registry.register(
-            "worker_slots_busy",
-            "Generations this process runs",
-            self.worker_slots_busy.clone(),
-        );
         registry.register(
             "queue_depth",
             "Generations that wait, in all processes",
@@ -161,6 +145,27 @@ impl Metrics {
             "worker_tasks",
             "Live tasks with workers",
             self.worker_tasks.clone(),
+        );
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("http_requests", "Requests answered", self.requests.clone());
+        registry.register_with_unit(
+            "http_request_duration",
+            "Time to answer a request",
+            Unit::Seconds,
+            self.request_duration.clone(),
+        );
+        registry.register(
+            "worker_slots",
+            "Generations this process can run at a time",
+            self.worker_slots.clone(),
+        );
+        registry.register(
+            "worker_slots_busy",
+            "Generations this process runs",
+            self.worker_slots_busy.clone(),
         );
         registry.register_with_unit(
             "generation_wait",

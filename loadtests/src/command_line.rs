@@ -145,7 +145,7 @@ pub struct MeasureArguments {
     /// Folder for measurement.json, calibration.json and fidelity.json.
     #[arg(long, value_name = "DIR", default_value = "target/sizing")]
     pub out: PathBuf,
-    /// Also put the measurement at an address in S3, s3://BUCKET/KEY: `sizing merge` joins what several
+    /// Also put the measurement at an address in S3, `s3://BUCKET/KEY`: `sizing merge` joins what several
     /// processes have put there.
     #[arg(long, value_name = "s3://...")]
     pub upload: Option<String>,
@@ -161,7 +161,7 @@ pub struct MeasureArguments {
 /// Options of `merge`.
 #[derive(Debug, Args)]
 pub struct MergeArguments {
-    /// Files that `measure` wrote: paths, s3://BUCKET/KEY, or s3://BUCKET/PREFIX/ for all below.
+    /// Files that `measure` wrote: paths, `s3://BUCKET/KEY`, or `s3://BUCKET/PREFIX/` for all below.
     #[arg(required = true, value_name = "FILE|s3://...")]
     pub sources: Vec<String>,
     /// Where to write the joined result; standard output when not given.
@@ -241,7 +241,7 @@ pub struct PlanArguments {
     pub top: usize,
     /// Score of the deployment's vCPU, as `sizing cpu-score` printed it there; without it a vCPU counts as
     /// a core of the machine that was measured.
-    #[arg(long, value_name = "SCORE", value_parser = parse_score)]
+    #[arg(long, value_name = "SCORE", value_parser = parse_score, conflicts_with = "scenario")]
     pub vcpu_score: Option<f64>,
     /// Seeds to simulate each sizing with; figures are their means.
     #[arg(long, value_name = "N", default_value_t = REPLICATIONS, value_parser = clap::value_parser!(u32).range(2..=1_000))]
@@ -263,7 +263,7 @@ pub struct AxisArguments {
     /// Task counts: fixed ones, or min-max, which starts with min.
     #[arg(long, value_delimiter = ',', value_name = "2,1-3,...", value_parser = axes::tasks)]
     pub tasks: Option<Vec<Tasks>>,
-    /// Ways to scale: none, or metric=target with cpu, memory (percent), queue_depth or
+    /// Ways to scale: none, or metric=target with cpu, memory (percent), `queue_depth` or
     /// requests (per task).
     #[arg(long, value_delimiter = ',', value_name = "none,cpu=70,...", value_parser = axes::autoscaling)]
     pub autoscaling: Option<Vec<Autoscaling>>,

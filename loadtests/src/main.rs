@@ -74,7 +74,7 @@ fn run(arguments: CommandLine) -> Result<Outcome> {
         Some(Command::Serve(arguments)) => serve_page(&arguments),
         Some(Command::Merge(arguments)) => merge(&arguments),
         Some(Command::CpuScore(arguments)) => score_cpu(&arguments),
-        Some(Command::Gate(arguments)) => judge(&arguments),
+        Some(Command::Gate(of)) => judge(&of, arguments.quiet),
     }
 }
 
@@ -149,8 +149,8 @@ fn measure(arguments: &MeasureArguments, quiet: bool) -> Result<Outcome> {
     let progress = Progress::new(grid.expected_s(), quiet);
     let work = async {
         let measurement = match &arguments.target {
-            Some(url) => at_target(arguments, url, &grid, &progress, &out).await?,
-            None => measured(&grid, &progress, &out).await?,
+            Some(url) => Box::pin(at_target(arguments, url, &grid, &progress, &out)).await?,
+            None => Box::pin(measured(&grid, &progress, &out)).await?,
         };
         if let Some(address) = &arguments.upload {
             result_file::upload(address, &json(&measurement)?).await?;
@@ -374,7 +374,9 @@ fn make_plan(arguments: &PlanArguments) -> Result<Outcome> {
         (text, scenario.at(arguments.case.into()))
     } else {
         let requirements = Requirements::read(&existing(file))?;
-        let profile = pipeline::profile(&read_calibration(&arguments.calibration)?);
+        let calibration = read_calibration(&arguments.calibration)?;
+        let vcpu = VcpuFactor::new(&calibration, arguments.vcpu_score);
+        let profile = pipeline::profile_on(&calibration, vcpu);
         let proposal = read_sizing(&existing(Path::new(
             "terraform/environments/proposal.tfvars",
         )))?;
@@ -481,7 +483,7 @@ fn serve_page(arguments: &ServeArguments) -> Result<Outcome> {
     Ok(Outcome::Success)
 }
 
-fn judge(arguments: &GateArguments) -> Result<Outcome> {
+fn judge(arguments: &GateArguments, quiet: bool) -> Result<Outcome> {
     // Bad input is found before anything is measured.
     let (after, settings) = subject(arguments)?;
     let before = arguments
@@ -500,9 +502,9 @@ fn judge(arguments: &GateArguments) -> Result<Outcome> {
     let requirements = Requirements::read(&existing(&slo_file))?;
     let (calibration, file) = if arguments.measure {
         let grid = Grid::standard();
-        let progress = Progress::new(grid.expected_s());
+        let progress = Progress::new(grid.expected_s(), quiet);
         let out = out_dir(Path::new("target/sizing"))?;
-        let Some(measurement) = interruptible(measured(&grid, &progress, &out))? else {
+        let Some(measurement) = interruptible(&out, measured(&grid, &progress, &out))? else {
             return Ok(Outcome::Interrupted);
         };
         progress.finish();
@@ -511,6 +513,7 @@ fn judge(arguments: &GateArguments) -> Result<Outcome> {
         let file = &arguments.calibration;
         (read_calibration(file)?, Some(file.clone()))
     };
+    let vcpu = VcpuFactor::new(&calibration, arguments.vcpu_score);
     let source = CalibrationSource {
         age: match file {
             Some(_) => calibration_age::age(Path::new(WORKSPACE), &calibration.commit),

@@ -41,7 +41,7 @@ pub fn worker_utilization(tracks: &[Track], workers: u32, from_s: f64, to_s: f64
         .filter_map(|track| {
             let began = track.started_s?.max(from_s);
             let ended = track.finished_s.unwrap_or(to_s).min(to_s);
-            (ended > began).then(|| ended - began)
+            (ended > began).then_some(ended - began)
         })
         .sum();
     busy_s / (to_s - from_s) / f64::from(workers)

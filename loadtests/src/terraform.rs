@@ -106,6 +106,16 @@ pub fn read_sizing(path: &Path) -> Result<Sizing, TerraformError> {
     Ok(Configuration::read(path, None)?.sizing)
 }
 
+/// Reads the sizing in a tfvars file's text; `path` is what errors call it.
+///
+/// # Errors
+/// As [`read_sizing`].
+pub fn parse_sizing(path: &Path, text: &str) -> Result<Sizing, TerraformError> {
+    let mut values = BTreeMap::new();
+    assign(path, source::parse_tfvars(path, text)?, &mut values)?;
+    Ok(Configuration::new(path, values, None)?.sizing)
+}
+
 /// The settings of the stage whose sizing is at `sizing`: the file of the same name in the folder `settings`
 /// beside it, or else in that of the checkout at `workspace`; none where neither has one.
 pub fn settings_of(sizing: &Path, workspace: &Path) -> Option<PathBuf> {

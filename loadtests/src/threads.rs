@@ -44,7 +44,7 @@ enum Part {
 impl ThreadMeter {
     /// CPU seconds by part since the first look.
     pub fn read(&mut self) -> ThreadTimes {
-        if self.looks % EVERY == 0 {
+        if self.looks.is_multiple_of(EVERY) {
             self.look(threads());
         }
         self.looks += 1;

@@ -94,6 +94,11 @@ fn scaled(scenario: &Scenario, factor: f64) -> Option<Scenario> {
         Arrivals::Poisson { per_hour }
         | Arrivals::Deterministic { per_hour }
         | Arrivals::Daily { per_hour, .. } => *per_hour *= factor,
+        Arrivals::Users { users, .. } => {
+            for people in [&mut users.low, &mut users.mid, &mut users.high] {
+                *people *= factor;
+            }
+        }
         Arrivals::Trace { .. } => return None,
     }
     // A promise of throughput is one for the load that was asked.

@@ -62,10 +62,11 @@ pub(super) fn search(
         // A cause that no change touches stays.
         sets.retain(|changes| causes.iter().all(|cause| touches(changes, &cause.key)));
         looked_at += sets.len();
-        let mut promising: Vec<Promising> = parallel(cores(), &sets, |changes| look(request, changes))?
-            .into_iter()
-            .flatten()
-            .collect();
+        let mut promising: Vec<Promising> =
+            parallel(cores(), &sets, |changes| look(request, changes))?
+                .into_iter()
+                .flatten()
+                .collect();
         promising.sort_by(|one, other| one.floor_usd.total_cmp(&other.floor_usd));
         promising.truncate(SIMULATED_MAX);
         let held = parallel(cores(), &promising, |one| {

@@ -366,6 +366,7 @@ fn fastapi(queued: &Scenario, max_requests: u32) -> Result<Scenario, EvidenceErr
         profile: measured.profile,
         fleet,
         slo: queued.slo.clone(),
+        bill: queued.bill.clone(),
     })
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,9 @@ use crate::stats::count_as_f64;
 /// Accounts that the users of one run share. Hashing a password costs as much CPU as a whole
 /// generation, and a user logs in once a day, not once a generation.
 pub const ACCOUNTS: usize = 4;
+
+/// When a generation was submitted, and started if it has.
+type Span = (DateTime<Utc>, Option<DateTime<Utc>>);
 
 /// Why a step of a user failed, in one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -86,8 +89,7 @@ pub struct Campaign {
     tokens: [OnceCell<String>; ACCOUNTS],
     records: Mutex<Vec<GenerationRecord>>,
     uploads: AtomicUsize,
-    accepted: AtomicUsize,
-    open: Mutex<HashMap<String, (DateTime<Utc>, Option<DateTime<Utc>>)>>,
+    open: Mutex<HashMap<String, Span>>,
     bytes_sent: AtomicU64,
     bytes_received: AtomicU64,
     errors: Mutex<Vec<String>>,
@@ -104,7 +106,6 @@ impl Campaign {
             tokens: std::array::from_fn(|_| OnceCell::new()),
             records: Mutex::default(),
             uploads: AtomicUsize::new(0),
-            accepted: AtomicUsize::new(0),
             open: Mutex::default(),
             bytes_sent: AtomicU64::new(0),
             bytes_received: AtomicU64::new(0),

@@ -2,9 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use loadtests::cgroup::CpuTime;
 use loadtests::command_line::REPLICATIONS;
 use loadtests::hardware::Hardware;
-use loadtests::measurement::{Cell, Load, Measurement, SCHEMA_VERSION, VcpuLimit};
+use loadtests::histogram::Latencies;
+use loadtests::measurement::{
+    Cell, Experience, Load, Measurement, Observer, Repetition, Role, SCHEMA_VERSION, ServiceUse,
+    VcpuLimit,
+};
 use loadtests::pipeline::{self, Results};
 use loadtests::report::{ResultsFile, figures, html, sections};
 use loadtests::requirements::Requirements;
@@ -14,54 +19,74 @@ use loadtests::terraform::parse_sizing;
 fn measurement() -> Measurement {
     let cell = |workers: u32, vcpu: f64, ratio: f64| {
         let expected_per_hour = f64::from(workers) * 400.0;
+        let cpu_s_per_generation = 0.06 + 0.001 / f64::from(workers);
+        let repetition = Repetition {
+            window_s: 4.5,
+            throughput_per_hour: expected_per_hour * ratio,
+            cpu_s_per_generation,
+        };
         Cell {
             workers,
             vcpu,
             memory_mib: 512,
             vcpu_limit: VcpuLimit::Modelled,
+            role: if (workers == 6) == (vcpu < 1.0) {
+                Role::HeldOut
+            } else {
+                Role::Calibration
+            },
             generations: 60,
             failures: 0,
             censored: 0,
             window_s: 13.5,
             throughput_per_hour: expected_per_hour * ratio,
             throughput_per_hour_std_err: expected_per_hour * 0.004,
+            repetitions: vec![repetition; 3],
+            throughput_ci95_share: Some(0.01),
             expected_per_hour,
-            cpu_s_per_generation: 0.06 + 0.001 / f64::from(workers),
+            cpu_s_per_generation,
+            cpu_split_per_generation: CpuTime {
+                user_s: cpu_s_per_generation * 0.8,
+                system_s: cpu_s_per_generation * 0.2,
+            },
             cpu_utilization: 0.1,
             memory_idle_kib: 48_000,
             memory_mean_kib: 48_000 + u64::from(workers) * 140,
             memory_max_kib: 49_000 + u64::from(workers) * 150,
+            memory_peak_kib: None,
+            memory_per_generation_kib: None,
             db_ms_per_generation: 15.0,
             db_transactions_per_generation: 280.0,
             overhead_ms: 40.0,
             poll_lag_ms: 20.0,
+            idle_gap_ms: 5.0,
             openai_polls_per_generation: 180.0,
             host_cpu_utilization: 0.4,
             load_generator_cpu: 0.2,
+            services: ServiceUse::default(),
+            observer: Observer::default(),
+            experience: Experience {
+                arrivals_s: vec![0.0],
+                window_s: (0.0, 13.5),
+                wait: Latencies::default(),
+                sojourn: Latencies::default(),
+                worker_utilization: 1.0,
+            },
             marks: vec![],
             speedup_max: 200.0,
         }
     };
     Measurement {
         schema_version: SCHEMA_VERSION,
-        hardware: Hardware {
-            cpu_model: "a test".to_owned(),
-            cpu_cores: 2,
-            memory_mib: 4096,
-            kernel: "6.0".to_owned(),
-            provider: "native".to_owned(),
-            postgres: "17".to_owned(),
-            redis: "7".to_owned(),
-            s3: "s3s".to_owned(),
-            commit: "0000000".to_owned(),
-        },
+        hardware: Hardware::unknown(),
         load: Load {
             generation_s: 900.0,
             calls_per_generation: 5,
             speedup: 100.0,
             client_poll_s: 5.0,
             openai_poll_s: 5.0,
-            cycles: 1.5,
+            repetitions_min: 3,
+            repetitions_max: 5,
             seed: 42,
         },
         cells: [
@@ -74,7 +99,9 @@ fn measurement() -> Measurement {
         ]
         .map(|(workers, vcpu, ratio)| cell(workers, vcpu, ratio))
         .to_vec(),
+        open_runs: vec![],
         complete: true,
+        incomplete_because: None,
     }
 }
 
@@ -86,9 +113,9 @@ pub(crate) fn results() -> Results {
     pipeline::conclude(
         "cargo sizing".to_owned(),
         measurement(),
-        sizing_file,
-        &sizing,
+        (sizing_file, &sizing),
         &requirements,
+        None,
         REPLICATIONS,
     )
     .expect("a measurement that calibrates")
