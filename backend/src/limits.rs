@@ -323,7 +323,7 @@ mod tests {
             }
             for start in &allowed {
                 let window = *start..*start + asked[0].1.window;
-                let seen = allowed.iter().filter(|at| window.contains(at)).count();
+                let seen = allowed.iter().filter(|at| window.contains(*at)).count();
                 prop_assert!(seen <= 2 * requests as usize);
             }
         }

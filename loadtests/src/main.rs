@@ -1,4 +1,6 @@
 //! `sizing`: parses, calls, prints, exits. The only place of this crate that prints.
+// A whole run is one future, which nests deeper than the compiler follows by itself.
+#![recursion_limit = "256"]
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
