@@ -1,0 +1,123 @@
+"""Starts the reference service under Gunicorn, or creates its tables.
+
+    python serve.py migrate
+    python serve.py serve [--workers N|auto] [--mode background|sync] [--rendering inline|pool]
+                          [--transactions held|short]
+
+The environment configures the rest (service/settings.py). Two lines of JSON on stdout tell a
+supervisor where it stands: `listening` with the address, and `worker ready` once per worker.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import sys
+
+from gunicorn.app.base import BaseApplication
+from pydantic import ValidationError
+
+OPTIONS = {
+    "workers": "GENERATION_WORKERS",
+    "mode": "REFERENCE_MODE",
+    "rendering": "REFERENCE_RENDERING",
+    "transactions": "REFERENCE_TRANSACTIONS",
+}
+
+
+def say(message: str, **fields: object) -> None:
+    """One line of JSON that a supervisor can read."""
+    sys.stdout.write(json.dumps({"message": message, **fields}) + "\n")
+    sys.stdout.flush()
+
+
+def listening(server) -> None:
+    """Gunicorn's hook: the sockets are open."""
+    host, port = server.LISTENERS[0].sock.getsockname()[:2]
+    say("listening", address=f"{host}:{port}")
+
+
+def worker_ready(worker) -> None:
+    """Gunicorn's hook: a worker has loaded the application."""
+    say("worker ready", pid=worker.pid)
+
+
+class Server(BaseApplication):
+    """Gunicorn with Uvicorn workers, configured by the service's settings."""
+
+    def __init__(self, settings) -> None:
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        s = self._settings
+        options = {
+            "bind": s.listen_addr,
+            "workers": s.worker_count,
+            "worker_class": "uvicorn_worker.UvicornWorker",
+            # Gunicorn counts whole seconds.
+            "timeout": max(1, -(-s.worker_timeout_ms // 1000)),
+            "graceful_timeout": max(1, -(-s.graceful_timeout_ms // 1000)),
+            # Longer than the 60 s for which a load balancer keeps an idle connection.
+            "keepalive": 75,
+            "max_requests": s.max_requests,
+            "max_requests_jitter": s.max_requests_jitter,
+            "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,
+            "control_socket_disable": True,
+            "when_ready": listening,
+            "post_worker_init": worker_ready,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self):
+        # In the worker, so that each one opens its own connections.
+        from service.app import app
+
+        return app
+
+
+def main() -> int:
+    """Reads the command line; exits with 2 when the configuration is bad."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("migrate", help="create the tables that are missing")
+    serve = commands.add_parser("serve", help="serve until SIGTERM or SIGINT")
+    serve.add_argument("--workers", metavar="N|auto")
+    serve.add_argument("--mode", choices=["background", "sync"])
+    serve.add_argument("--rendering", choices=["inline", "pool"])
+    serve.add_argument("--transactions", choices=["held", "short"])
+    arguments = parser.parse_args()
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # One line per request of each client library would be the costliest log of all.
+    for name in ("httpx", "httpx2", "openai", "botocore", "aiobotocore", "fontTools", "weasyprint", "pypdf"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+    if arguments.command == "migrate":
+        url = os.environ.get("DATABASE_URL", "")
+        if "://" not in url:
+            sys.stderr.write("error: read DATABASE_URL: it is not set; for example postgres://user@host/name\n")
+            return 2
+        from service.database import migrate
+
+        asyncio.run(migrate(f"postgresql+asyncpg://{url.partition('://')[2]}"))
+        return 0
+    for option, variable in OPTIONS.items():
+        if (value := getattr(arguments, option)) is not None:
+            os.environ[variable] = value
+    from service.settings import settings
+
+    try:
+        config = settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            sys.stderr.write(f"error: read {'.'.join(map(str, problem['loc'])).upper()}: {problem['msg']}\n")
+        return 2
+    Server(config).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

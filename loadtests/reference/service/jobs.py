@@ -1,0 +1,192 @@
+"""A generation: one coroutine in the worker process that accepted it.
+
+Nothing but the coroutine knows how far it is, so a process that ends takes its generations along.
+That is how such services are usually built, and what the load tests measure.
+"""
+
+import asyncio
+import json
+import logging
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from openai import OpenAIError
+from openai.types.responses import Response
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from . import pdf, prompts
+from .database import Document, Generation, Status
+from .settings import Transactions
+from .state import State
+
+log = logging.getLogger(__name__)
+_PROGRESS_TTL_S = 3600
+T = TypeVar("T")
+
+
+class GenerationFailed(Exception):
+    """Ends a generation with a reason that its user is told."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+async def progress_of(state: State, id: uuid.UUID) -> dict:
+    """`progress` and `step` of a generation that runs; empty when nobody has said."""
+    told = await state.redis.get(f"generation:{id}")
+    return {} if told is None else json.loads(told)
+
+
+async def generate(state: State, id: uuid.UUID) -> None:
+    """Writes the proposal; never raises, but notes on the row how it ended."""
+    try:
+        await _Job(state, id).run()
+    except GenerationFailed as failure:
+        await _fail(state, id, failure.code, failure.detail)
+    except OpenAIError as error:
+        log.warning("generation %s: OpenAI: %s", id, error)
+        await _fail(state, id, "upstream_failed", "The language model did not answer.")
+    except Exception:
+        log.exception("generation %s failed", id)
+        await _fail(state, id, "internal", "An internal fault.")
+    finally:
+        await state.redis.delete(f"generation:{id}")
+
+
+async def _fail(state: State, id: uuid.UUID, code: str, detail: str) -> None:
+    async with state.sessions.begin() as session:
+        await session.execute(
+            update(Generation)
+            .where(Generation.id == id)
+            .values(status=Status.FAILED, error_code=code, error_detail=detail, finished_at=datetime.now(UTC))
+        )
+
+
+class _Job:
+    def __init__(self, state: State, id: uuid.UUID) -> None:
+        self._state = state
+        self._id = id
+        self._session: AsyncSession | None = None
+        self._input_tokens = 0
+        self._output_tokens = 0
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncSession]:
+        # A held session is never committed while the model writes: its connection stays with it.
+        if self._session is not None:
+            yield self._session
+        else:
+            async with self._state.sessions() as session:
+                yield session
+
+    async def run(self) -> None:
+        if self._state.settings.transactions is Transactions.HELD:
+            async with self._state.sessions() as session:
+                self._session = session
+                await self._run()
+        else:
+            await self._run()
+
+    async def _run(self) -> None:
+        state, sections = self._state, self._state.settings.generation_sections
+        async with state.sessions.begin() as session:
+            await session.execute(
+                update(Generation)
+                .where(Generation.id == self._id)
+                .values(status=Status.RUNNING, started_at=datetime.now(UTC))
+            )
+        async with self._reading() as session:
+            row = await session.get_one(Generation, self._id)
+            found = select(Document).where(Document.id.in_(row.document_ids))
+            documents = {document.id: document for document in await session.scalars(found)}
+
+        await self._tell("extract_text", 0)
+        quoted = await self._extract([documents[id] for id in row.document_ids])
+        await self._tell("write_outline", 5)
+        titles = await self._outline(prompts.outline(row.title, row.instructions, quoted, sections))
+        written: list[pdf.Section] = []
+        for number, title in enumerate(titles, start=1):
+            await self._tell(f"write_section_{number}", 5 + 90 * number // (len(titles) + 1))
+            prompt = prompts.section(row.title, row.instructions, quoted, titles, title)
+            text = await self._ask(f"write_section_{number}", prompts.WRITER, prompt)
+            written.append(pdf.Section(title, text.replace("\0", "")))
+
+        await self._tell("render_pdf", 95)
+        rendered = await self._heavy(pdf.render, pdf.Proposal(row.title, written))
+        await self._tell("store_pdf", 98)
+        key = f"generations/{self._id}/proposal.pdf"
+        await state.storage.put(key, rendered.data)
+        async with state.sessions.begin() as session:
+            await session.execute(
+                update(Generation)
+                .where(Generation.id == self._id)
+                .values(
+                    status=Status.SUCCEEDED,
+                    sections=[{"title": section.title, "markdown": section.markdown} for section in written],
+                    page_count=rendered.page_count,
+                    pdf_key=key,
+                    input_tokens=self._input_tokens,
+                    output_tokens=self._output_tokens,
+                    finished_at=datetime.now(UTC),
+                )
+            )
+
+    async def _tell(self, step: str, progress: int) -> None:
+        told = json.dumps({"step": step, "progress": progress})
+        await self._state.redis.set(f"generation:{self._id}", told, ex=_PROGRESS_TTL_S)
+
+    async def _heavy(self, work: Callable[..., T], *arguments: object) -> T:
+        """CPU work: in the event loop, or in the process beside it."""
+        if self._state.renderers is None:
+            return work(*arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._state.renderers, work, *arguments)
+
+    async def _extract(self, documents: list[Document]) -> str:
+        texts = []
+        for document in documents:
+            data = await self._state.storage.get(document.storage_key)
+            try:
+                pages = await self._heavy(pdf.extract, data)
+            except pdf.Unreadable as error:
+                detail = f"The document {document.file_name} cannot be read."
+                raise GenerationFailed("document_unreadable", detail) from error
+            async with self._state.sessions.begin() as session:
+                await session.execute(
+                    update(Document).where(Document.id == document.id).values(page_count=len(pages))
+                )
+            texts.append((document.file_name, len(pages), "\n".join(pages)))
+        return prompts.quoted(texts)
+
+    async def _outline(self, prompt: str) -> list[str]:
+        count = self._state.settings.generation_sections
+        answer = await self._ask("write_outline", prompts.PLANNER, prompt, prompts.outline_format(count))
+        try:
+            titles = [" ".join(str(title).split())[:160] for title in json.loads(answer)["sections"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise GenerationFailed("outline_unreadable", "The language model wrote no outline.") from error
+        if not titles:
+            raise GenerationFailed("outline_unreadable", "The language model wrote no outline.")
+        return titles[:count]
+
+    async def _ask(self, step: str, instructions: str, prompt: str, format: dict | None = None) -> str:
+        """One response; the call stays open for the minutes that the model writes."""
+        optional = {} if format is None else {"text": {"format": format}}
+        response: Response = await self._state.openai.responses.create(
+            model=self._state.settings.openai_model,
+            instructions=instructions,
+            input=prompt,
+            metadata={"generation_id": str(self._id), "step": step},
+            **optional,
+        )
+        if response.usage is not None:
+            self._input_tokens += response.usage.input_tokens
+            self._output_tokens += response.usage.output_tokens
+        if response.status != "completed" or not response.output_text.strip():
+            raise GenerationFailed("response_unusable", f"The language model's answer is {response.status}.")
+        return response.output_text
