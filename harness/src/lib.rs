@@ -22,6 +22,7 @@ mod sandbox;
 mod stack;
 mod template;
 
+pub use binaries::wheel::cache_folder;
 pub use cleanup::{CleanupError, Removed, Swept, sweep_all};
 pub use container::{ContainerError, ContainerProcess, ContainerSpec, ContainerStatus};
 pub use doctor::{Finding, examine};

@@ -17,6 +17,7 @@ pub mod observation;
 pub mod pipeline;
 pub mod progress;
 pub mod reduce;
+pub mod reference;
 pub mod report;
 pub mod requirements;
 pub mod result_file;

@@ -177,9 +177,9 @@ impl Wheel {
     }
 }
 
-/// Where downloads are kept: [`CACHE_VARIABLE`], else for root a folder that the servers'
+/// Where downloads are kept: `HARNESS_CACHE_DIR`, else for root a folder that the servers'
 /// unprivileged account can reach, else the user's own cache.
-pub(crate) fn cache_folder() -> PathBuf {
+pub fn cache_folder() -> PathBuf {
     const NAME: &str = "h2o-allegiant";
     if let Some(folder) = env::var_os(CACHE_VARIABLE) {
         return PathBuf::from(folder);

@@ -1,6 +1,7 @@
 //! Drives the real `sizing` binary: exit codes, messages, files.
 
 mod measuring;
+mod reference;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
