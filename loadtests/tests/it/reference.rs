@@ -57,8 +57,9 @@ async fn the_reference_writes_a_proposal_of_the_pages_it_says() {
             "{early}"
         );
         let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
-        let ended = user.follow(&begun.id, deadline).await.expect("it ends");
+        let ended = user.follow(&begun.id, deadline).await;
         let log = std::fs::read_to_string(&started.log).unwrap_or_default();
+        let ended = ended.unwrap_or_else(|| panic!("it does not end\n{log}"));
         assert!(ended.succeeded(), "{ended:?}\n{log}");
         let bytes = user.download(&begun.id).await.expect("a link to the PDF");
         let pdf = lopdf::Document::load_mem(&bytes).expect("a PDF that another library reads");
