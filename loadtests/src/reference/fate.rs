@@ -91,9 +91,16 @@ pub async fn of(
     }
     let (ended, stop_s, unanswered_s, last) = match event {
         Event::MaxRequests => {
-            let (ended, unanswered_s) =
+            let unanswered_s =
                 through_recycling(&started, &user, &begun, conditions.generation()).await?;
-            (ended, None, Some(unanswered_s), started)
+            started.stop().await;
+            // Asked of workers that are not recycled: polls that hang hide what has long been finished.
+            let again = service
+                .start(&sandbox, &openai, &format!("{name}-again"), &[])
+                .await?;
+            let deadline = Instant::now() + Duration::from_secs(15);
+            let ended = follow(&user.at(again.base_url())?, &begun, deadline).await;
+            (ended, None, Some(unanswered_s), again)
         }
         Event::Sigterm | Event::Sigkill => {
             // In the middle of the second call.
@@ -159,7 +166,7 @@ async fn through_recycling(
     user: &User,
     begun: &[Generation],
     generation: Duration,
-) -> Result<(Vec<Generation>, f64), ServiceError> {
+) -> Result<f64, ServiceError> {
     let deadline = Instant::now() + generation * 3 + Duration::from_secs(60);
     let http = client(Duration::from_millis(500))?;
     let url = format!("{}/health", started.base_url());
@@ -182,11 +189,10 @@ async fn through_recycling(
         longest.max(answered.elapsed())
     };
     let follow = async {
-        let ended = follow(user, begun, deadline).await;
+        follow(user, begun, deadline).await;
         stop.send_replace(true);
-        ended
     };
-    let (ended, longest) = tokio::join!(follow, probe);
+    let ((), longest) = tokio::join!(follow, probe);
     let longest_ms = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
-    Ok((ended, count_u64_as_f64(longest_ms) / 1000.0))
+    Ok(count_u64_as_f64(longest_ms) / 1000.0)
 }

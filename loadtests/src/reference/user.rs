@@ -13,6 +13,10 @@ use tokio::time::Instant;
 /// Patience with one request; a service that hangs longer is down.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Patience with one poll: longer than the renderings of a batch, one after the other in one event
+/// loop, and far shorter than the wait for a worker that never answers.
+const POLL_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Why a user could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
@@ -152,7 +156,7 @@ impl User {
     pub async fn look(&self, id: &str) -> Result<(Generation, Duration), UserError> {
         let what = "poll a generation";
         let poll = self.request(reqwest::Method::GET, &format!("/api/v1/generations/{id}"));
-        let response = ask(what, poll, 200).await?;
+        let response = ask(what, poll.timeout(POLL_TIMEOUT), 200).await?;
         let header = |name| {
             response
                 .headers()
