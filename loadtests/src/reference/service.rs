@@ -247,9 +247,12 @@ impl<'a> Service<'a> {
         };
         let process = BackendProcess::start_program(self.stack, &spec, &arguments).await?;
         let log = self.stack.run_dir().join(format!("{name}.log"));
+        let leader = process.pid();
         let started = Started {
-            tree: ProcessTree::led_by(process.pid()),
-            process,
+            leader,
+            base_url: process.base_url().to_owned(),
+            tree: ProcessTree::led_by(leader),
+            process: Some(process),
             log,
         };
         started
@@ -311,8 +314,8 @@ impl<'a> Service<'a> {
                     ("HOME", home.clone()),
                     ("MPLCONFIGDIR", home),
                     ("TASK_VCPU", self.conditions.vcpu.to_string()),
-                    ("GUNICORN_TIMEOUT_MS", compressed_ms(GENERATION_S)),
-                    ("GUNICORN_GRACEFUL_TIMEOUT_MS", compressed_ms(GENERATION_S)),
+                    // Gunicorn's time-outs stay real, as the service has them: they guard against a worker
+                    // that hangs, and rendering in its event loop does not shrink with the speed-up.
                     // A response takes a fifth of it; a busy machine may take longer to notice.
                     ("OPENAI_STEP_TIMEOUT_MS", "120000".to_owned()),
                 ]);
@@ -338,7 +341,10 @@ impl<'a> Service<'a> {
     reason = "a child process says nothing worth printing"
 )]
 pub struct Started {
-    process: BackendProcess,
+    /// Taken when it is stopped.
+    process: Option<BackendProcess>,
+    leader: u32,
+    base_url: String,
     /// All its processes.
     pub tree: ProcessTree,
     /// Its log.
@@ -348,7 +354,7 @@ pub struct Started {
 impl Started {
     /// Where it listens.
     pub fn base_url(&self) -> &str {
-        self.process.base_url()
+        &self.base_url
     }
 
     async fn wait_until_ready(&self, kind: Kind, workers: usize) -> Result<(), ServiceError> {
@@ -379,12 +385,12 @@ impl Started {
 
     /// Sends SIGTERM to the first process, as a container's engine does.
     pub async fn terminate(&self) {
-        signal("-TERM", &self.process.pid().to_string()).await;
+        signal("-TERM", &self.leader.to_string()).await;
     }
 
     /// Sends SIGKILL to all processes, as a container's engine does.
     pub async fn kill(&self) {
-        signal("-KILL", &format!("-{}", self.process.pid())).await;
+        signal("-KILL", &format!("-{}", self.leader)).await;
     }
 
     /// Waits until the last process has gone; false when `timeout` comes first.
@@ -400,10 +406,22 @@ impl Started {
     }
 
     /// Ends it for good, all its processes.
-    pub async fn stop(self) {
-        let leader = self.process.pid();
-        self.process.stop().await;
-        signal("-KILL", &format!("-{leader}")).await;
+    pub async fn stop(mut self) {
+        if let Some(process) = self.process.take() {
+            process.stop().await;
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // Gunicorn's workers outlive a first process that was killed.
+        let _ = std::process::Command::new("kill")
+            .args(["-KILL", "--", &format!("-{}", self.leader)])
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status();
     }
 }
 
