@@ -117,6 +117,19 @@ impl BackendProcess {
     /// # Errors
     /// When the process cannot be started or never listens.
     pub async fn start(stack: &Stack, spec: &BackendSpec<'_>) -> Result<Self, BackendError> {
+        Self::start_program(stack, spec, &["serve"]).await
+    }
+
+    /// Starts another program in the backend's place: `spec.binary` with `arguments`, which tells its
+    /// address in the same line of its log.
+    ///
+    /// # Errors
+    /// When the process cannot be started or never listens.
+    pub async fn start_program(
+        stack: &Stack,
+        spec: &BackendSpec<'_>,
+        arguments: &[&str],
+    ) -> Result<Self, BackendError> {
         let log = stack.run_dir().join(format!("{}.log", spec.name));
         let spawn_error = |detail: String| BackendError::Spawn {
             path: spec.binary.to_owned(),
@@ -127,7 +140,7 @@ impl BackendProcess {
                 let container = stack
                     .run_in_container(ContainerSpec {
                         program: spec.binary.to_owned(),
-                        arguments: vec!["serve".to_owned()],
+                        arguments: arguments.iter().map(|&one| one.to_owned()).collect(),
                         environment: spec.environment.clone(),
                         cpus: Some(spec.vcpu),
                         memory_mib: Some(spec.memory_mib),
@@ -138,9 +151,8 @@ impl BackendProcess {
                 let pid = container.host_pid();
                 (Running::Container(container), pid, VcpuLimit::Container)
             }
-            Provider::Native => {
-                start_native(stack, spec, &log).map_err(|error| spawn_error(error.to_string()))?
-            }
+            Provider::Native => start_native(stack, spec, arguments, &log)
+                .map_err(|error| spawn_error(error.to_string()))?,
         };
         let mut backend = Self {
             running,
@@ -235,11 +247,12 @@ impl BackendProcess {
 fn start_native(
     stack: &Stack,
     spec: &BackendSpec<'_>,
+    arguments: &[&str],
     log: &Path,
 ) -> std::io::Result<(Running, u32, VcpuLimit)> {
     let output = std::fs::File::create(log)?;
     let child = tokio::process::Command::new(spec.binary)
-        .arg("serve")
+        .args(arguments)
         .env_clear()
         .envs(spec.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())

@@ -18,6 +18,7 @@ pub mod pipeline;
 pub mod planning;
 pub mod progress;
 pub mod reduce;
+pub mod reference;
 pub mod report;
 pub mod requirements;
 pub mod result_file;

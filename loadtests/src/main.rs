@@ -16,9 +16,10 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use loadtests::calibrate::Calibration;
 use loadtests::command_line::{
-    Command, CommandLine, CpuScoreArguments, GateArguments, GateFormat, GridArguments,
-    MainArguments, MeasureArguments, MergeArguments, PlanArguments, PlatformArgument, REPLICATIONS,
-    ReviewArguments, ReviewFormat, ServeArguments, SimulateArguments, TableFormat,
+    Command, CommandLine, CompareArguments, CompareTarget, CpuScoreArguments, GateArguments,
+    GateFormat, GridArguments, MainArguments, MeasureArguments, MergeArguments, PlanArguments,
+    PlatformArgument, REPLICATIONS, ReviewArguments, ReviewFormat, ServeArguments,
+    SimulateArguments, TableFormat,
 };
 use loadtests::exit_code::Outcome;
 use loadtests::fidelity::Fidelity;
@@ -29,6 +30,7 @@ use loadtests::measurement::{Measurement, Shard};
 use loadtests::pipeline::{self, Grid, OpenGrid, VcpuFactor};
 use loadtests::planning;
 use loadtests::progress::Progress;
+use loadtests::reference::service::{Conditions, Kind};
 use loadtests::report::{self, Document, ResultsFile};
 use loadtests::requirements::Requirements;
 use loadtests::result_file;
@@ -70,6 +72,7 @@ fn run(arguments: CommandLine) -> Result<Outcome> {
     match arguments.command {
         None => main_job(&arguments.main, arguments.quiet),
         Some(Command::Measure(of)) => measure(&of, arguments.quiet),
+        Some(Command::Compare(of)) => compare(&of, arguments.quiet),
         Some(Command::Simulate(arguments)) => simulate(&arguments),
         Some(Command::Plan(arguments)) => make_plan(&arguments),
         Some(Command::Review(arguments)) => answer(&arguments),
@@ -309,6 +312,58 @@ fn score_cpu(arguments: &CpuScoreArguments) -> Result<Outcome> {
     } else {
         println!("{:.1}", score.score);
     }
+    Ok(Outcome::Success)
+}
+
+fn compare(arguments: &CompareArguments, quiet: bool) -> Result<Outcome> {
+    let out = out_dir(&arguments.out)?;
+    let conditions = Conditions {
+        workers: arguments.workers,
+        vcpu: arguments.vcpu,
+        memory_mib: arguments.memory_mib,
+        speedup: arguments.speedup,
+        generations: arguments.generations,
+        repetitions: arguments.repetitions,
+        seed: 42,
+    };
+    let mut kinds = vec![];
+    if arguments.target != CompareTarget::Fastapi {
+        kinds.push(Kind::Rust);
+    }
+    if arguments.target != CompareTarget::Rust {
+        kinds.push(Kind::FastApi);
+        if arguments.tuned {
+            kinds.push(Kind::FastApiTuned);
+        }
+    }
+    // Only said, not counted: most of the time goes to starting and stopping.
+    let progress = Progress::new(1.0, quiet);
+    let compared = loadtests::reference::run::run(
+        Path::new(WORKSPACE),
+        conditions,
+        &kinds,
+        arguments.backend.as_deref(),
+        &progress,
+    );
+    let Some(comparison) = interruptible(&out, async { Ok(compared.await?) })? else {
+        return Ok(Outcome::Interrupted);
+    };
+    progress.finish();
+    let mut document = Document {
+        title: "Rust and FastAPI, side by side".into(),
+        blocks: vec![],
+    };
+    loadtests::reference::table::add(&mut document, &comparison);
+    write(&out.join("comparison.json"), &json(&comparison)?)?;
+    write(
+        &out.join("comparison.md"),
+        &report::markdown::render(&document),
+    )?;
+    show(&document);
+    println!(
+        "\nWritten: comparison.json, comparison.md in {}",
+        out.display()
+    );
     Ok(Outcome::Success)
 }
 

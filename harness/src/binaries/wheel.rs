@@ -177,7 +177,7 @@ impl Wheel {
     }
 }
 
-/// Where downloads are kept: [`CACHE_VARIABLE`], else for root a folder that the servers'
+/// Where downloads are kept: `HARNESS_CACHE_DIR`, else for root a folder that the servers'
 /// unprivileged account can reach, else the user's own cache.
 #[must_use]
 pub fn cache_folder() -> PathBuf {

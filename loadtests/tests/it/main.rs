@@ -3,6 +3,7 @@
 mod gate;
 mod measuring;
 mod pages;
+mod reference;
 mod report;
 mod review;
 mod simulation;

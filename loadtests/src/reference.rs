@@ -1,0 +1,13 @@
+//! The proposal's own stack (`FastAPI` under Gunicorn, `loadtests/reference/`) beside the backend: the
+//! same contract, machine, limits, OpenAI and users, one after the other in one run.
+//!
+//! Where the reference cannot run, that is a finding with its reason; the rest of the run goes on.
+
+pub mod comparison;
+pub mod environment;
+pub mod fate;
+pub mod process_tree;
+pub mod run;
+pub mod service;
+pub mod table;
+pub mod user;

@@ -1,0 +1,198 @@
+//! What becomes of generations in flight when their service stops, dies, or recycles its workers.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::reference::service::{CALLS_PER_GENERATION, Kind, Service, ServiceError, Started};
+use crate::reference::user::{Generation, User, client};
+use crate::stats::count_u64_as_f64;
+
+/// Real seconds between SIGTERM and SIGKILL: the default of ECS (`stopTimeout`).
+const STOP_TIMEOUT_S: f64 = 30.0;
+/// The seed service's Dockerfile, `facts/peer.md` section 5.
+const MAX_REQUESTS: (u32, u32) = (100, 20);
+
+/// What happens to a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// A deployment: SIGTERM, and SIGKILL 30 s (compressed) later if anything is left.
+    Sigterm,
+    /// A crash or an out-of-memory kill: SIGKILL to all processes.
+    Sigkill,
+    /// Gunicorn's `--max-requests 100 --max-requests-jitter 20`.
+    MaxRequests,
+}
+
+impl Event {
+    /// What it is called in tables.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Sigterm => "SIGTERM, SIGKILL after 30 s",
+            Self::Sigkill => "SIGKILL",
+            Self::MaxRequests => "worker recycling (--max-requests)",
+        }
+    }
+
+    /// Whether it can happen to a service.
+    pub fn applies_to(self, kind: Kind) -> bool {
+        self != Self::MaxRequests || kind != Kind::Rust
+    }
+}
+
+/// What became of the generations.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fate {
+    /// What happened.
+    pub event: Event,
+    /// Generations in flight at that moment.
+    pub in_flight: u32,
+    /// Of these, ended with a PDF in the end, after a restart where there was one.
+    pub finished: u32,
+    /// Of these, never.
+    pub lost: u32,
+    /// Responses that OpenAI was asked for, and would bill, beyond those that the finished ones needed.
+    pub responses_wasted: u64,
+    /// Seconds from SIGTERM or SIGKILL until the last process had gone, compressed.
+    pub stop_s: Option<f64>,
+    /// Longest time for which `/health` did not answer while the service was meant to run, in
+    /// compressed seconds; as real time it is the same times the speed-up.
+    pub unanswered_s: Option<f64>,
+}
+
+/// Lets `event` happen to a service with generations in flight, and counts them afterwards.
+///
+/// # Errors
+/// When the service cannot be started or does not take generations.
+pub async fn of(
+    service: &Service<'_>,
+    event: Event,
+    document: &[u8],
+) -> Result<Fate, ServiceError> {
+    let conditions = *service.conditions();
+    let sandbox = service.sandbox().await?;
+    let openai = conditions.openai().await?;
+    let name = format!("fate-{event:?}").to_lowercase();
+    let extra = match event {
+        Event::MaxRequests => vec![
+            ("GUNICORN_MAX_REQUESTS", MAX_REQUESTS.0.to_string()),
+            ("GUNICORN_MAX_REQUESTS_JITTER", MAX_REQUESTS.1.to_string()),
+        ],
+        _ => vec![],
+    };
+    let started = service.start(&sandbox, &openai, &name, &extra).await?;
+    let user = User::enter(started.base_url(), document.to_vec()).await?;
+    let mut begun = Vec::new();
+    for _ in 0..conditions.generations {
+        begun.push(user.begin().await?);
+    }
+    let (ended, stop_s, unanswered_s, last) = match event {
+        Event::MaxRequests => {
+            let unanswered_s =
+                through_recycling(&started, &user, &begun, conditions.generation()).await?;
+            started.stop().await;
+            // Asked of workers that are not recycled: polls that hang hide what has long been finished.
+            let again = service
+                .start(&sandbox, &openai, &format!("{name}-again"), &[])
+                .await?;
+            let deadline = Instant::now() + Duration::from_secs(15);
+            let ended = follow(&user.at(again.base_url())?, &begun, deadline).await;
+            (ended, None, Some(unanswered_s), again)
+        }
+        Event::Sigterm | Event::Sigkill => {
+            // In the middle of the second call.
+            tokio::time::sleep(conditions.compressed(270.0)).await;
+            let stop_s = end(&started, event, conditions.compressed(STOP_TIMEOUT_S)).await;
+            started.stop().await;
+            let again = service
+                .start(&sandbox, &openai, &format!("{name}-again"), &extra)
+                .await?;
+            // Long enough for a lease to expire and for a whole generation from its beginning.
+            let deadline = Instant::now() + conditions.generation() * 2 + Duration::from_secs(15);
+            let ended = follow(&user.at(again.base_url())?, &begun, deadline).await;
+            (ended, Some(stop_s), None, again)
+        }
+    };
+    last.stop().await;
+    let billed = openai.billing().responses_created;
+    openai.stop().await;
+    let finished =
+        u32::try_from(ended.iter().filter(|end| end.succeeded()).count()).unwrap_or(u32::MAX);
+    Ok(Fate {
+        event,
+        in_flight: conditions.generations,
+        finished,
+        lost: conditions.generations - finished,
+        responses_wasted: billed.saturating_sub(u64::from(CALLS_PER_GENERATION * finished)),
+        stop_s,
+        unanswered_s,
+    })
+}
+
+/// Ends a service as its engine would; how long that took, in seconds.
+async fn end(started: &Started, event: Event, stop_timeout: Duration) -> f64 {
+    let began = Instant::now();
+    if event == Event::Sigterm {
+        started.terminate().await;
+        if started.has_gone_within(stop_timeout).await {
+            return began.elapsed().as_secs_f64();
+        }
+    }
+    started.kill().await;
+    started.has_gone_within(Duration::from_secs(10)).await;
+    began.elapsed().as_secs_f64()
+}
+
+/// The generations that have ended by `deadline`, each followed by a client of its own.
+pub(super) async fn follow(
+    user: &User,
+    begun: &[Generation],
+    deadline: Instant,
+) -> Vec<Generation> {
+    let mut clients = tokio::task::JoinSet::new();
+    for generation in begun {
+        let (user, id) = (user.clone(), generation.id.clone());
+        clients.spawn(async move { user.follow(&id, deadline).await });
+    }
+    clients.join_all().await.into_iter().flatten().collect()
+}
+
+/// Follows generations while polls wear the workers out; the longest outage of `/health` besides.
+async fn through_recycling(
+    started: &Started,
+    user: &User,
+    begun: &[Generation],
+    generation: Duration,
+) -> Result<f64, ServiceError> {
+    let deadline = Instant::now() + generation * 3 + Duration::from_secs(60);
+    let http = client(Duration::from_millis(500))?;
+    let url = format!("{}/health", started.base_url());
+    let (stop, mut stopped) = tokio::sync::watch::channel(false);
+    let probe = async move {
+        let (mut answered, mut longest) = (Instant::now(), Duration::ZERO);
+        while !*stopped.borrow_and_update() {
+            let asked = Instant::now();
+            if http
+                .get(&url)
+                .send()
+                .await
+                .is_ok_and(|answer| answer.status().is_success())
+            {
+                longest = longest.max(asked.saturating_duration_since(answered));
+                answered = Instant::now();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        longest.max(answered.elapsed())
+    };
+    let follow = async {
+        follow(user, begun, deadline).await;
+        stop.send_replace(true);
+    };
+    let ((), longest) = tokio::join!(follow, probe);
+    let longest_ms = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
+    Ok(count_u64_as_f64(longest_ms) / 1000.0)
+}
