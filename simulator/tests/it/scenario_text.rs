@@ -155,7 +155,7 @@ fn every_error_names_line_key_and_remedy() {
     line 2, column 11, key `horizon`: 1h ends before the warm-up of 1h does; make the horizon longer or the warmup shorter
     line 2, column 11, key `horizon`: a run of no time shows nothing; write a duration such as "24h"
     line 2, column 11, key `horizon`: duration "999999999999h" is longer than 100 years; write a number with a unit, such as "250ms", "2.5s", "10m", "1h30m" or "24h"
-    line 14, column 21, key `fleet.db_instance_class`: the price book has no price for "db.x1.mega"; take one of db.t4g.micro, db.t4g.small, db.t4g.medium
+    line 14, column 21, key `fleet.db_instance_class`: the price book has no price for "db.x1.mega"; take one of db.t4g.micro, db.t4g.small, db.t4g.medium, db.t4g.large, db.t4g.xlarge, db.t4g.2xlarge, db.t3.micro, db.t3.small, db.t3.medium, db.t3.large, db.m5.large, db.m5.xlarge, db.m6g.large, db.m6g.xlarge, db.m6g.2xlarge, db.m6i.large, db.m6i.xlarge, db.m6i.2xlarge, db.m7g.large, db.m7g.xlarge, db.m7g.2xlarge, db.r5.large, db.r5.xlarge, db.r5.2xlarge, db.r6g.large, db.r6g.xlarge, db.r6g.2xlarge, db.r6i.large, db.r6i.xlarge, db.r6i.2xlarge, db.r7g.large
     line 14, column 16, key `fleet.stop_timeout`: 5m is out of range; write a duration from "1s" to "2m"
     line 15, column 12, key `slo.wait_p95`: duration "soon" has no number before "soon"; write a number with a unit, such as "250ms", "2.5s", "10m", "1h30m" or "24h"
     line 15, column 20, key `slo.budget_usd_month`: -5 is not an amount of dollars; write a number from 0 to 1000000000000
