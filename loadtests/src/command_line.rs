@@ -1,6 +1,7 @@
 //! The arguments of `sizing`; what they do is in the module of the same name as the command.
 
 mod axes;
+mod numbers;
 
 use std::path::PathBuf;
 
@@ -78,7 +79,7 @@ pub struct MainArguments {
     pub slo: PathBuf,
     /// Score of the deployment's vCPU, as `sizing cpu-score` printed it there; without it a vCPU counts as
     /// a core of the machine that was measured.
-    #[arg(long, value_name = "SCORE", value_parser = parse_score)]
+    #[arg(long, value_name = "SCORE", value_parser = numbers::score)]
     pub vcpu_score: Option<f64>,
     /// The grid to measure.
     #[command(flatten)]
@@ -95,13 +96,13 @@ pub struct GridArguments {
     #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub workers: Option<Vec<u32>>,
     /// vCPU counts, separated by commas.
-    #[arg(long, value_delimiter = ',', value_name = "V,...", value_parser = parse_vcpu)]
+    #[arg(long, value_delimiter = ',', value_name = "V,...", value_parser = numbers::vcpu)]
     pub vcpus: Option<Vec<f64>>,
     /// Memory sizes in GiB, separated by commas; the least that Fargate sells with each vCPU when not given.
-    #[arg(long, value_delimiter = ',', value_name = "GIB,...", value_parser = parse_memory)]
+    #[arg(long, value_delimiter = ',', value_name = "GIB,...", value_parser = numbers::memory)]
     pub memory_gib: Option<Vec<f64>>,
     /// Factor by which every wait is divided; 1 runs the real 15 minutes.
-    #[arg(long, value_parser = parse_speedup)]
+    #[arg(long, value_parser = numbers::speedup)]
     pub speedup: Option<f64>,
     /// Generations that each cell measures at least.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -121,13 +122,13 @@ pub struct MeasureArguments {
     #[arg(long)]
     pub open: bool,
     /// Arrivals per hour of real time; 80 % of the workers when not given.
-    #[arg(long, value_name = "PER_HOUR", requires = "open", value_parser = parse_rate)]
+    #[arg(long, value_name = "PER_HOUR", requires = "open", value_parser = numbers::rate)]
     pub rate: Option<f64>,
     /// Length of the schedule, in generations.
-    #[arg(long, value_name = "N", requires = "open", default_value_t = 6.0, value_parser = parse_schedule)]
+    #[arg(long, value_name = "N", requires = "open", default_value_t = 6.0, value_parser = numbers::schedule)]
     pub length: f64,
     /// The part of the schedule that this process sends, such as 2/5; all parts together are the whole.
-    #[arg(long, value_name = "I/N", requires = "open", value_parser = parse_shard)]
+    #[arg(long, value_name = "I/N", requires = "open", value_parser = numbers::shard)]
     pub shard: Option<Shard>,
     /// A deployment to send users to, instead of starting one here. --speedup says by how much its own
     /// waits are compressed; 1 when not given.
@@ -175,7 +176,7 @@ pub struct MergeArguments {
 #[derive(Debug, Args)]
 pub struct CpuScoreArguments {
     /// Seconds of each of five repetitions.
-    #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = parse_length)]
+    #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = numbers::length)]
     pub seconds: f64,
     /// Print the score as JSON.
     #[arg(long)]
@@ -195,13 +196,13 @@ pub struct CompareArguments {
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub workers: u32,
     /// vCPU of each service.
-    #[arg(long, value_name = "V", default_value_t = 2.0, value_parser = parse_vcpu)]
+    #[arg(long, value_name = "V", default_value_t = 2.0, value_parser = numbers::vcpu)]
     pub vcpu: f64,
     /// Memory of each service, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(128..=1_048_576))]
     pub memory_mib: u64,
     /// Factor by which every wait is divided.
-    #[arg(long, default_value_t = 100.0, value_parser = parse_speedup)]
+    #[arg(long, default_value_t = 100.0, value_parser = numbers::speedup)]
     pub speedup: f64,
     /// Generations in flight at a time.
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=1_000))]
@@ -245,7 +246,7 @@ pub struct SimulateArguments {
     #[arg(long, value_enum)]
     pub platform: Option<PlatformArgument>,
     /// Threads to simulate on; the result does not depend on it. All cores when not given.
-    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    #[arg(long, value_name = "N", value_parser = numbers::threads)]
     pub threads: Option<usize>,
     /// File to write every event of the first run to, one JSON object a line.
     #[arg(long, value_name = "FILE")]
@@ -272,7 +273,7 @@ pub struct PlanArguments {
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub rejected: usize,
     /// Threads to search on; the result does not depend on it. All cores when not given.
-    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    #[arg(long, value_name = "N", value_parser = numbers::threads)]
     pub threads: Option<usize>,
     /// The SLO, the budget and the load.
     #[arg(long, value_name = "FILE", default_value = "loadtests/slo.toml")]
@@ -289,7 +290,7 @@ pub struct PlanArguments {
     pub top: usize,
     /// Score of the deployment's vCPU, as `sizing cpu-score` printed it there; without it a vCPU counts as
     /// a core of the machine that was measured.
-    #[arg(long, value_name = "SCORE", value_parser = parse_score, conflicts_with = "scenario")]
+    #[arg(long, value_name = "SCORE", value_parser = numbers::score, conflicts_with = "scenario")]
     pub vcpu_score: Option<f64>,
     /// Seeds to simulate each sizing with; figures are their means.
     #[arg(long, value_name = "N", default_value_t = REPLICATIONS, value_parser = clap::value_parser!(u32).range(2..=1_000))]
@@ -465,7 +466,7 @@ pub struct GateArguments {
     pub measure: bool,
     /// Score of the deployment's vCPU, as `sizing cpu-score` printed it there; without it a vCPU counts as
     /// a core of the machine that was measured.
-    #[arg(long, value_name = "SCORE", value_parser = parse_score)]
+    #[arg(long, value_name = "SCORE", value_parser = numbers::score)]
     pub vcpu_score: Option<f64>,
     /// Seeds to simulate each sizing with; figures are their means.
     #[arg(long, value_name = "N", default_value_t = REPLICATIONS, value_parser = clap::value_parser!(u32).range(2..=1_000))]
@@ -505,74 +506,6 @@ pub enum GateFormat {
     Markdown,
     /// For programs.
     Json,
-}
-
-fn parse_threads(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(threads) if (1..=1024).contains(&threads) => Ok(threads),
-        _ => Err("a thread count is a whole number from 1 to 1024".to_owned()),
-    }
-}
-
-fn parse_vcpu(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(vcpu) if (0.05..=192.0).contains(&vcpu) => Ok(vcpu),
-        _ => Err("a vCPU count is a number from 0.05 to 192, such as 0.25".to_owned()),
-    }
-}
-
-fn parse_memory(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(gib) if (0.0625..=1024.0).contains(&gib) => Ok(gib),
-        _ => Err("a memory size is a number of GiB, such as 0.5".to_owned()),
-    }
-}
-
-fn parse_score(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(score) if (1.0..=100_000.0).contains(&score) => Ok(score),
-        _ => Err("a score is the number that `sizing cpu-score` prints".to_owned()),
-    }
-}
-
-fn parse_rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if (0.001..=10_000_000.0).contains(&rate) => Ok(rate),
-        _ => Err("a rate is a number of arrivals per hour above 0".to_owned()),
-    }
-}
-
-fn parse_length(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(length) if (0.1..=10_000.0).contains(&length) => Ok(length),
-        _ => Err("a length is a number from 0.1 to 10000".to_owned()),
-    }
-}
-
-fn parse_schedule(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(length) if (2.0..=10_000.0).contains(&length) => Ok(length),
-        _ => Err(
-            "a schedule is 2 to 10000 generations long; the first one is its warm-up".to_owned(),
-        ),
-    }
-}
-
-fn parse_shard(text: &str) -> Result<Shard, String> {
-    let parts = text
-        .split_once('/')
-        .and_then(|(index, of)| Some((index.parse::<u32>().ok()?, of.parse::<u32>().ok()?)));
-    match parts {
-        Some((index, of)) if (1..=of).contains(&index) => Ok(Shard { index, of }),
-        _ => Err("a shard is I/N with I from 1 to N, such as 2/5".to_owned()),
-    }
-}
-
-fn parse_speedup(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(speedup) if (1.0..=3600.0).contains(&speedup) => Ok(speedup),
-        _ => Err("a speedup is a number from 1 (real time) to 3600".to_owned()),
-    }
 }
 
 #[cfg(test)]

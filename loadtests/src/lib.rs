@@ -33,6 +33,7 @@ pub mod serve;
 pub mod services;
 pub mod simulation;
 pub mod source_document;
+mod stages;
 pub mod stats;
 pub mod terraform;
 pub mod threads;

@@ -426,9 +426,9 @@ fn read_scenario(path: &Path) -> Result<(String, Scenario)> {
 
 fn make_plan(arguments: &PlanArguments) -> Result<Outcome> {
     let file = arguments.scenario.as_ref().unwrap_or(&arguments.slo);
-    let (text, base) = if arguments.scenario.is_some() {
+    let (text, base, factor) = if arguments.scenario.is_some() {
         let (text, scenario) = read_scenario(file)?;
-        (text, scenario.at(arguments.case.into()))
+        (text, scenario.at(arguments.case.into()), None)
     } else {
         let requirements = Requirements::read(&existing(file))?;
         let calibration = read_calibration(&arguments.calibration)?;
@@ -438,7 +438,8 @@ fn make_plan(arguments: &PlanArguments) -> Result<Outcome> {
             "terraform/environments/proposal.tfvars",
         )))?;
         let base = requirements.scenario(proposal.fleet(Mode::Queue), profile)?;
-        (read(&existing(file))?, base)
+        let factor = vcpu.statement(&calibration.cpu_model);
+        (read(&existing(file))?, base, Some(factor))
     };
     let request = planning::request(base, &arguments.axes, arguments.replications);
     let began = Instant::now();
@@ -450,13 +451,19 @@ fn make_plan(arguments: &PlanArguments) -> Result<Outcome> {
     }
     match arguments.format {
         TableFormat::Json => println!("{}", json(&plan)?),
-        TableFormat::Table => show(&report::sections::searched_plan(
-            &plan,
-            &request,
-            arguments.top,
-            arguments.rejected,
-            elapsed_s,
-        )),
+        TableFormat::Table => {
+            let mut document = report::sections::searched_plan(
+                &plan,
+                &request,
+                arguments.top,
+                arguments.rejected,
+                elapsed_s,
+            );
+            if let Some(factor) = factor {
+                document.paragraph(factor);
+            }
+            show(&document);
+        }
     }
     Ok(Outcome::Success)
 }

@@ -62,6 +62,8 @@ pub fn results(results: &Results, figures: &[Figure]) -> Document {
     document.figure(figures, "measured-against-predicted");
     document.heading("What one generation costs: calibrated");
     calibration(&mut document, &results.calibration);
+    document.heading("How well the simulator predicts what was measured");
+    fidelity(&mut document, &results.fidelity);
     document.heading("How to get these numbers again");
     provenance(&mut document, results);
     document

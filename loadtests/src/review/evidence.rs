@@ -15,34 +15,13 @@ use simulator::time::Duration;
 use crate::calibrate::Calibration;
 use crate::judgement::{Judgement, judge, plan};
 use crate::requirements::Requirements;
+use crate::stages::{PROPOSAL, SLO_USERS, STAGES};
 use crate::terraform::{Sizing, TerraformError, parse_sizing};
 
-/// Workers per task that question after question comes back to: those of the tfvars of all three stages.
+/// Workers per task that question after question comes back to: enough for the proposal's tasks under the load of the MVP.
 pub(super) const ROOMY_WORKERS: u32 = 24;
 /// Workers per task that are tried for the proposal's two tasks.
 pub(super) const WORKER_STEPS: [u32; 8] = [4, 6, 7, 8, 9, 10, 12, 16];
-/// Users at the top of each stage, and its file. The review leaves the last stage open; three times the second is taken.
-pub(super) const STAGES: [(&str, f64, &str); 3] = [
-    (
-        "mvp",
-        1_000.0,
-        include_str!("../../../terraform/environments/mvp.tfvars"),
-    ),
-    (
-        "growth",
-        10_000.0,
-        include_str!("../../../terraform/environments/growth.tfvars"),
-    ),
-    (
-        "scale",
-        30_000.0,
-        include_str!("../../../terraform/environments/scale.tfvars"),
-    ),
-];
-/// Users that `slo.toml`'s load stands for.
-const SLO_USERS: f64 = 1_000.0;
-
-const PROPOSAL: &str = include_str!("../../../terraform/environments/proposal.tfvars");
 /// The proposal's own kind of stack as it was measured.
 const FASTAPI: &str = include_str!("../../../simulator/scenarios/fastapi.toml");
 

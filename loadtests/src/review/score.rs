@@ -4,9 +4,10 @@ use serde::Serialize;
 use simulator::capacity::{Resource, capacity_per_hour};
 
 use super::Text;
-use super::evidence::{Evidence, STAGES, peak_per_hour};
+use super::evidence::{Evidence, peak_per_hour};
 use super::facts::SUPPORT_MONTHS_LEFT;
 use super::words::say;
+use crate::stages::STAGES;
 
 /// One criterion, or the total.
 #[derive(Clone, Debug, Serialize)]

@@ -3,10 +3,11 @@
 use serde::Serialize;
 use simulator::capacity::{Resource, capacity_per_hour};
 
-use super::evidence::{Evidence, STAGES, database_is_priced};
+use super::evidence::{Evidence, database_is_priced};
 use super::figure::Unit;
 use super::words::say;
 use super::{Figure, Text};
+use crate::stages::STAGES;
 
 /// What the review says each stage costs, in dollars a month; the last is a lower end.
 const STATED_USD: [f64; 3] = [109.0, 233.0, 500.0];

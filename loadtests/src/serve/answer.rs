@@ -12,36 +12,20 @@ use simulator::slo::Failure;
 use crate::judgement::judge;
 use crate::report::{figures, html};
 use crate::requirements::Requirements;
+use crate::stages::{PROPOSAL, SLO_USERS, STAGES};
 use crate::terraform::{Sizing, TerraformError, parse_sizing};
 
 /// Seeds of an answer: few, since it must come at once; its interval says what that costs.
 const REPLICATIONS: u32 = 3;
-/// Users that `slo.toml`'s load stands for, and the most that are simulated.
-const SLO_USERS: f64 = 1_000.0;
+/// Most users that are simulated.
 const USERS_MAX: f64 = 60_000.0;
 
 /// The presets: name, users, values.
 pub(super) const PRESETS: [(&str, f64, &str); 4] = [
-    (
-        "proposal",
-        1_000.0,
-        include_str!("../../../terraform/environments/proposal.tfvars"),
-    ),
-    (
-        "mvp",
-        1_000.0,
-        include_str!("../../../terraform/environments/mvp.tfvars"),
-    ),
-    (
-        "growth",
-        10_000.0,
-        include_str!("../../../terraform/environments/growth.tfvars"),
-    ),
-    (
-        "scale",
-        30_000.0,
-        include_str!("../../../terraform/environments/scale.tfvars"),
-    ),
+    ("proposal", SLO_USERS, PROPOSAL),
+    STAGES[0],
+    STAGES[1],
+    STAGES[2],
 ];
 
 /// What is asked: the controls of the page, and the query of its link.

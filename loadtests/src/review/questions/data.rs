@@ -1,13 +1,14 @@
 //! The database and the cache.
 
 use super::{Answer, lost, over, simulate, wait_p95, waits_hold};
-use crate::review::evidence::{Evidence, IN_PROCESS, STAGES, peak_per_hour};
+use crate::review::evidence::{Evidence, IN_PROCESS, peak_per_hour};
 use crate::review::facts::{
     EXTENDED_SUPPORT_USD_VCPU_HOUR, FAILOVER_S, POOL_CONNECTIONS_PER_TASK, T4G_MICRO_BASELINE,
     T4G_MICRO_CONNECTIONS, T4G_MICRO_VCPU, VALKEY_USD_HOUR,
 };
 use crate::review::words::{percent, say, usd};
 use crate::review::{Figure, Unit};
+use crate::stages::STAGES;
 use simulator::cost::LineItem;
 
 const HOURS_PER_MONTH: f64 = 730.0;

@@ -1,10 +1,11 @@
 //! How the work is asked for and done: tools, held requests, queues, and what else to change.
 
 use super::{Answer, cheapest, compute, done_per_hour, lost, simulate, worker_capacity};
-use crate::review::evidence::{Evidence, ROOMY_WORKERS, STAGES, peak_per_hour};
+use crate::review::evidence::{Evidence, ROOMY_WORKERS, peak_per_hour};
 use crate::review::facts::{NAT_IDLE_S, SQS_LONG_POLL_S, SQS_USD_PER_MILLION};
 use crate::review::words::{say, usd};
 use crate::review::{Figure, Unit};
+use crate::stages::STAGES;
 
 const MINUTES_PER_MONTH: f64 = 730.0 * 60.0;
 

@@ -1,12 +1,13 @@
 //! NAT gateways, the load balancer, the VPC.
 
 use super::{Answer, over, simulate, wait_p95};
-use crate::review::evidence::{Evidence, GATEWAY_OUT_MIN, STAGES, peak_per_hour};
+use crate::review::evidence::{Evidence, GATEWAY_OUT_MIN, peak_per_hour};
 use crate::review::facts::{
     INTERFACE_ENDPOINT_USD_HOUR, INTERFACE_ENDPOINTS, NLCU_USD_HOUR, ZONE_OUT_H_PER_YEAR,
 };
 use crate::review::words::{say, usd};
 use crate::review::{Figure, Unit};
+use crate::stages::STAGES;
 use simulator::cost::LineItem;
 use simulator::replications::Interval;
 
