@@ -78,6 +78,10 @@ impl Metric {
     }
 }
 
+/// Repetitions of a cell below which the lab promises nothing: the CPU time of a single round of a few
+/// generations differs by more than the promise from one round to the next.
+pub const REPETITIONS_FOR_A_PROMISE: u32 = 3;
+
 /// One figure, measured and predicted.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,7 +135,8 @@ pub struct ErrorSummary {
     pub mean_absolute: f64,
     /// The greatest absolute error.
     pub worst: f64,
-    /// The greatest that is promised, where one is.
+    /// The greatest that is promised, where one is: nothing is of a run with fewer than
+    /// [`REPETITIONS_FOR_A_PROMISE`].
     pub promised: Option<f64>,
 }
 
@@ -156,7 +161,7 @@ pub struct Fidelity {
 }
 
 impl Fidelity {
-    /// Whether every promise is kept; `None` when nothing was held out.
+    /// Whether every promise is kept; `None` when nothing was promised.
     pub fn keeps_its_promises(&self) -> Option<bool> {
         let promised = || {
             self.held_out
@@ -226,8 +231,8 @@ pub fn compare(
         commit: measurement.hardware.commit.clone(),
         cpu_model: measurement.hardware.cpu_model.clone(),
         speedup: load.speedup,
-        held_out: summaries(&runs, Role::HeldOut),
-        calibration: summaries(&runs, Role::Calibration),
+        held_out: summaries(&runs, Role::HeldOut, load.repetitions_min),
+        calibration: summaries(&runs, Role::Calibration, load.repetitions_min),
         runs,
     })
 }
@@ -239,7 +244,7 @@ fn is_sold(shape: Shape) -> bool {
         .is_some_and(|sold| sold.iter().any(|sold| sold.total_cmp(&memory_gib).is_eq()))
 }
 
-fn summaries(runs: &[Compared], role: Role) -> Vec<ErrorSummary> {
+fn summaries(runs: &[Compared], role: Role, repetitions: u32) -> Vec<ErrorSummary> {
     let sound = |run: &&Compared| run.role == role && !run.marks.iter().any(|mark| mark.spoils());
     Metric::ALL
         .into_iter()
@@ -256,7 +261,9 @@ fn summaries(runs: &[Compared], role: Role) -> Vec<ErrorSummary> {
                 runs: errors.len(),
                 mean_absolute: mean(&errors)?.value,
                 worst: errors.iter().copied().fold(0.0, f64::max),
-                promised: metric.promised(),
+                promised: metric
+                    .promised()
+                    .filter(|_| repetitions >= REPETITIONS_FOR_A_PROMISE),
             })
         })
         .collect()

@@ -8,6 +8,7 @@ pub mod cpu_score;
 pub mod exit_code;
 pub mod fidelity;
 pub mod gate;
+pub mod grid;
 pub mod hardware;
 pub mod histogram;
 pub mod judgement;
@@ -39,6 +40,7 @@ pub mod terraform;
 pub mod threads;
 pub mod trace;
 pub mod usl;
+pub mod vcpu_factor;
 
 /// `1 worker`, `2 workers`.
 pub fn plural(count: u64, noun: &str) -> String {

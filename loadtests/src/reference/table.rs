@@ -34,14 +34,11 @@ pub fn add(document: &mut Document, comparison: &Comparison) {
 }
 
 fn costs(services: &[Measured]) -> Table {
-    let mut table = Table {
-        header: ["Figure"]
+    let mut table = Table::new(
+        ["Figure"]
             .into_iter()
-            .chain(services.iter().map(|one| one.kind.label()))
-            .map(str::to_owned)
-            .collect(),
-        rows: vec![],
-    };
+            .chain(services.iter().map(|one| one.kind.label())),
+    );
     let rust = services.iter().find(|one| one.kind == Kind::Rust);
     let other = services.iter().find(|one| one.kind == Kind::FastApi);
     if rust.and(other).is_some() {

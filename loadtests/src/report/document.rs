@@ -53,17 +53,28 @@ pub struct Tile {
 pub struct Table {
     /// Column headings.
     pub header: Vec<String>,
+    /// How many columns, from the left, say what a row is about: where a table is too wide for its
+    /// medium and goes on below itself, they are repeated.
+    pub key_columns: usize,
     /// Rows of as many cells.
     pub rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table with the given column headings.
-    pub fn new<const N: usize>(header: [&str; N]) -> Self {
+    pub fn new(header: impl IntoIterator<Item: Into<String>>) -> Self {
         Self {
-            header: header.map(str::to_owned).to_vec(),
+            header: header.into_iter().map(Into::into).collect(),
+            key_columns: 1,
             rows: vec![],
         }
+    }
+
+    /// The same table, whose rows are told apart by so many columns.
+    #[must_use]
+    pub fn keyed_by(mut self, key_columns: usize) -> Self {
+        self.key_columns = key_columns;
+        self
     }
 
     /// Adds a row.

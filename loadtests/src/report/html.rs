@@ -153,14 +153,12 @@ fn numbers(figure: &Figure) -> Table {
         Value::Number(number) => format!("{}", (number * 1e4).round() / 1e4),
         Value::Name(name) => name.clone(),
     };
-    Table {
-        header: figure.columns.clone(),
-        rows: figure
-            .rows
-            .iter()
-            .map(|row| row.iter().map(shown).collect())
-            .collect(),
-    }
+    let mut table = Table::new(figure.columns.clone());
+    let rows = figure.rows.iter();
+    table
+        .rows
+        .extend(rows.map(|row| row.iter().map(shown).collect()));
+    table
 }
 
 fn rendered(table: &Table) -> String {

@@ -200,7 +200,8 @@ pub fn measurement(document: &mut Document, measurement: &Measurement) {
         "RSS MiB",
         "extra ms",
         "marks",
-    ]);
+    ])
+    .keyed_by(2);
     for cell in &measurement.cells {
         table.row(cell_row(cell));
     }
@@ -237,7 +238,11 @@ fn cell_row(cell: &Cell) -> [String; 11] {
         cell.vcpu.to_string(),
         cell.workers.to_string(),
         format!("{:.0}", cell.throughput_per_hour),
-        format!("{:.0}", cell.throughput_per_hour_std_err),
+        if cell.repetitions.len() < 2 {
+            String::new()
+        } else {
+            format!("{:.0}", cell.throughput_per_hour_std_err)
+        },
         format!("{:.0}", cell.expected_per_hour),
         format!("{:.3}", cell.agreement()),
         format!("{:.4}", cell.cpu_s_per_generation),
@@ -262,7 +267,12 @@ pub fn calibration(document: &mut Document, calibration: &Calibration) {
         table.row([
             what.to_owned(),
             significant(mean.value),
-            significant(mean.std_err),
+            // One sample has no spread; a slope has one whatever the count of its cells.
+            if mean.n < 2 && mean.std_err == 0.0 {
+                String::new()
+            } else {
+                significant(mean.std_err)
+            },
             unit.to_owned(),
             mean.n.to_string(),
         ]);

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle};
+use comfy_table::{
+    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, TableStyle, Width,
+};
 
 use super::document::{Block, Document, Table};
 
@@ -12,11 +14,16 @@ const STYLE: TableStyle =
 
 /// Columns that a report is laid out for.
 const WIDTH: u16 = 80;
+/// Of them, those around the text of a cell.
+const PADDING: u16 = 2;
 
 /// Renders `document`; `color` adds ANSI colours to the verdicts.
 pub fn render(document: &Document, color: bool) -> String {
     let mut text = format!("{}\n", document.title);
-    for block in &document.blocks {
+    for (index, block) in document.blocks.iter().enumerate() {
+        if is_for_the_page(&document.blocks[index..]) {
+            continue;
+        }
         text.push('\n');
         match block {
             Block::Heading(heading) => {
@@ -37,12 +44,13 @@ pub fn render(document: &Document, color: bool) -> String {
                 text.push_str(&wrapped(&format!("{word}  {sentence}")));
             }
             Block::Table(table) => {
-                let _ = writeln!(text, "{}", rendered(table));
+                let parts: Vec<_> = parts(table)
+                    .iter()
+                    .map(|columns| rendered(table, columns).to_string())
+                    .collect();
+                let _ = writeln!(text, "{}", parts.join("\n\n"));
             }
-            // Pictures are for the page; what tiles say stands in the verdicts.
-            Block::Figure(_) | Block::Tiles(_) => {
-                text.pop();
-            }
+            Block::Figure(_) | Block::Tiles(_) => {}
             Block::Code(code) => {
                 for line in code.lines() {
                     let _ = writeln!(text, "    {line}");
@@ -53,17 +61,74 @@ pub fn render(document: &Document, color: bool) -> String {
     text
 }
 
-fn rendered(table: &Table) -> comfy_table::Table {
+/// Whether the first of `blocks` is nothing for a terminal: a picture, tiles (the verdicts say what they
+/// say), or a heading with nothing else below it.
+fn is_for_the_page(blocks: &[Block]) -> bool {
+    match blocks {
+        [Block::Figure(_) | Block::Tiles(_), ..] => true,
+        [Block::Heading(_), below @ ..] => below
+            .iter()
+            .take_while(|block| !matches!(block, Block::Heading(_)))
+            .all(|block| is_for_the_page(std::slice::from_ref(block))),
+        _ => false,
+    }
+}
+
+/// The columns of `table` that say anything, from left to right, in as many parts as it takes for each to
+/// fit the terminal; every part begins with the columns that say what a row is about.
+fn parts(table: &Table) -> Vec<Vec<usize>> {
+    let keys: Vec<usize> = (0..table.key_columns).collect();
+    let keys_width: usize = keys.iter().map(|key| width_of(table, *key)).sum();
+    let mut parts = vec![keys.clone()];
+    let mut width = keys_width;
+    for column in table.key_columns..table.header.len() {
+        if table.rows.iter().all(|row| row[column].is_empty()) {
+            continue;
+        }
+        let wanted = width_of(table, column);
+        let last = parts.len() - 1;
+        if width + wanted > usize::from(WIDTH) && parts[last].len() > keys.len() {
+            parts.push(keys.clone());
+            width = keys_width;
+        }
+        let last = parts.len() - 1;
+        parts[last].push(column);
+        width += wanted;
+    }
+    parts
+}
+
+/// Columns of the terminal, with the space around it, below which a column of the table reads badly:
+/// numbers and the words of the heading stay whole, text may wrap.
+fn width_of(table: &Table, column: usize) -> usize {
+    const TEXT_WIDTH_MIN: usize = 14;
+    let heading = table.header[column]
+        .split(' ')
+        .map(|word| word.chars().count())
+        .max();
+    let widest = table.rows.iter().map(|row| row[column].chars().count());
+    let cells = match widest.max() {
+        Some(widest) if !table.is_numeric(column) => widest.min(TEXT_WIDTH_MIN),
+        widest => widest.unwrap_or(0),
+    };
+    heading.unwrap_or(0).max(cells) + usize::from(PADDING) + 1
+}
+
+fn rendered(table: &Table, columns: &[usize]) -> comfy_table::Table {
+    let of =
+        |row: &[String]| -> Vec<String> { columns.iter().map(|at| row[*at].clone()).collect() };
     let mut rendered = comfy_table::Table::new();
     rendered
         .load_style(STYLE)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(WIDTH)
-        .set_header(&table.header)
-        .add_rows(&table.rows);
-    for (index, column) in rendered.column_iter_mut().enumerate() {
-        if table.is_numeric(index) {
-            column.set_cell_alignment(CellAlignment::Right);
+        .set_header(of(&table.header))
+        .add_rows(table.rows.iter().map(|row| of(row)));
+    for (shown, column) in rendered.column_iter_mut().zip(columns) {
+        let wanted = u16::try_from(width_of(table, *column) - 1).unwrap_or(WIDTH);
+        shown.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(wanted)));
+        if table.is_numeric(*column) {
+            shown.set_cell_alignment(CellAlignment::Right);
         }
     }
     rendered
@@ -110,5 +175,23 @@ mod tests {
                 .all(|line| line.chars().count() <= usize::from(WIDTH)),
             "{text}"
         );
+    }
+    #[test]
+    fn a_table_that_is_too_wide_goes_on_below_itself_under_the_same_keys() {
+        let mut table = Table::new([
+            "vCPU",
+            "workers",
+            "transactions",
+            "connections",
+            "commands",
+            "milliseconds",
+            "polls",
+        ])
+        .keyed_by(2);
+        let row = ["0.25", "6", "140", "12", "380", "1234567.8", "33"];
+        table.row(row.map(str::to_owned));
+        let mut document = Document::default();
+        document.table(table);
+        insta::assert_snapshot!(render(&document, false), @"");
     }
 }

@@ -62,13 +62,7 @@ fn answered(document: &mut Document, question: &Question, language: Language) {
     document.paragraph(question.answer.get(language));
     let number = say!("number", "número");
     let header = say!("what", "qué");
-    let mut table = Table {
-        header: vec![
-            header.get(language).to_owned(),
-            number.get(language).to_owned(),
-        ],
-        rows: vec![],
-    };
+    let mut table = Table::new([header.get(language), number.get(language)]);
     for figure in &question.figures {
         table.row([figure.what.get(language).to_owned(), figure.shown(language)]);
     }
@@ -87,13 +81,7 @@ fn heading(document: &mut Document, language: Language, title: &Text) {
 }
 
 fn table(language: Language, header: &[Text]) -> Table {
-    Table {
-        header: header
-            .iter()
-            .map(|text| text.get(language).to_owned())
-            .collect(),
-        rows: vec![],
-    }
+    Table::new(header.iter().map(|text| text.get(language)))
 }
 
 fn costs(document: &mut Document, review: &Review, language: Language) {

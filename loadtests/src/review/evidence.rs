@@ -169,7 +169,7 @@ pub(super) fn peak_per_hour(load: &Scenario, users: f64) -> f64 {
 }
 
 fn scenarios(input: &Input<'_>) -> Result<BTreeMap<String, Scenario>, EvidenceError> {
-    let profile = crate::pipeline::profile(input.calibration);
+    let profile = crate::vcpu_factor::profile(input.calibration);
     let proposal = proposal()?;
     let queued = input
         .requirements

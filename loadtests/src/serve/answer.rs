@@ -326,7 +326,7 @@ mod tests {
         let requirements =
             Requirements::parse(Path::new("slo.toml"), include_str!("../../slo.toml"))
                 .expect("committed");
-        Lab::new(crate::pipeline::profile(&calibration), requirements)
+        Lab::new(crate::vcpu_factor::profile(&calibration), requirements)
     }
 
     fn asked(index: usize) -> Ask {

@@ -7,10 +7,7 @@ use crate::report::document::Table;
 pub(super) fn cost_table(after: &Cost, before: Option<&Cost>) -> Table {
     let mut table = match before {
         Some(_) => Table::new(["USD/month", "before", "after"]),
-        None => Table {
-            header: vec!["line".into(), "USD/month".into()],
-            rows: vec![],
-        },
+        None => Table::new(["line", "USD/month"]),
     };
     let mut row = |what: String, cost: String, was: Option<String>| {
         let mut cells = vec![what];

@@ -14,7 +14,7 @@ pub fn fidelity(document: &mut Document, fidelity: &Fidelity) {
         match fidelity.keeps_its_promises() {
             Some(true) => "Every promise for held-out runs is kept.",
             Some(false) => "A promise for held-out runs is broken.",
-            None => "No sound run was held out, so nothing is promised.",
+            None => "Nothing is promised: no sound run was held out, or the cells have fewer than three repetitions.",
         }
     ));
     let mut table = Table::new(["held-out error", "runs", "mean %", "worst %", "promised %"]);
@@ -44,7 +44,8 @@ pub fn fidelity(document: &mut Document, fidelity: &Fidelity) {
         "sojourn p95 %",
         "worker use %",
         "CPU use %",
-    ]);
+    ])
+    .keyed_by(3);
     for run in &fidelity.runs {
         table.row(row(run));
     }
@@ -103,7 +104,8 @@ pub(super) fn services(document: &mut Document, measurement: &Measurement) {
         "OpenAI calls",
         "polls",
         "busiest thread %",
-    ]);
+    ])
+    .keyed_by(2);
     let ms = |cpu: Option<crate::cgroup::CpuTime>| {
         cpu.map_or_else(String::new, |cpu| format!("{:.1}", cpu.total_s() * 1000.0))
     };

@@ -130,10 +130,7 @@ fn figures(result: &GateResult) -> Table {
         }
         .to_owned(),
     );
-    let mut table = Table {
-        header,
-        rows: vec![],
-    };
+    let mut table = Table::new(header);
     let mut row = |what: &str, value: &dyn Fn(&Candidate) -> String| {
         let mut cells = vec![what.to_owned()];
         cells.extend(candidates.iter().map(|candidate| value(candidate)));
@@ -223,10 +220,7 @@ fn headroom(headroom: &Headroom) -> String {
 fn costs(after: &Candidate, before: Option<&Candidate>) -> Table {
     let mut table = match before {
         Some(_) => Table::new(["USD/month", "before", "after"]),
-        None => Table {
-            header: vec!["line".into(), "USD/month".into()],
-            rows: vec![],
-        },
+        None => Table::new(["line", "USD/month"]),
     };
     let usd = |lines: &[CostLine], name: &str| {
         lines

@@ -129,10 +129,7 @@ fn header(simulation: &Simulation, what: &str) -> Vec<String> {
 }
 
 fn figures(simulation: &Simulation) -> Table {
-    let mut table = Table {
-        header: header(simulation, ""),
-        rows: vec![],
-    };
+    let mut table = Table::new(header(simulation, ""));
     let mut row = |name: &str, cell: &dyn Fn(&Replications) -> String| {
         let cells = simulation.cases.iter().map(|(_, runs)| cell(runs));
         table
@@ -176,10 +173,7 @@ fn causes(runs: &Replications) -> String {
 }
 
 fn bills(simulation: &Simulation) -> Table {
-    let mut table = Table {
-        header: header(simulation, "USD/month"),
-        rows: vec![],
-    };
+    let mut table = Table::new(header(simulation, "USD/month"));
     let lines: Vec<_> = simulation.mid().outcomes[0]
         .cost_usd_month
         .lines()

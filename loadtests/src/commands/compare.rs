@@ -1,0 +1,66 @@
+//! `sizing compare`: the backend beside the proposal's own stack.
+
+use std::path::Path;
+
+use anyhow::Result;
+use loadtests::command_line::{CompareArguments, CompareTarget};
+use loadtests::exit_code::Outcome;
+use loadtests::progress::Progress;
+use loadtests::reference::service::{Conditions, Kind};
+use loadtests::report::{self, Document};
+
+use super::console::show;
+use super::files::{WORKSPACE, json, out_dir, write};
+use super::measuring::interruptible;
+
+pub(crate) fn run(arguments: &CompareArguments, quiet: bool) -> Result<Outcome> {
+    let out = out_dir(&arguments.out)?;
+    let conditions = Conditions {
+        workers: arguments.workers,
+        vcpu: arguments.vcpu,
+        memory_mib: arguments.memory_mib,
+        speedup: arguments.speedup,
+        generations: arguments.generations,
+        repetitions: arguments.repetitions,
+        seed: 42,
+    };
+    let mut kinds = vec![];
+    if arguments.target != CompareTarget::Fastapi {
+        kinds.push(Kind::Rust);
+    }
+    if arguments.target != CompareTarget::Rust {
+        kinds.push(Kind::FastApi);
+        if arguments.tuned {
+            kinds.push(Kind::FastApiTuned);
+        }
+    }
+    // Only said, not counted: most of the time goes to starting and stopping.
+    let progress = Progress::new(1.0, quiet);
+    let compared = loadtests::reference::run::run(
+        Path::new(WORKSPACE),
+        conditions,
+        &kinds,
+        arguments.backend.as_deref(),
+        &progress,
+    );
+    let Some(comparison) = interruptible(&out, async { Ok(compared.await?) })? else {
+        return Ok(Outcome::Interrupted);
+    };
+    progress.finish();
+    let mut document = Document {
+        title: "Rust and FastAPI, side by side".into(),
+        blocks: vec![],
+    };
+    loadtests::reference::table::add(&mut document, &comparison);
+    write(&out.join("comparison.json"), &json(&comparison)?)?;
+    write(
+        &out.join("comparison.md"),
+        &report::markdown::render(&document),
+    )?;
+    show(&document);
+    println!(
+        "\nWritten: comparison.json, comparison.md in {}",
+        out.display()
+    );
+    Ok(Outcome::Success)
+}

@@ -1,0 +1,72 @@
+//! The files that commands read and write, wherever they are run from.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use loadtests::calibrate::Calibration;
+use loadtests::result_file;
+use simulator::scenario::Scenario;
+
+/// The committed cost of one generation.
+pub(crate) const CALIBRATION: &str = "loadtests/results/calibration.json";
+
+/// The root of this checkout, where the binary was built.
+pub(crate) const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// A file as the user wrote it, or below the checkout when it is not below the current folder: the
+/// defaults work from anywhere.
+pub(crate) fn existing(path: &Path) -> PathBuf {
+    let below_workspace = Path::new(WORKSPACE).join(path);
+    if !path.exists() && below_workspace.exists() {
+        below_workspace
+    } else {
+        path.to_owned()
+    }
+}
+
+pub(crate) fn read_calibration(path: &Path) -> Result<Calibration> {
+    let path = existing(path);
+    let text = read(&path)?;
+    serde_json::from_str(&text).with_context(|| {
+        format!(
+            "read {}: `cargo sizing measure` writes such a file",
+            path.display()
+        )
+    })
+}
+
+/// A scenario with the text that it was read from.
+pub(crate) fn read_scenario(path: &Path) -> Result<(String, Scenario)> {
+    let path = existing(path);
+    let text = read(&path)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let scenario = Scenario::from_toml_with(&text, &mut |file| {
+        std::fs::read_to_string(folder.join(file)).map_err(|error| error.to_string())
+    })
+    .with_context(|| format!("read {}", path.display()))?;
+    Ok((text, scenario))
+}
+
+pub(crate) fn out_dir(path: &Path) -> Result<PathBuf> {
+    // The default belongs to the checkout, wherever the command is run from.
+    let dir = if path == Path::new("target/sizing") {
+        Path::new(WORKSPACE).join(path)
+    } else {
+        path.to_owned()
+    };
+    std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    dir.canonicalize()
+        .with_context(|| format!("find {}", dir.display()))
+}
+
+pub(crate) fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+}
+
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
+    result_file::write(path, text).context("write a result")
+}
+
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value).context("turn the result into JSON")
+}

@@ -1,0 +1,82 @@
+//! `sizing`: measure, calibrate, simulate, judge.
+
+use anyhow::Result;
+use loadtests::command_line::{MainArguments, REPLICATIONS};
+use loadtests::exit_code::Outcome;
+use loadtests::grid::Grid;
+use loadtests::pipeline;
+use loadtests::progress::Progress;
+use loadtests::report::{self, ResultsFile};
+use loadtests::requirements::Requirements;
+use loadtests::terraform::read_sizing;
+
+use super::console::show;
+use super::files::{existing, json, out_dir, write};
+use super::measuring::{grid_of, interruptible, measured};
+
+pub(crate) fn run(arguments: &MainArguments, quiet: bool) -> Result<Outcome> {
+    // Bad input is found before anything is started.
+    let sizing_file = existing(&arguments.sizing);
+    let sizing = read_sizing(&sizing_file)?;
+    let requirements = Requirements::read(&existing(&arguments.slo))?;
+    let base = if arguments.quick {
+        Grid::quick()
+    } else {
+        Grid::standard()
+    };
+    let grid = grid_of(base, &arguments.grid)?;
+    let out = out_dir(&arguments.out)?;
+
+    let progress = Progress::new(grid.expected_s(), quiet);
+    let Some(measurement) = interruptible(&out, measured(&grid, &progress, &out))? else {
+        return Ok(Outcome::Interrupted);
+    };
+    progress.say("simulating the proposal and its alternatives");
+    let results = pipeline::conclude(
+        command(),
+        measurement,
+        (&arguments.sizing, &sizing),
+        &requirements,
+        arguments.vcpu_score,
+        REPLICATIONS,
+    )?;
+    progress.finish();
+
+    let figures = report::figures::of_results(&results);
+    let mut document = report::sections::results(&results, &figures);
+    document.paragraph(results.vcpu.statement(&results.calibration.cpu_model));
+    let file = ResultsFile {
+        results: &results,
+        figures: &figures,
+    };
+    write(&out.join("results.json"), &json(&file)?)?;
+    write(&out.join("report.md"), &report::markdown::render(&document))?;
+    write(&out.join("report.html"), &report::html::render(&document))?;
+    write(&out.join("calibration.json"), &json(&results.calibration)?)?;
+    write(&out.join("fidelity.json"), &json(&results.fidelity)?)?;
+    write(
+        &out.join("proposed.toml"),
+        &results.proposed.scenario.to_toml()?,
+    )?;
+    write(
+        &out.join("queued.toml"),
+        &results.queued.scenario.to_toml()?,
+    )?;
+    show(&document);
+    if !quiet {
+        println!(
+            "\nWritten: report.html, report.md, results.json in {}",
+            out.display()
+        );
+    }
+    Ok(Outcome::Success)
+}
+
+/// The command line, for whoever wants the same again.
+fn command() -> String {
+    std::env::args()
+        .skip(1)
+        .fold("cargo sizing".to_owned(), |command, argument| {
+            format!("{command} {argument}")
+        })
+}

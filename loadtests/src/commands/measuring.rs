@@ -1,0 +1,98 @@
+//! What every command that measures shares: its grid, what it keeps, and how it ends early.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use loadtests::command_line::GridArguments;
+use loadtests::exit_code::Outcome;
+use loadtests::grid::{Grid, check_speedup};
+use loadtests::measurement::Measurement;
+use loadtests::pipeline;
+use loadtests::progress::Progress;
+use loadtests::result_file;
+
+use super::files::{CALIBRATION, WORKSPACE, read, read_calibration};
+
+/// The grid of a command with what the user changed, refused when the speed-up asked for cannot hold.
+pub(crate) fn grid_of(base: Grid, arguments: &GridArguments) -> Result<Grid> {
+    let mut grid = base;
+    if let Some(workers) = &arguments.workers {
+        grid.workers.clone_from(workers);
+    }
+    if let Some(vcpus) = &arguments.vcpus {
+        grid.vcpus.clone_from(vcpus);
+    }
+    if let Some(speedup) = arguments.speedup {
+        grid.load.speedup = speedup;
+    }
+    grid.memories_gib.clone_from(&arguments.memory_gib);
+    // Said before anything is started.
+    grid.shapes()?;
+    grid.generations_min = arguments.generations;
+    grid.backend.clone_from(&arguments.backend);
+    if arguments.speedup.is_some() {
+        let committed = read_calibration(Path::new(CALIBRATION))?;
+        check_speedup(&grid.load, committed.overhead_ms.value)?;
+    }
+    Ok(grid)
+}
+
+pub(crate) async fn measured(grid: &Grid, progress: &Progress, out: &Path) -> Result<Measurement> {
+    let workspace = Path::new(WORKSPACE);
+    let kept = |measurement: &Measurement| keep(out, measurement);
+    Ok(pipeline::measure(workspace, grid, progress, kept).await?)
+}
+
+/// Keeps what has been measured so far.
+pub(crate) fn keep(out: &Path, measurement: &Measurement) -> std::io::Result<()> {
+    let text = serde_json::to_string_pretty(measurement)?;
+    result_file::write(&out.join("measurement.json"), &text)
+}
+
+/// Says in what has been kept that the user ended the run.
+fn keep_interrupted(out: &Path) -> Result<()> {
+    let path = out.join("measurement.json");
+    let mut kept: Measurement =
+        serde_json::from_str(&read(&path)?).context("read what has been measured so far")?;
+    if !kept.complete {
+        kept.incomplete_because = Some("interrupted".to_owned());
+        keep(out, &kept)?;
+        eprintln!(
+            "kept: {} and {} in {}, marked partial",
+            loadtests::plural(kept.cells.len() as u64, "cell"),
+            loadtests::plural(kept.open_runs.len() as u64, "open run"),
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Runs `work` until it ends or the user interrupts it: `None`. Dropping it ends what it started;
+/// what a second, impatient Ctrl-C leaves, the harness's reaper ends.
+pub(crate) fn interruptible<T>(
+    out: &Path,
+    work: impl Future<Output = Result<T>>,
+) -> Result<Option<T>> {
+    let runtime = tokio::runtime::Runtime::new().context("start the async runtime")?;
+    let (interrupt, mut interrupted) = tokio::sync::watch::channel(false);
+    // goose installs a handler of its own, which would keep the signal from us: being first keeps it out.
+    ctrlc::set_handler(move || {
+        if *interrupt.borrow() {
+            std::process::exit(Outcome::Interrupted.number().into());
+        }
+        interrupt.send_replace(true);
+    })
+    .context("listen for Ctrl-C")?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = work => result.map(Some),
+            _ = interrupted.wait_for(|interrupted| *interrupted) => Ok(None),
+        }
+    });
+    if matches!(result, Ok(None)) {
+        eprintln!("interrupted: ending what was started");
+        keep_interrupted(out)?;
+    }
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    result
+}

@@ -1,0 +1,63 @@
+//! `sizing review`: the infrastructure review's questions, answered.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use loadtests::command_line::{REPLICATIONS, ReviewArguments, ReviewFormat};
+use loadtests::exit_code::Outcome;
+use loadtests::report;
+use loadtests::requirements::Requirements;
+use loadtests::review::{self, Evidence, Input, Language, Review};
+
+use super::console::show;
+use super::files::{WORKSPACE, existing, json, read_calibration, write};
+
+pub(crate) fn run(arguments: &ReviewArguments) -> Result<Outcome> {
+    let requirements = Requirements::read(&existing(&arguments.slo))?;
+    let calibration = read_calibration(&arguments.calibration)?;
+    let input = Input {
+        calibration: &calibration,
+        requirements: &requirements,
+        replications: REPLICATIONS,
+    };
+    if let Some(name) = &arguments.simulate {
+        let judgement = Evidence::one(&input, name)?;
+        match arguments.format {
+            Some(ReviewFormat::Json) => println!("{}", json(&judgement)?),
+            _ => show(&report::sections::replicated(name, &judgement)),
+        }
+        return Ok(Outcome::Success);
+    }
+    let review = Review::new(&Evidence::gather(&input)?);
+    for number in review.stale() {
+        eprintln!("question {number}: the numbers no longer say what its answer claims");
+    }
+    if arguments.write {
+        for (language, file) in [(Language::En, "review.md"), (Language::Es, "review.es.md")] {
+            let path = Path::new(WORKSPACE).join("docs").join(file);
+            let document = review::document(&review, language, None);
+            write(&path, &report::markdown::render(&document))?;
+            println!("Written: docs/{file}");
+        }
+        return Ok(Outcome::Success);
+    }
+    let count = review.questions.len();
+    if let Some(number) = arguments.question
+        && !(1..=count).contains(&number)
+    {
+        bail!("find question {number}: the review has the questions 1 to {count}");
+    }
+    let document = review::document(&review, arguments.lang, arguments.question);
+    match arguments.format {
+        None => show(&document),
+        Some(ReviewFormat::Markdown) => print!("{}", report::markdown::render(&document)),
+        Some(ReviewFormat::Html) => {
+            print!(
+                "{}",
+                report::html::render_in(&document, arguments.lang.code())
+            );
+        }
+        Some(ReviewFormat::Json) => println!("{}", json(&review)?),
+    }
+    Ok(Outcome::Success)
+}

@@ -1,0 +1,58 @@
+//! `sizing simulate`: one scenario, once or many times, on one platform or all.
+
+use anyhow::Result;
+use loadtests::command_line::{PlatformArgument, SimulateArguments, TableFormat};
+use loadtests::exit_code::Outcome;
+use loadtests::judgement::cores;
+use loadtests::report;
+use loadtests::simulation::{self, Simulation};
+use simulator::platform::moved;
+use simulator::scenario::Scenario;
+
+use super::console::show;
+use super::files::{json, read_scenario};
+
+pub(crate) fn run(arguments: &SimulateArguments) -> Result<Outcome> {
+    let (_, mut scenario) = read_scenario(&arguments.scenario)?;
+    if let Some(seed) = arguments.seed {
+        scenario.seed = seed;
+    }
+    let threads = arguments.threads.unwrap_or_else(cores);
+    let run = |scenario: &Scenario| {
+        simulation::simulate(
+            scenario,
+            arguments.replications,
+            threads,
+            arguments.trace.as_deref(),
+        )
+    };
+    match arguments
+        .platform
+        .map(PlatformArgument::platforms)
+        .as_deref()
+    {
+        None => print_simulation(&run(&scenario)?, arguments.format)?,
+        Some([one]) => print_simulation(&run(&moved(&scenario, *one))?, arguments.format)?,
+        Some(several) => {
+            let simulations = several
+                .iter()
+                .map(|platform| run(&moved(&scenario, *platform)))
+                .collect::<Result<Vec<Simulation>, _>>()?;
+            match arguments.format {
+                TableFormat::Json => {
+                    println!("{}", json(&simulation::json_by_platform(&simulations))?);
+                }
+                TableFormat::Table => show(&report::sections::platforms(&simulations)),
+            }
+        }
+    }
+    Ok(Outcome::Success)
+}
+
+fn print_simulation(simulation: &Simulation, format: TableFormat) -> Result<()> {
+    match format {
+        TableFormat::Json => println!("{}", json(&simulation.json())?),
+        TableFormat::Table => show(&report::sections::simulation(simulation)),
+    }
+    Ok(())
+}
