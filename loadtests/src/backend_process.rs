@@ -27,7 +27,7 @@ pub enum BackendError {
         detail: String,
     },
     /// The binary that was asked for does not exist.
-    #[error("find the backend binary {path}: build it with `{BUILD_COMMAND}`")]
+    #[error("find the backend binary {path}: build it with `{}`", build_command())]
     Missing {
         /// Where it was looked for.
         path: PathBuf,
@@ -339,20 +339,23 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The build that this program is itself of, and the backend will be: `--release` or the profile of
-/// `cargo test`, which `Cargo.toml` optimises for the purpose.
-const PROFILE: &str = if cfg!(debug_assertions) {
-    "dev"
-} else {
-    "release"
-};
+/// The profile that this program was built in, and the backend will be; `Cargo.toml` says what each is for.
+fn profile() -> &'static str {
+    let is_release =
+        || std::env::current_exe().is_ok_and(|path| path.iter().any(|folder| folder == "release"));
+    if cfg!(debug_assertions) {
+        "test"
+    } else if is_release() {
+        "release"
+    } else {
+        "dev"
+    }
+}
 
 /// How the backend is built, for messages.
-pub const BUILD_COMMAND: &str = if cfg!(debug_assertions) {
-    "cargo build --package backend"
-} else {
-    "cargo build --release --package backend"
-};
+pub fn build_command() -> String {
+    format!("cargo build --profile {} --package backend", profile())
+}
 
 /// Builds the backend's binary with the cargo that runs this program, in the same profile, and returns its path.
 ///
@@ -360,14 +363,14 @@ pub const BUILD_COMMAND: &str = if cfg!(debug_assertions) {
 /// When cargo cannot be run or the build fails; cargo's own messages go to the terminal.
 pub async fn build(workspace: &Path) -> Result<PathBuf, BackendError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let command = BUILD_COMMAND.to_owned();
+    let command = build_command();
     let output = tokio::process::Command::new(&cargo)
         // This package too: the same selection resolves to the same features, so nothing that this
         // program was built from is built again.
         .args([
             "build",
             "--profile",
-            PROFILE,
+            profile(),
             "--package",
             "backend",
             "--package",

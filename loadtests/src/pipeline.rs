@@ -125,7 +125,7 @@ async fn measure_into(
         None => {
             progress.say(&format!(
                 "building the backend ({})",
-                backend_process::BUILD_COMMAND
+                backend_process::build_command()
             ));
             backend_process::build(workspace).await?
         }

@@ -49,7 +49,7 @@ pub async fn run(
         None => {
             progress.say(&format!(
                 "building the backend ({})",
-                backend_process::BUILD_COMMAND
+                backend_process::build_command()
             ));
             backend_process::build(workspace)
                 .await
