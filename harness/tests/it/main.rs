@@ -4,5 +4,6 @@ mod containers;
 mod development;
 mod faults;
 mod lifetime;
+mod openai_client;
 mod sandboxes;
 mod shared;
