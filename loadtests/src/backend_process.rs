@@ -395,15 +395,31 @@ pub async fn build(workspace: &Path) -> Result<PathBuf, BackendError> {
         let detail = format!("cargo ended with {}; its messages are above", output.status);
         return Err(BackendError::Build { command, detail });
     }
-    String::from_utf8_lossy(&output.stdout)
+    let executable = String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .filter(|message| message["target"]["name"] == "allegiant-backend")
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .ok_or_else(|| BackendError::Build {
-            command,
+            command: command.clone(),
             detail: "cargo named no executable".to_owned(),
-        })
+        })?;
+    named_by_profile(&executable).map_err(|error| BackendError::Build {
+        command,
+        detail: format!("link {}: {error}", executable.display()),
+    })
+}
+
+/// A name beside cargo's for what cargo built: the profiles `dev` and `test` share cargo's, so that tests
+/// started while a measurement runs would change the binary under it.
+fn named_by_profile(executable: &Path) -> std::io::Result<PathBuf> {
+    let name = executable.with_file_name(format!("allegiant-backend-{}", profile()));
+    let folder = executable.parent().unwrap_or(Path::new("."));
+    let own = tempfile::TempDir::new_in(folder)?;
+    let link = own.path().join("allegiant-backend");
+    std::fs::hard_link(executable, &link)?;
+    std::fs::rename(&link, &name)?;
+    Ok(name)
 }
 
 #[cfg(test)]

@@ -384,7 +384,7 @@ pub(crate) mod tests {
                 speedup: 180.0,
                 client_poll_s: 5.0,
                 openai_poll_s: 5.0,
-                repetitions_min: 2,
+                repetitions_min: 3,
                 repetitions_max: 2,
                 seed: 1,
             },

@@ -178,20 +178,34 @@ mod tests {
     }
     #[test]
     fn a_table_that_is_too_wide_goes_on_below_itself_under_the_same_keys() {
-        let mut table = Table::new([
+        let header = [
             "vCPU",
             "workers",
             "transactions",
             "connections",
+            "empty",
             "commands",
             "milliseconds",
             "polls",
-        ])
-        .keyed_by(2);
-        let row = ["0.25", "6", "140", "12", "380", "1234567.8", "33"];
-        table.row(row.map(str::to_owned));
+        ];
+        let mut table = Table::new(header.map(|name| format!("generation {name}"))).keyed_by(2);
+        table.row(["0.25", "6", "140", "12", "", "380", "1.5", "33"].map(str::to_owned));
         let mut document = Document::default();
         document.table(table);
-        insta::assert_snapshot!(render(&document, false), @"");
+        let text: Vec<_> = render(&document, false)
+            .lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect();
+        insta::assert_snapshot!(text.join("\n"), @r"
+ generation   generation     generation    generation   generation commands
+       vCPU      workers   transactions   connections
+────────────────────────────────────────────────────────────────────────────
+       0.25            6            140            12                   380
+
+ generation vCPU   generation workers     generation   generation polls
+                                        milliseconds
+────────────────────────────────────────────────────────────────────────
+            0.25                    6            1.5                 33
+");
     }
 }
