@@ -152,8 +152,8 @@ pub struct MeasureArguments {
     /// processes have put there.
     #[arg(long, value_name = "s3://...")]
     pub upload: Option<String>,
-    /// Also write the results that this repository publishes: loadtests/results/calibration.json and
-    /// fidelity-SPEEDUP.json.
+    /// Also write the results that this repository publishes, to loadtests/results: measurement-SPEEDUP.json,
+    /// fidelity-SPEEDUP.json and, when cells were held out to check it, calibration.json.
     #[arg(long, conflicts_with = "open")]
     pub record: bool,
     /// Print the measurement as JSON (loadtests/schemas/measurement.schema.json) instead of a table.
