@@ -98,6 +98,10 @@ remove_containers() {
     [ -z "$containers" ] || docker rm -f -v $containers >/dev/null 2>&1
 }
 
+# A database's files may lie in memory, in a folder that carries the run's id.
+memory=$(cat "$run/memory" 2>/dev/null)
+case $memory in */h2o-allegiant-"$id") ;; *) memory= ;; esac
+
 signal_all first
 remove_containers
 wait_for_end 50 || { signal_all kill; wait_for_end 20; }
@@ -106,7 +110,7 @@ wait_for_end 50 || { signal_all kill; wait_for_end 20; }
 # (Redis overwrites its environment with its title), everything else carries the run's id.
 # Looking at every process costs: only where servers were started.
 if [ -e "$run/servers" ]; then
-    for pid in $(ls -l /proc/[0-9]*/cwd 2>/dev/null | grep -F " -> $run/" |
+    for pid in $(ls -l /proc/[0-9]*/cwd 2>/dev/null | grep -F -e " -> $run/" -e " -> ${memory:-$run/}" |
         sed -n 's|.* /proc/\([0-9]*\)/cwd -> .*|\1|p'); do
         # A person may stand in the folder too: only servers are ended.
         case $(readlink "/proc/$pid/exe") in
@@ -127,7 +131,9 @@ fi
 remove_containers
 # A dying server may still write: try until the folder is gone.
 for attempt in 1 2 3 4 5; do
-    rm -rf "$run" 2>/dev/null
+    [ -z "$memory" ] || rm -rf "$memory" 2>/dev/null
+    # The note of where the memory is goes last.
+    [ -n "$memory" ] && [ -e "$memory" ] || rm -rf "$run" 2>/dev/null
     [ -e "$run" ] || exit 0
     sleep 1
 done

@@ -106,6 +106,11 @@ impl Wishes {
         Ok(wishes)
     }
 
+    /// Whether what the services have is kept for the next time.
+    pub(crate) fn keeps(&self) -> bool {
+        self.keep.is_some()
+    }
+
     /// The folder for the files of a service.
     pub(crate) fn folder(&self, run: &Path, service: &str) -> PathBuf {
         self.keep.as_deref().unwrap_or(run).join(service)

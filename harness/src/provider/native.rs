@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,7 +120,10 @@ async fn start_postgres(
     account: Option<Account>,
     wishes: &Wishes,
 ) -> Result<PostgresAddress, NativeError> {
-    let data = wishes.folder(run.path(), "postgres");
+    let data = match wishes.keeps() {
+        true => wishes.folder(run.path(), "postgres"),
+        false => in_memory(run).unwrap_or_else(|| run.path().join("postgres")),
+    };
     let found = {
         let data = data.clone();
         blocking(move || {
@@ -192,6 +195,30 @@ async fn start_postgres(
     Err(NativeError::Ports {
         program: "Postgres",
     })
+}
+
+/// A folder for this run in memory, as the docker provider mounts one: `CREATE DATABASE` writes every file of
+/// the template, which a disk may need half a second for. `None` where the machine has no such place or
+/// little room in it, and where the user says with `TMPDIR` where files belong.
+fn in_memory(run: &RunDirectory) -> Option<PathBuf> {
+    const MEMORY: &str = "/dev/shm";
+    const FREE_BYTES_MIN: u64 = 2 << 30;
+    // Source: statfs(2), TMPFS_MAGIC.
+    const TMPFS: u64 = 0x0102_1994;
+    if std::env::var_os("TMPDIR").is_some() {
+        return None;
+    }
+    let found = rustix::fs::statfs(MEMORY).ok()?;
+    let free_bytes = found
+        .f_bavail
+        .checked_mul(u64::try_from(found.f_bsize).ok()?)?;
+    if u64::try_from(found.f_type).ok()? != TMPFS || free_bytes < FREE_BYTES_MIN {
+        return None;
+    }
+    let folder = Path::new(MEMORY).join(format!("h2o-allegiant-{}", run.id()));
+    // Noted before it is made: whoever clears this run away finds it.
+    std::fs::write(run.path().join("memory"), folder.to_str()?).ok()?;
+    Some(folder)
 }
 
 fn initdb(found: &Found, data: &Path, account: Option<Account>) -> Result<(), NativeError> {
