@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::measurement::{Cell, Load, Mark, Measurement, Role};
-use crate::stats::{Mean, fit_line, mean, ratio};
+use crate::stats::{Mean, fit_line, fit_line_weighted, mean, ratio};
 use crate::usl::{self, ScalabilityLaw};
 
 /// The cost of one generation, each figure with its standard error.
@@ -218,24 +218,23 @@ fn is_usable(cell: &Cell) -> bool {
     !cell.marks.iter().any(|mark| mark.spoils())
 }
 
-/// CPU of one generation, and that of the process itself, by the line of CPU use over throughput.
-/// Without three cells there is no line, and all CPU counts as the generations'.
+/// CPU of one generation, and that of the process itself, which a generation of a slow cell bears for
+/// longer: the line of CPU time per generation over the time from one end to the next. Errors count by
+/// their share, for the promise is of a share; else the busiest cell alone would draw the line. Without
+/// three cells there is no line, and all CPU counts as the generations'.
 fn cpu(cells: &[&Cell], speedup: f64, all: Mean) -> (Mean, Mean) {
     let points: Vec<_> = cells
         .iter()
-        .map(|cell| {
-            let per_s = cell.throughput_per_hour / 3600.0;
-            (per_s, cell.cpu_s_per_generation * per_s)
-        })
+        .map(|cell| (3600.0 / cell.throughput_per_hour, cell.cpu_s_per_generation))
         .collect();
-    match fit_line(&points) {
-        Some(line) if line.slope.value > 0.0 => {
+    match fit_line_weighted(&points, |cpu_s| 1.0 / (cpu_s * cpu_s)) {
+        Some(line) if line.intercept.value > 0.0 => {
             let background = Mean {
-                value: (line.intercept.value / speedup).max(0.0),
-                std_err: line.intercept.std_err / speedup,
-                n: line.intercept.n,
+                value: (line.slope.value / speedup).max(0.0),
+                std_err: line.slope.std_err / speedup,
+                n: line.slope.n,
             };
-            (line.slope, background)
+            (line.intercept, background)
         }
         _ => (
             all,

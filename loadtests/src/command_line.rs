@@ -43,6 +43,8 @@ pub struct CommandLine {
 pub enum Command {
     /// Measure a grid of worker and vCPU counts.
     Measure(MeasureArguments),
+    /// Calibrate from a measurement that is there already, and say how well that predicts it.
+    Calibrate(CalibrateArguments),
     /// Measure the proposal's own Python stack beside the backend.
     Compare(CompareArguments),
     /// Simulate one scenario file.
@@ -157,6 +159,20 @@ pub struct MeasureArguments {
     #[arg(long, conflicts_with = "open")]
     pub record: bool,
     /// Print the measurement as JSON (loadtests/schemas/measurement.schema.json) instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `calibrate`.
+#[derive(Debug, Args)]
+pub struct CalibrateArguments {
+    /// A measurement.json that `measure` or `merge` wrote.
+    #[arg(value_name = "FILE")]
+    pub measurement: PathBuf,
+    /// Also write the results that this repository publishes, as `measure --record` does.
+    #[arg(long)]
+    pub record: bool,
+    /// Print the calibration as JSON (loadtests/schemas/calibration.schema.json) instead of tables.
     #[arg(long)]
     pub json: bool,
 }

@@ -1,5 +1,6 @@
 //! The commands, a module each, and what they share.
 
+pub(crate) mod calibrate;
 pub(crate) mod compare;
 pub(crate) mod console;
 pub(crate) mod cpu_score;

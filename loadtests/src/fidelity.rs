@@ -117,7 +117,8 @@ pub struct Compared {
     pub load: LoadKind,
     /// Whether the calibration saw it.
     pub role: Role,
-    /// What it must not be used for; one that measured something else than the backend is not averaged.
+    /// What it must not be used for. A marked run is listed and not counted: it measured something else than
+    /// the backend, or a regime that only compressed time has.
     pub marks: Vec<Mark>,
     /// Figure by figure.
     pub comparisons: Vec<Comparison>,
@@ -245,7 +246,7 @@ fn is_sold(shape: Shape) -> bool {
 }
 
 fn summaries(runs: &[Compared], role: Role, repetitions: u32) -> Vec<ErrorSummary> {
-    let sound = |run: &&Compared| run.role == role && !run.marks.iter().any(|mark| mark.spoils());
+    let sound = |run: &&Compared| run.role == role && run.marks.is_empty();
     Metric::ALL
         .into_iter()
         .filter_map(|metric| {

@@ -21,6 +21,7 @@ use crate::judgement::judge;
 use crate::requirements::Requirements;
 use crate::stats::count_u64_as_f64;
 use crate::terraform::{Configuration, Finding, Sizing};
+use crate::vcpu_factor::VcpuFactor;
 
 pub use calibration_age::Age;
 pub use counter_example::CounterExample;
@@ -59,6 +60,10 @@ pub struct CalibrationSource {
     pub commit: String,
     /// Whether that is still the backend's code.
     pub age: Age,
+    /// CPU model of the machine that measured it.
+    pub cpu_model: String,
+    /// What a vCPU of the deployment is taken for, against a core of that machine.
+    pub vcpu: VcpuFactor,
 }
 
 /// The gate's answer; `--format json` is this, to the letter.

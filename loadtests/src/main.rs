@@ -15,7 +15,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use commands::console::no_color;
-use commands::{compare, cpu_score, gate, main_job, measure, merge, plan, review, serve, simulate};
+use commands::{
+    calibrate, compare, cpu_score, gate, main_job, measure, merge, plan, review, serve, simulate,
+};
 use loadtests::command_line::{Command, CommandLine};
 use loadtests::exit_code::Outcome;
 
@@ -47,6 +49,7 @@ fn run(arguments: CommandLine) -> Result<Outcome> {
         Some(Command::Plan(arguments)) => plan::run(&arguments),
         Some(Command::Review(arguments)) => review::run(&arguments),
         Some(Command::Serve(arguments)) => serve::run(&arguments),
+        Some(Command::Calibrate(arguments)) => calibrate::run(&arguments),
         Some(Command::Merge(arguments)) => merge::run(&arguments),
         Some(Command::CpuScore(arguments)) => cpu_score::run(&arguments),
         Some(Command::Gate(of)) => gate::run(&of, arguments.quiet),

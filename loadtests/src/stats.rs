@@ -85,7 +85,7 @@ pub fn ratio(pairs: &[(f64, f64)]) -> Option<Mean> {
     Some(Mean { value, std_err, n })
 }
 
-/// A straight line fitted by ordinary least squares.
+/// A straight line fitted by least squares.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Line {
     /// Value at x = 0.
@@ -98,32 +98,35 @@ pub struct Line {
 ///
 /// Standard errors are the textbook ones (Draper and Smith, Applied Regression Analysis, ch. 1).
 pub fn fit_line(points: &[(f64, f64)]) -> Option<Line> {
+    fit_line_weighted(points, |_| 1.0)
+}
+
+/// The same with a weight for every y: what counts is the sum of the weighted squares of the errors
+/// (ch. 9). A weight of `1 / y^2` makes that the relative errors.
+pub fn fit_line_weighted(points: &[(f64, f64)], weight: impl Fn(f64) -> f64) -> Option<Line> {
     let n = points.len();
     if n < 3 {
         return None;
     }
-    let count = count_as_f64(n);
-    let x_mean = points.iter().map(|(x, _)| x).sum::<f64>() / count;
-    let y_mean = points.iter().map(|(_, y)| y).sum::<f64>() / count;
-    let sxx: f64 = points.iter().map(|(x, _)| (x - x_mean).powi(2)).sum();
-    if sxx <= f64::EPSILON {
+    let sum = |of: &dyn Fn(f64, f64) -> f64| -> f64 {
+        points.iter().map(|(x, y)| weight(*y) * of(*x, *y)).sum()
+    };
+    let weights = sum(&|_, _| 1.0);
+    let x_mean = sum(&|x, _| x) / weights;
+    let y_mean = sum(&|_, y| y) / weights;
+    let sxx = sum(&|x, _| (x - x_mean).powi(2));
+    if sxx / weights <= f64::EPSILON {
         return None;
     }
-    let sxy: f64 = points
-        .iter()
-        .map(|(x, y)| (x - x_mean) * (y - y_mean))
-        .sum();
+    let sxy = sum(&|x, y| (x - x_mean) * (y - y_mean));
     let slope = sxy / sxx;
     let intercept = y_mean - slope * x_mean;
-    let residuals: f64 = points
-        .iter()
-        .map(|(x, y)| (y - intercept - slope * x).powi(2))
-        .sum();
-    let variance = residuals / (count - 2.0);
+    let residuals = sum(&|x, y| (y - intercept - slope * x).powi(2));
+    let variance = residuals / (count_as_f64(n) - 2.0);
     Some(Line {
         intercept: Mean {
             value: intercept,
-            std_err: (variance * (1.0 / count + x_mean * x_mean / sxx)).sqrt(),
+            std_err: (variance * (1.0 / weights + x_mean * x_mean / sxx)).sqrt(),
             n,
         },
         slope: Mean {

@@ -55,6 +55,8 @@ pub(crate) fn run(arguments: &GateArguments, quiet: bool) -> Result<Outcome> {
         },
         file,
         commit: calibration.commit.clone(),
+        cpu_model: calibration.cpu_model.clone(),
+        vcpu,
     };
     let result = gate(&GateRequest {
         after,
@@ -65,8 +67,7 @@ pub(crate) fn run(arguments: &GateArguments, quiet: bool) -> Result<Outcome> {
         calibration: source,
         replications: arguments.replications,
     })?;
-    let mut document = report::sections::gate(&result);
-    document.paragraph(vcpu.statement(&calibration.cpu_model));
+    let document = report::sections::gate(&result);
     match arguments.format {
         GateFormat::Text => show(&document),
         GateFormat::Markdown => print!("{}", report::markdown::render(&document)),

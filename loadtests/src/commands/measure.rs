@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use loadtests::calibrate::Calibration;
 use loadtests::command_line::MeasureArguments;
 use loadtests::exit_code::Outcome;
 use loadtests::fidelity::Fidelity;
@@ -16,6 +15,7 @@ use loadtests::result_file;
 use loadtests::run::Target;
 use loadtests::scenarios::proposal_writer::Accounts;
 
+use super::calibrate::record;
 use super::console::show;
 use super::files::{CALIBRATION, WORKSPACE, json, out_dir, read_calibration, write};
 use super::measuring::{grid_of, interruptible, keep, measured};
@@ -88,19 +88,6 @@ fn open_fidelity(measurement: &Measurement) -> Result<Option<Fidelity>> {
         measurement,
         &calibration,
     )?))
-}
-
-/// Writes what this repository publishes.
-fn record(measurement: &Measurement, calibration: &Calibration, fidelity: &Fidelity) -> Result<()> {
-    let folder = Path::new(WORKSPACE).join("loadtests/results");
-    let of_speedup = |what: &str| folder.join(format!("{what}-{}.json", fidelity.speedup));
-    write(&of_speedup("measurement"), &json(measurement)?)?;
-    write(&of_speedup("fidelity"), &json(fidelity)?)?;
-    // A single cell shows that speed-ups agree; verdicts rest on what was checked against others.
-    if !fidelity.held_out.is_empty() {
-        write(&folder.join("calibration.json"), &json(calibration)?)?;
-    }
-    Ok(())
 }
 
 /// Sends users to a deployment that is there already.

@@ -407,25 +407,26 @@ fn usd(micros: u64) -> f64 {
     crate::stats::count_u64_as_f64(micros) / 1e6
 }
 
-/// The sizings that hold, and the commonest reasons why the others do not.
+/// The sizings that hold, one row for those that differ by their workers alone, which cost nothing; and the
+/// commonest reasons why the others do not.
 pub fn plan(document: &mut Document, plan: &Plan, rows: usize) {
     let mut table = Table::new([
         "USD/month",
         "vCPU",
         "GiB",
-        "workers",
+        "workers that hold",
         "tasks",
         "autoscaling",
         "wait p95 s",
         "gen/h",
     ]);
-    for candidate in plan.accepted.iter().take(rows) {
+    for (candidate, workers) in by_workers(&plan.accepted).into_iter().take(rows) {
         let fleet = &candidate.fleet;
         table.row([
             candidate.cost_usd_month.to_string(),
             fleet.vcpu.to_string(),
             fleet.memory_gib.to_string(),
-            fleet.workers.to_string(),
+            workers,
             tasks(fleet),
             autoscaling(fleet),
             candidate
@@ -442,11 +443,37 @@ pub fn plan(document: &mut Document, plan: &Plan, rows: usize) {
         document.table(table);
     }
     document.paragraph(format!(
-        "{} of {} candidates hold. Why the others do not: {}.",
+        "{} of {} candidates hold; where several worker counts do, the figures of the row are those of the \
+         first. Why the others do not: {}.",
         plan.accepted.len(),
         plan.accepted.len() + plan.rejected.len(),
         reasons(&plan.rejected),
     ));
+}
+
+/// The first of each group of sizings that differ by their workers alone, and the group's worker counts.
+fn by_workers(accepted: &[Evaluated]) -> Vec<(&Evaluated, String)> {
+    let mut groups: Vec<Vec<&Evaluated>> = Vec::new();
+    for candidate in accepted {
+        let same = |other: &Evaluated| {
+            let mut fleet = other.fleet.clone();
+            fleet.workers = candidate.fleet.workers;
+            fleet == candidate.fleet && other.cost_usd_month == candidate.cost_usd_month
+        };
+        match groups.iter_mut().find(|group| same(group[0])) {
+            Some(group) => group.push(candidate),
+            None => groups.push(vec![candidate]),
+        }
+    }
+    groups
+        .into_iter()
+        .map(|group| {
+            let mut workers: Vec<u32> = group.iter().map(|one| one.fleet.workers).collect();
+            workers.sort_unstable();
+            let workers: Vec<String> = workers.iter().map(u32::to_string).collect();
+            (group[0], workers.join(", "))
+        })
+        .collect()
 }
 
 /// Each reason with the number of candidates that it refused, commonest first.

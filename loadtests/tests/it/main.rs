@@ -3,6 +3,7 @@
 mod gate;
 mod measuring;
 mod pages;
+mod recorded;
 mod reference;
 mod report;
 mod review;
@@ -141,6 +142,7 @@ fn the_gate_passes_a_sizing_that_holds() {
     let stdout = stdout_of(0, &["gate", "--sizing", &file, "--format", "json"]);
     let result: serde_json::Value = serde_json::from_str(&stdout).expect("JSON on standard output");
     assert_eq!(result["pass"], true, "{stdout}");
+    assert_eq!(result["calibration"]["vcpu"]["factor"], 1.0, "{stdout}");
 }
 
 #[test]

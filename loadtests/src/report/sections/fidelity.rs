@@ -9,7 +9,7 @@ use crate::report::document::{Document, Table};
 pub fn fidelity(document: &mut Document, fidelity: &Fidelity) {
     document.paragraph(format!(
         "Each run was simulated with its own arrivals; the cost of a generation comes from the calibration \
-         cells only. Errors are predicted over measured, less 1; of waits, the difference over the length \
+         cells only; marked runs are listed and not counted. Errors are predicted over measured, less 1; of waits, the difference over the length \
          of a generation. {}",
         match fidelity.keeps_its_promises() {
             Some(true) => "Every promise for held-out runs is kept.",
@@ -69,11 +69,13 @@ fn row(run: &Compared) -> [String; 11] {
         .to_owned(),
         run.shape.vcpu.to_string(),
         run.shape.workers.to_string(),
-        match run.role {
+        std::iter::once(match run.role {
             Role::Calibration => "calibration",
             Role::HeldOut => "held out",
-        }
-        .to_owned(),
+        })
+        .chain(run.marks.iter().map(|mark| mark.label()))
+        .collect::<Vec<_>>()
+        .join(", "),
         error(Metric::ThroughputPerHour),
         error(Metric::WaitP50S),
         error(Metric::WaitP95S),

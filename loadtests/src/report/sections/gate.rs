@@ -37,6 +37,8 @@ pub fn gate(result: &GateResult) -> Document {
         document.paragraph(format!("Warning, {}: {}", warning.name, warning.remedy));
     }
     document.paragraph(calibration(result));
+    let source = &result.calibration;
+    document.paragraph(source.vcpu.statement(&source.cpu_model));
     document
 }
 

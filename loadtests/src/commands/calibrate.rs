@@ -1,0 +1,69 @@
+//! `sizing calibrate`: what a measurement that is there already says a generation costs.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use loadtests::calibrate::Calibration;
+use loadtests::command_line::CalibrateArguments;
+use loadtests::exit_code::Outcome;
+use loadtests::fidelity::Fidelity;
+use loadtests::measurement::Measurement;
+use loadtests::report::{self, Document};
+
+use super::console::show;
+use super::files::{WORKSPACE, existing, json, read, write};
+
+pub(crate) fn run(arguments: &CalibrateArguments) -> Result<Outcome> {
+    let file = existing(&arguments.measurement);
+    let measurement: Measurement = serde_json::from_str(&read(&file)?).with_context(|| {
+        format!(
+            "read {}: it is no measurement of this version",
+            file.display()
+        )
+    })?;
+    if !measurement.complete {
+        bail!(
+            "calibrate from {}: the run ended early ({}); measure again",
+            file.display(),
+            measurement
+                .incomplete_because
+                .as_deref()
+                .unwrap_or("killed")
+        );
+    }
+    let calibration = loadtests::calibrate::calibrate(&measurement)?;
+    let fidelity = loadtests::fidelity::compare(&measurement, &calibration)?;
+    if arguments.record {
+        record(&measurement, &calibration, &fidelity)?;
+    }
+    if arguments.json {
+        println!("{}", json(&calibration)?);
+        return Ok(Outcome::Success);
+    }
+    let mut document = Document {
+        title: format!("What {} says", file.display()),
+        blocks: vec![],
+    };
+    report::sections::calibration(&mut document, &calibration);
+    document.heading("How well the simulator predicts what was measured");
+    report::sections::fidelity(&mut document, &fidelity);
+    show(&document);
+    Ok(Outcome::Success)
+}
+
+/// Writes what this repository publishes.
+pub(crate) fn record(
+    measurement: &Measurement,
+    calibration: &Calibration,
+    fidelity: &Fidelity,
+) -> Result<()> {
+    let folder = Path::new(WORKSPACE).join("loadtests/results");
+    let of_speedup = |what: &str| folder.join(format!("{what}-{}.json", fidelity.speedup));
+    write(&of_speedup("measurement"), &json(measurement)?)?;
+    write(&of_speedup("fidelity"), &json(fidelity)?)?;
+    // A single cell shows that speed-ups agree; verdicts rest on what was checked against others.
+    if !fidelity.held_out.is_empty() {
+        write(&folder.join("calibration.json"), &json(calibration)?)?;
+    }
+    Ok(())
+}
