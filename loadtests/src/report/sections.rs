@@ -516,8 +516,10 @@ fn provenance(document: &mut Document, results: &Results) {
         results.queued.scenario.seed,
     ));
     document.blocks.push(Block::Code(format!(
-        "{}\ncargo sizing simulate --scenario target/sizing/proposed.toml   # the sizing as proposed\n\
-         cargo sizing simulate --scenario target/sizing/queued.toml     # the same tasks with this backend",
-        results.command
+        "HARNESS_PROVIDER={} {}\n# the sizing as proposed\n\
+         cargo sizing simulate --scenario target/sizing/proposed.toml\n\
+         # the same tasks with this backend\n\
+         cargo sizing simulate --scenario target/sizing/queued.toml",
+        hardware.provider, results.command
     )));
 }

@@ -12,9 +12,11 @@ pub fn fidelity(document: &mut Document, fidelity: &Fidelity) {
          cells only; marked runs are listed and not counted. Errors are predicted over measured, less 1; of waits, the difference over the length \
          of a generation. {}",
         match fidelity.keeps_its_promises() {
-            Some(true) => "Every promise for held-out runs is kept.",
-            Some(false) => "A promise for held-out runs is broken.",
-            None => "Nothing is promised: no sound run was held out, or the cells have fewer than three repetitions.",
+            Some(true) => "Every promise for held-out runs is kept.".to_owned(),
+            Some(false) => format!("Promises for held-out runs are broken: {}.", broken(fidelity)),
+            None => "Nothing is promised: no sound run was held out, or the cells have fewer than three \
+                     repetitions."
+                .to_owned(),
         }
     ));
     let mut table = Table::new(["held-out error", "runs", "mean %", "worst %", "promised %"]);
@@ -50,6 +52,26 @@ pub fn fidelity(document: &mut Document, fidelity: &Fidelity) {
         table.row(row(run));
     }
     document.table(table);
+}
+
+/// Each broken promise, with what came and what was promised.
+fn broken(fidelity: &Fidelity) -> String {
+    let broken: Vec<_> = fidelity
+        .held_out
+        .iter()
+        .filter_map(|summary| {
+            let promised = summary
+                .promised
+                .filter(|promised| summary.worst > *promised)?;
+            Some(format!(
+                "{}, worst {:.1} %, promised {:.0} %",
+                summary.metric.label(),
+                summary.worst * 100.0,
+                promised * 100.0
+            ))
+        })
+        .collect();
+    broken.join("; ")
 }
 
 fn row(run: &Compared) -> [String; 11] {
