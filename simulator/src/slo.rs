@@ -52,11 +52,23 @@ pub struct Failure {
     pub actual: f64,
 }
 
+/// Seconds as a person says them: minutes when there are many.
+fn in_words(seconds: f64) -> String {
+    if seconds < 120.0 {
+        format!("{seconds:.1} s")
+    } else {
+        format!("{:.1} min", seconds / 60.0)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Failure { key, limit, actual } = self;
         match key.as_str() {
-            "wait_p95" => write!(f, "95 % start within {actual:.1} s, {limit:.1} s promised"),
+            "wait_p95" => {
+                let (actual, limit) = (in_words(*actual), in_words(*limit));
+                write!(f, "95 % start within {actual}, {limit} promised")
+            }
             "lost_max" => write!(
                 f,
                 "{actual:.0} generations lost, at most {limit:.0} promised"
