@@ -341,8 +341,13 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 /// The profile that this program was built in, and the backend will be; `Cargo.toml` says what each is for.
 fn profile() -> &'static str {
-    let is_release =
-        || std::env::current_exe().is_ok_and(|path| path.iter().any(|folder| folder == "release"));
+    // The folder that the program lies in, and no other: a checkout may lie below one of that name.
+    let is_release = || {
+        std::env::current_exe().is_ok_and(|path| {
+            path.parent()
+                .is_some_and(|folder| folder.ends_with("release"))
+        })
+    };
     if cfg!(debug_assertions) {
         "test"
     } else if is_release() {
