@@ -19,6 +19,7 @@ use simulator::slo::{Failure, judge_replications};
 
 use crate::judgement::judge;
 use crate::requirements::Requirements;
+use crate::simulation::{lost_by_cause, over};
 use crate::stats::count_u64_as_f64;
 use crate::terraform::{Configuration, Finding, Sizing};
 use crate::vcpu_factor::VcpuFactor;
@@ -344,34 +345,12 @@ fn worker_memory(configuration: &Configuration, profile: &Profile) -> Option<Cau
     })
 }
 
-fn over(replications: &Replications, figure: impl Fn(&Outcome) -> f64) -> Interval {
-    let figures: Vec<f64> = replications.outcomes.iter().map(figure).collect();
-    Interval::of(&figures)
-}
-
 fn capacity(outcome: &Outcome) -> f64 {
     smallest(&outcome.capacity_per_hour)
 }
 
 fn smallest<K>(capacities: &BTreeMap<K, f64>) -> f64 {
     capacities.values().copied().fold(f64::INFINITY, f64::min)
-}
-
-fn lost_by_cause(replications: &Replications) -> BTreeMap<String, Interval> {
-    let causes = replications
-        .outcomes
-        .iter()
-        .flat_map(|outcome| outcome.lost.iter())
-        .filter(|(_, count)| **count > 0)
-        .map(|(cause, _)| *cause);
-    causes
-        .map(|cause| {
-            let count = |outcome: &Outcome| {
-                count_u64_as_f64(outcome.lost.get(&cause).copied().unwrap_or(0))
-            };
-            (cause.to_string(), over(replications, count))
-        })
-        .collect()
 }
 
 /// The bill by line: what the simulator meters, and what only the settings know.

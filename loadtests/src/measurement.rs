@@ -99,7 +99,7 @@ pub enum Role {
 }
 
 /// Why a cell says something else than the capacity of its workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
     /// Compressed CPU use passed 60 % of the vCPU: the cell measures CPU time at saturation.
@@ -126,6 +126,28 @@ impl Mark {
             Mark::LoadGeneratorBound => "load generator busy",
             Mark::Failures => "failures",
             Mark::Unsettled => "unsettled",
+        }
+    }
+
+    /// What it says, in a clause.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Mark::CpuBound => {
+                "compressed CPU use passed 60 % of the vCPU, so that CPU and no longer the workers bound the cell"
+            }
+            Mark::OverheadBound => {
+                "work that does not shrink with the speed-up took 1 % of the generation or more"
+            }
+            Mark::HostSaturated => {
+                "the machine was out of CPU, so that something else than the backend was measured"
+            }
+            Mark::LoadGeneratorBound => {
+                "a thread of the load generator was busy all the time, so that it was measured, not the backend"
+            }
+            Mark::Failures => "generations failed, so that fewer were counted than ran",
+            Mark::Unsettled => {
+                "after the last repetition the 95 % interval of gen/h was still wider than ± 3 %"
+            }
         }
     }
 

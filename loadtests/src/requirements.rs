@@ -23,7 +23,7 @@ tasks = { min = 1, desired = 1, max = 1 }
 #[derive(Debug, thiserror::Error)]
 pub enum RequirementsError {
     /// The file cannot be read.
-    #[error("read {path}")]
+    #[error("read {path}, which must state an SLO, as loadtests/slo.toml does")]
     Read {
         /// The file.
         path: PathBuf,

@@ -11,6 +11,7 @@ use simulator::replications::{Interval, Replications, at_replication, combine};
 use simulator::scenario::{Case, Scenario};
 
 use crate::judgement::{parallel, timed_simulation};
+use crate::stats::count_u64_as_f64;
 use crate::trace::{TraceError, simulate_to_file};
 
 /// What became of a scenario: one case when all its assumptions are exact, else three in ascending order.
@@ -80,17 +81,32 @@ pub(crate) const FIGURES: [Figure; 10] = [
     ("sojourn_mean_s", |run| run.sojourn_s.mean),
     ("sojourn_p95_s", |run| run.sojourn_s.p95),
     ("probability_of_wait", |run| run.probability_of_wait),
-    ("lost", |run| {
-        crate::stats::count_u64_as_f64(run.lost_total())
-    }),
+    ("lost", |run| count_u64_as_f64(run.lost_total())),
     ("worker_utilization", |run| run.worker_utilization),
     ("tasks_mean", |run| run.tasks_mean),
     ("cost_usd_month", |run| run.cost_usd_month.total().as_usd()),
 ];
 
 /// The mean of a figure over runs, with its 95 % confidence interval.
-pub(crate) fn over(runs: &Replications, figure: fn(&Outcome) -> f64) -> Interval {
+pub(crate) fn over(runs: &Replications, figure: impl Fn(&Outcome) -> f64) -> Interval {
     Interval::of(&runs.outcomes.iter().map(figure).collect::<Vec<f64>>())
+}
+
+/// Generations lost per run, by cause; causes that never struck are left out.
+pub(crate) fn lost_by_cause(runs: &Replications) -> BTreeMap<String, Interval> {
+    let causes = runs
+        .outcomes
+        .iter()
+        .flat_map(|run| &run.lost)
+        .filter(|(_, count)| **count > 0)
+        .map(|(cause, _)| *cause);
+    causes
+        .map(|cause| {
+            let count =
+                |run: &Outcome| count_u64_as_f64(run.lost.get(&cause).copied().unwrap_or(0));
+            (cause.to_string(), over(runs, count))
+        })
+        .collect()
 }
 
 impl Simulation {

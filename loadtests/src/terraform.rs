@@ -26,7 +26,9 @@ pub use sizing::{AutoscalingMetric, CacheMode, CpuArchitecture, Sizing};
 #[derive(Debug, thiserror::Error)]
 pub enum TerraformError {
     /// The file cannot be read.
-    #[error("read {path}")]
+    #[error(
+        "read {path}, which must be a .tfvars file, such as terraform/environments/proposal.tfvars"
+    )]
     Read {
         /// The file.
         path: PathBuf,
@@ -55,7 +57,7 @@ pub enum TerraformError {
     /// A value that no variable takes.
     #[error("read {path}: `{key}` is not a variable of terraform/variables.tf or settings.tf{}", hint(.nearest.as_deref()))]
     Unknown {
-        /// The file.
+        /// The file, and the line where it is known.
         path: PathBuf,
         /// The name.
         key: String,
@@ -73,13 +75,26 @@ pub enum TerraformError {
     /// A value of the wrong type, or outside its range.
     #[error("read {path}: `{key}` {detail}")]
     Value {
-        /// The file.
+        /// The file, and the line where it is known.
         path: PathBuf,
         /// The name.
         key: String,
         /// What is wrong, and what would be right.
         detail: String,
     },
+}
+
+impl TerraformError {
+    /// The same with the line of the file that assigns the name it is about, if one does.
+    fn at_line(mut self) -> Self {
+        if let Self::Unknown { path, key, .. } | Self::Value { path, key, .. } = &mut self
+            && let Ok(text) = std::fs::read_to_string(&*path)
+            && let Some(line) = source::line_of(&text, key)
+        {
+            *path = PathBuf::from(format!("{}:{line}", path.display()));
+        }
+        self
+    }
 }
 
 fn hint(nearest: Option<&str>) -> String {
@@ -153,6 +168,10 @@ impl Configuration {
     /// When a file cannot be read or parsed, or when a name or a value in it is not one that the root
     /// module accepts.
     pub fn read(path: &Path, settings: Option<&Path>) -> Result<Self, TerraformError> {
+        Self::read_files(path, settings).map_err(TerraformError::at_line)
+    }
+
+    fn read_files(path: &Path, settings: Option<&Path>) -> Result<Self, TerraformError> {
         let mut values = BTreeMap::new();
         let mut environment = None;
         for file in settings.into_iter().chain([path]) {

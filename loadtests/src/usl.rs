@@ -51,7 +51,7 @@ impl ScalabilityLaw {
     /// What the fit says, in a sentence.
     pub fn statement(&self) -> String {
         let figures = |name: &str, estimate: Estimate| {
-            format!("{name} {:.5} ± {:.5}", estimate.value, estimate.ci95)
+            format!("{name} {:.1e} ± {:.1e}", estimate.value, estimate.ci95)
         };
         let alpha = figures("alpha", self.alpha);
         let beta = figures("beta", self.beta);

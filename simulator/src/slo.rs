@@ -71,7 +71,7 @@ impl fmt::Display for Failure {
             }
             "lost_max" => write!(
                 f,
-                "{actual:.0} generations lost, at most {limit:.0} promised"
+                "{actual:.0} generations lost in the worst run, at most {limit:.0} promised"
             ),
             "budget_usd_month" => write!(f, "${actual:.2} a month, at most ${limit:.2} promised"),
             "throughput_per_hour_min" => {

@@ -15,12 +15,9 @@ use super::files::{WORKSPACE, existing, json, read, write};
 
 pub(crate) fn run(arguments: &CalibrateArguments) -> Result<Outcome> {
     let file = existing(&arguments.measurement);
-    let measurement: Measurement = serde_json::from_str(&read(&file)?).with_context(|| {
-        format!(
-            "read {}: it is no measurement of this version",
-            file.display()
-        )
-    })?;
+    let what = "a measurement.json of this version, as `cargo sizing measure` writes it";
+    let measurement: Measurement = serde_json::from_str(&read(&file, what)?)
+        .with_context(|| format!("read {}, which must be {what}", file.display()))?;
     if !measurement.complete {
         bail!(
             "calibrate from {}: the run ended early ({}); measure again",

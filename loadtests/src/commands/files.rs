@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use loadtests::calibrate::Calibration;
 use loadtests::result_file;
 use simulator::scenario::Scenario;
@@ -26,19 +26,28 @@ pub(crate) fn existing(path: &Path) -> PathBuf {
 
 pub(crate) fn read_calibration(path: &Path) -> Result<Calibration> {
     let path = existing(path);
-    let text = read(&path)?;
-    serde_json::from_str(&text).with_context(|| {
-        format!(
-            "read {}: `cargo sizing measure` writes such a file",
-            path.display()
-        )
-    })
+    let what = "a calibration.json, as `cargo sizing measure` writes it";
+    let text = read(&path, what)?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("read {}, which must be {what}", path.display()))
 }
 
 /// A scenario with the text that it was read from.
 pub(crate) fn read_scenario(path: &Path) -> Result<(String, Scenario)> {
     let path = existing(path);
-    let text = read(&path)?;
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "tfvars")
+    {
+        bail!(
+            "read {0} as a scenario: it is a sizing, which `cargo sizing gate --sizing {0}` judges",
+            path.display()
+        );
+    }
+    let text = read(
+        &path,
+        "a scenario, such as simulator/scenarios/proposal.toml",
+    )?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let scenario = Scenario::from_toml_with(&text, &mut |file| {
         std::fs::read_to_string(folder.join(file)).map_err(|error| error.to_string())
@@ -59,8 +68,10 @@ pub(crate) fn out_dir(path: &Path) -> Result<PathBuf> {
         .with_context(|| format!("find {}", dir.display()))
 }
 
-pub(crate) fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+/// The text of a file that the user named; `what` it must be is said when it cannot be read.
+pub(crate) fn read(path: &Path, what: &str) -> Result<String> {
+    std::fs::read_to_string(path)
+        .with_context(|| format!("read {}, which must be {what}", path.display()))
 }
 
 pub(crate) fn write(path: &Path, text: &str) -> Result<()> {

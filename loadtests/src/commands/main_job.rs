@@ -65,7 +65,8 @@ pub(crate) fn run(arguments: &MainArguments, quiet: bool) -> Result<Outcome> {
     show(&document);
     if !quiet {
         println!(
-            "\nWritten: report.html, report.md, results.json in {}",
+            "\n{}\nWritten: report.html, report.md, results.json in {}; the next run writes over them.",
+            report::sections::in_a_line(&results),
             out.display()
         );
     }

@@ -52,8 +52,8 @@ pub(crate) fn keep(out: &Path, measurement: &Measurement) -> std::io::Result<()>
 /// Says in what has been kept that the user ended the run.
 fn keep_interrupted(out: &Path) -> Result<()> {
     let path = out.join("measurement.json");
-    let mut kept: Measurement =
-        serde_json::from_str(&read(&path)?).context("read what has been measured so far")?;
+    let mut kept: Measurement = serde_json::from_str(&read(&path, "a measurement")?)
+        .context("read what has been measured so far")?;
     if !kept.complete {
         kept.incomplete_because = Some("interrupted".to_owned());
         keep(out, &kept)?;

@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<Outcome> {
         )))?;
         let base = requirements.scenario(proposal.fleet(Mode::Queue), profile)?;
         let factor = vcpu.statement(&calibration.cpu_model);
-        (read(&existing(file))?, base, Some(factor))
+        (read(&existing(file), "an SLO file")?, base, Some(factor))
     };
     let request = planning::request(base, &arguments.axes, arguments.replications);
     let began = Instant::now();

@@ -83,11 +83,15 @@ impl Table {
         self.rows.push(cells.to_vec());
     }
 
-    /// Whether a column holds numbers (or nothing) in every row, and so is right-aligned.
+    /// Whether a column holds numbers (or nothing) in every row, each with a unit at most, and so is
+    /// right-aligned.
     pub fn is_numeric(&self, column: usize) -> bool {
         self.rows.iter().all(|row| {
             let cell = row[column].trim_start_matches(['$', '+', '-']);
-            cell.is_empty() || cell.starts_with(|first: char| first.is_ascii_digit())
+            let words = cell.split_whitespace();
+            let named = words.filter(|word| word.starts_with(char::is_alphabetic));
+            cell.is_empty()
+                || cell.starts_with(|first: char| first.is_ascii_digit()) && named.count() <= 1
         })
     }
 }

@@ -1,9 +1,12 @@
 //! How figures and sizings are put into words, the same in every report.
 
-use simulator::outcome::Outcome;
+use std::collections::BTreeMap;
+
 use simulator::plan::Evaluated;
 use simulator::replications::{Interval, Replications};
-use simulator::scenario::{Arrivals, Fleet, Metric, Scenario};
+use simulator::scenario::{Arrivals, Fleet, GenerationLength, Metric, Scenario};
+
+use crate::simulation::over;
 
 pub(super) fn arrivals(scenario: &Scenario) -> String {
     match &scenario.workload.arrivals {
@@ -31,6 +34,25 @@ pub(super) fn arrivals(scenario: &Scenario) -> String {
             "{} at given instants",
             crate::plural(at.len() as u64, "generation")
         ),
+    }
+}
+
+/// How long a generation takes: its mean, and the bounds where there are any.
+pub(super) fn generation_length(scenario: &Scenario) -> String {
+    let length = &scenario.workload.generation;
+    let minutes = |seconds: f64| {
+        let text = format!("{:.1}", seconds / 60.0);
+        text.trim_end_matches(".0").to_owned()
+    };
+    let mean = minutes(length.mean().as_secs_f64());
+    match length {
+        GenerationLength::Deterministic { .. } => format!("{mean} minutes"),
+        GenerationLength::Uniform { min, max } => format!(
+            "{} to {} minutes, {mean} on average",
+            minutes(min.as_secs_f64()),
+            minutes(max.as_secs_f64()),
+        ),
+        _ => format!("{mean} minutes on average"),
     }
 }
 
@@ -123,37 +145,25 @@ pub(super) fn autoscaling(fleet: &Fleet) -> String {
 }
 
 pub(super) fn bottleneck(replications: &Replications) -> String {
-    first(replications, |outcome| outcome.bottleneck.to_string())
+    let first = replications.outcomes.first();
+    first.map_or_else(String::new, |outcome| outcome.bottleneck.to_string())
 }
 
 pub(super) fn fargate_usd(replications: &Replications) -> f64 {
-    let costs: Vec<_> = replications
-        .outcomes
-        .iter()
-        .map(|outcome| outcome.cost_usd_month.fargate().as_usd())
-        .collect();
-    crate::stats::mean(&costs).map_or(0.0, |mean| mean.value)
+    over(replications, |run| run.cost_usd_month.fargate().as_usd()).mean
 }
 
-pub(super) fn losses(outcome: &Outcome) -> String {
-    let causes: Vec<_> = outcome
-        .lost
+/// Losses by cause, each the mean over the runs.
+pub(super) fn mean_losses(by_cause: &BTreeMap<String, Interval>) -> String {
+    let words: Vec<_> = by_cause
         .iter()
-        .filter(|(_, count)| **count > 0)
-        .map(|(cause, count)| format!("{count} {cause}"))
+        .map(|(cause, count)| format!("{} {cause}", interval(*count, 1)))
         .collect();
-    if causes.is_empty() {
+    if words.is_empty() {
         "0".to_owned()
     } else {
-        causes.join(", ")
+        words.join(", ")
     }
-}
-
-pub(super) fn first(replications: &Replications, value: impl Fn(&Outcome) -> String) -> String {
-    replications
-        .outcomes
-        .first()
-        .map_or_else(String::new, value)
 }
 
 pub(super) fn interval(interval: Interval, digits: usize) -> String {
@@ -181,14 +191,36 @@ pub(super) fn seconds(value: Interval) -> String {
     }
 }
 
-/// One digit, or three where one would say nothing.
-pub(super) fn percent(share: f64) -> String {
-    let value = share * 100.0;
-    if value.abs() < 1.0 && value.abs() > 1e-9 {
-        format!("{value:.3} %")
+/// A share in percent: one digit, or three where one would say nothing.
+pub(super) fn percent(share: Interval) -> String {
+    let value = Interval {
+        mean: share.mean * 100.0,
+        half_width: share.half_width * 100.0,
+        ..share
+    };
+    let digits = if value.mean.abs() < 1.0 && value.mean.abs() > 1e-9 {
+        3
     } else {
-        format!("{value:.1} %")
+        1
+    };
+    format!("{} %", interval(value, digits))
+}
+
+/// A bound of a model: three significant digits, thousands apart. More would be false precision.
+pub(super) fn about(value: f64) -> String {
+    if value < 1000.0 {
+        return significant(value);
     }
+    let unit = 10_f64.powf(value.log10().floor() - 2.0);
+    let digits = format!("{:.0}", (value / unit).round() * unit);
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// Three significant digits.

@@ -46,9 +46,34 @@ fn syntax(path: &Path, detail: String) -> TerraformError {
     }
 }
 
+/// What is wrong with HCL, without the line itself, which may be long.
+fn in_one_line(error: &hcl::Error) -> String {
+    match error {
+        hcl::Error::Parse(error) => format!(
+            "line {}, column {}: {}; a .tfvars file holds lines `name = value`",
+            error.location().line(),
+            error.location().column(),
+            error.message().replace('\n', ", ")
+        ),
+        other => other.to_string(),
+    }
+}
+
+/// The line, from 1, that assigns `key` in the text of a .tfvars or .tfvars.json file.
+pub(super) fn line_of(text: &str, key: &str) -> Option<usize> {
+    let assigns = |line: &str| {
+        let line = line.trim_start().trim_start_matches('"');
+        line.strip_prefix(key).is_some_and(|rest| {
+            let rest = rest.trim_start_matches('"').trim_start();
+            rest.starts_with(['=', ':'])
+        })
+    };
+    text.lines().position(assigns).map(|index| index + 1)
+}
+
 pub(super) fn parse_tfvars(path: &Path, text: &str) -> Result<Values, TerraformError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let body: Body = hcl::from_str(text).map_err(|error| syntax(path, error.to_string()))?;
+    let body: Body = hcl::from_str(text).map_err(|error| syntax(path, in_one_line(&error)))?;
     if let Some(block) = body.blocks().next() {
         return Err(TerraformError::Block {
             path: path.to_owned(),

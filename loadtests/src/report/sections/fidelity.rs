@@ -176,18 +176,19 @@ pub(super) fn open_runs(document: &mut Document, measurement: &Measurement) {
         return;
     }
     document.paragraph(
-        "Poisson arrivals on a planned schedule. Latency counts from the planned instant; late is what the load \
-         generator could not send in time (its latency counts all the same); censored is what had not ended \
-         when the schedule did.",
+        "Poisson arrivals on a planned schedule. Rates are per real hour, latency and wait are in compressed \
+         seconds. Latency counts from the planned instant; late is what the load generator could not send in \
+         time (its latency counts all the same); unfinished is what had not ended when the schedule did, and is in \
+         no latency.",
     );
     let mut table = Table::new([
-        "target",
+        "cell",
         "arrivals/h",
         "planned",
         "late",
         "done",
         "failed",
-        "censored",
+        "unfinished",
         "gen/h",
         "latency p50 s",
         "latency p95 s",
@@ -197,13 +198,13 @@ pub(super) fn open_runs(document: &mut Document, measurement: &Measurement) {
         "CPU %",
     ]);
     for run in &measurement.open_runs {
-        table.row(open_row(run));
+        table.row(open_row(run, measurement.load.speedup));
     }
     document.table(table);
 }
 
-fn open_row(run: &OpenRun) -> [String; 14] {
-    let target = match (&run.shape, &run.target) {
+fn open_row(run: &OpenRun, speedup: f64) -> [String; 14] {
+    let cell = match (&run.shape, &run.target) {
         (Some(shape), _) => format!(
             "{} at {} vCPU",
             crate::plural(shape.workers.into(), "worker"),
@@ -217,14 +218,14 @@ fn open_row(run: &OpenRun) -> [String; 14] {
             .map_or_else(String::new, |s| format!("{s:.2}"))
     };
     [
-        target,
+        cell,
         format!("{:.1}", run.plan.rate_per_hour),
         run.planned.to_string(),
         run.dropped_arrivals.to_string(),
         run.completed.to_string(),
         run.failures.to_string(),
         run.censored.to_string(),
-        format!("{:.0}", run.throughput_per_hour),
+        format!("{:.1}", run.throughput_per_hour / speedup),
         quantile(&run.latency, 0.50),
         quantile(&run.latency, 0.95),
         quantile(&run.latency, 0.99),

@@ -4,7 +4,9 @@ use simulator::replications::Interval;
 
 use crate::gate::{Age, Candidate, CostLine, CounterExample, GateResult, Headroom, Nearest};
 use crate::report::document::{Block, Document, Table};
-use crate::report::wording::{arrivals, autoscaling, interval, seconds, slo, tasks};
+use crate::report::wording::{
+    arrivals, autoscaling, generation_length, interval, mean_losses, percent, seconds, slo, tasks,
+};
 use simulator::scenario::Mode;
 
 /// The report of the gate.
@@ -16,9 +18,10 @@ pub fn gate(result: &GateResult) -> Document {
     };
     let scenario = &after.scenario;
     document.paragraph(format!(
-        "Asked by {}: {}; {}.",
+        "Asked by {}: {}. Generations take {}; {}.",
         result.slo_file.display(),
         arrivals(scenario),
+        generation_length(scenario),
         slo(scenario)
     ));
     document.blocks.push(verdict(after));
@@ -26,7 +29,7 @@ pub fn gate(result: &GateResult) -> Document {
         document.table(causes(after));
     }
     if let Some(example) = &result.counter_example {
-        document.paragraph(counter_example(example));
+        document.paragraph(counter_example(example, after.tasks_mean));
     }
     if !result.pass {
         document.paragraph(nearest(result.nearest.as_ref()));
@@ -72,9 +75,10 @@ fn causes(after: &Candidate) -> Table {
     table
 }
 
-fn counter_example(example: &CounterExample) -> String {
+fn counter_example(example: &CounterExample, tasks_mean: Interval) -> String {
     format!(
-        "Counter-example (seed {}): at {}, minute {} of the simulated day, {}. Then {} waited, {} ran on {}.",
+        "Counter-example (seed {}): at {}, minute {} of the simulated day, {}. Then {} waited, {} ran on {}; the \
+         tasks of all runs are {} on average.",
         example.seed,
         example.time,
         example.minute,
@@ -82,6 +86,7 @@ fn counter_example(example: &CounterExample) -> String {
         example.queued,
         example.running,
         crate::plural(example.tasks, "task"),
+        interval(tasks_mean, 2),
     )
 }
 
@@ -104,7 +109,8 @@ fn nearest(nearest: Option<&Nearest>) -> String {
         })
         .collect();
     format!(
-        "Nearest sizing that would pass: {}; then ${} a month, wait p95 {}.",
+        "Nearest sizing that would pass, the fewest variables changed: {}; then ${} a month, wait p95 {}. `cargo \
+         sizing plan` changes more of them, and finds cheaper ones.",
         changes.join(", "),
         interval(nearest.cost_usd_month, 2),
         seconds(nearest.wait_p95_s),
@@ -160,9 +166,9 @@ fn figures(result: &GateResult) -> Table {
         interval(c.throughput_per_hour, 1)
     });
     row("wait p95", &|c| seconds(c.wait_p95_s));
-    row("lost per day", &losses);
-    row("workers busy", &|c| share(c.worker_utilization));
-    row("CPU used", &|c| share(c.cpu_utilization));
+    row("lost per run", &|c| mean_losses(&c.lost_by_cause));
+    row("workers busy", &|c| percent(c.worker_utilization));
+    row("CPU used", &|c| percent(c.cpu_utilization));
     row("tasks, mean", &|c| interval(c.tasks_mean, 2));
     row("USD/month", &|c| interval(c.total_usd(), 2));
     let mut cells = vec!["headroom".to_owned()];
@@ -183,28 +189,6 @@ fn capacity(candidate: &Candidate) -> String {
             candidate.capacity_per_hour_at_tasks_max, tasks.max
         )
     }
-}
-
-fn losses(candidate: &Candidate) -> String {
-    let by_cause: Vec<_> = candidate
-        .lost_by_cause
-        .iter()
-        .map(|(cause, count)| format!("{} {cause}", interval(*count, 1)))
-        .collect();
-    if by_cause.is_empty() {
-        "0".to_owned()
-    } else {
-        by_cause.join(", ")
-    }
-}
-
-fn share(share: Interval) -> String {
-    let percent = Interval {
-        mean: share.mean * 100.0,
-        half_width: share.half_width * 100.0,
-        ..share
-    };
-    format!("{} %", interval(percent, 1))
 }
 
 fn headroom(headroom: &Headroom) -> String {
@@ -263,7 +247,8 @@ fn calibration(result: &GateResult) -> String {
         },
     );
     let age = match &source.age {
-        Age::Current => String::new(),
+        Age::Current if source.file.is_none() => String::new(),
+        Age::Current => " It is current: the backend has not changed since.".to_owned(),
         Age::Stale { changed } => format!(
             " It is stale: {} of the backend changed since ({}{}); `cargo sizing gate --measure` measures again.",
             crate::plural(changed.len() as u64, "file"),

@@ -8,7 +8,7 @@ use simulator::slo::Failure;
 use super::cost_lines::cost_table;
 use crate::judgement::Judgement;
 use crate::report::document::{Block, Document, Table};
-use crate::report::wording::{arrivals, losses, percent, slo};
+use crate::report::wording::{arrivals, percent, slo};
 use crate::stats::count_u64_as_f64;
 
 /// The report of one fleet simulated with several seeds.
@@ -116,8 +116,11 @@ pub fn outcome(scenario: &Scenario, outcome: &Outcome) -> Document {
             ),
         ),
         ("lost", losses(outcome)),
-        ("worker use", percent(outcome.worker_utilization)),
-        ("CPU use", percent(outcome.cpu_utilization)),
+        (
+            "worker use",
+            percent(Interval::of(&[outcome.worker_utilization])),
+        ),
+        ("CPU use", percent(Interval::of(&[outcome.cpu_utilization]))),
         ("tasks, mean", format!("{:.2}", outcome.tasks_mean)),
         (
             "scale-outs / scale-ins",
@@ -138,4 +141,19 @@ pub fn outcome(scenario: &Scenario, outcome: &Outcome) -> Document {
     document.table(table);
     document.table(cost_table(&outcome.cost_usd_month, None));
     document
+}
+
+/// Losses by cause.
+fn losses(outcome: &Outcome) -> String {
+    let causes: Vec<_> = outcome
+        .lost
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(cause, count)| format!("{count} {cause}"))
+        .collect();
+    if causes.is_empty() {
+        "0".to_owned()
+    } else {
+        causes.join(", ")
+    }
 }

@@ -1,12 +1,13 @@
-//! The report of `sizing plan`.
+//! The cheapest sizings that hold: in the report of `sizing plan`, and shorter in that of the main job.
 
 use simulator::plan::{Evaluated, Plan, PlanRequest};
-use simulator::scenario::{Architecture, CacheMode, Fleet, Metric, Tasks};
+use simulator::scenario::{Architecture, CacheMode, Fleet, Metric};
 use simulator::slo::Failure;
 
-use super::reasons;
 use crate::report::document::{Document, Table};
-use crate::report::wording::{arrivals, slo};
+use crate::report::wording::{
+    arrivals, autoscaling, generation_length, slo, spare, tasks_in_words,
+};
 
 /// The cheapest sizings that hold, the cheapest that do not with their reasons, and what the search took.
 pub fn searched_plan(
@@ -21,19 +22,28 @@ pub fn searched_plan(
         blocks: vec![],
     };
     let base = &request.base;
-    document.paragraph(format!("Asked: {}; {}.", arrivals(base), slo(base)));
+    document.paragraph(format!(
+        "Asked: {}. Generations take {}; {}.",
+        arrivals(base),
+        generation_length(base),
+        slo(base)
+    ));
     if plan.accepted.is_empty() {
         document.paragraph("None.");
     } else {
         document.table(table(
             &plan.accepted,
             accepted,
-            "behind the one above by",
+            "ranked lower for",
             |candidate| {
                 candidate
                     .tie
                     .map_or_else(String::new, |tie| tie.to_string())
             },
+        ));
+        document.paragraph(format!(
+            "Sizings that differ by their workers alone share a row, whose figures are those of the first.{}",
+            plan.accepted.first().map_or_else(String::new, spare),
         ));
     }
     if rejected > 0 && !plan.rejected.is_empty() {
@@ -78,14 +88,15 @@ fn table(
     last: &str,
     why: impl Fn(&Evaluated) -> String,
 ) -> Table {
-    let mut table = Table::new(["USD/month", "sizing", "p95 s", last]);
-    for candidate in candidates.iter().take(rows) {
+    let mut table = Table::new(["USD/month", "sizing", "workers", "p95 s", last]);
+    for (candidate, workers) in by_workers(candidates).into_iter().take(rows) {
         let wait = candidate
             .wait_p95_s
             .map_or_else(String::new, |wait| format!("{:.1}", wait.mean));
         table.row([
             candidate.cost_usd_month.to_string(),
             sizing(&candidate.fleet),
+            workers,
             wait,
             why(candidate),
         ]);
@@ -93,12 +104,8 @@ fn table(
     table
 }
 
-/// `tasks 2-4 x 0.25 vCPU 0.5 GiB, 24 workers, queue 1, 1 NAT, elasticache`.
+/// `2 to 4 tasks of 0.25 vCPU and 0.5 GiB, queue 1, 1 NAT, elasticache`; the workers have a column.
 fn sizing(fleet: &Fleet) -> String {
-    let tasks = match fleet.tasks {
-        Tasks { min, max, .. } if min == max => max.to_string(),
-        Tasks { min, max, .. } => format!("{min}-{max}"),
-    };
     let cache = match fleet.cache_mode {
         CacheMode::Elasticache => "elasticache",
         CacheMode::Sidecar => "cache in a sidecar",
@@ -109,10 +116,10 @@ fn sizing(fleet: &Fleet) -> String {
         Architecture::Arm => ", ARM",
     };
     format!(
-        "tasks {tasks} x {} vCPU {} GiB{instructions}, {}{}, {} NAT, {cache}",
+        "{} of {} vCPU and {} GiB{instructions}{}, {} NAT, {cache}",
+        tasks_in_words(fleet),
         fleet.vcpu,
         fleet.memory_gib,
-        crate::plural(fleet.workers.into(), "worker"),
         policy(fleet),
         fleet.nat_gateways,
     )
@@ -132,4 +139,104 @@ fn policy(fleet: &Fleet) -> String {
         })
         .collect();
     words.iter().map(|word| format!(", {word}")).collect()
+}
+
+/// The sizings that hold, one row for those that differ by their workers alone, which cost nothing; and the
+/// commonest reasons why the others do not.
+pub(super) fn plan(document: &mut Document, plan: &Plan, rows: usize) {
+    let mut table = Table::new([
+        "USD/month",
+        "sizing",
+        "workers that hold",
+        "wait p95 s",
+        "gen/h",
+    ]);
+    for (candidate, workers) in by_workers(&plan.accepted).into_iter().take(rows) {
+        let fleet = &candidate.fleet;
+        table.row([
+            candidate.cost_usd_month.to_string(),
+            format!(
+                "{} of {} vCPU, {} GiB, autoscaling {}",
+                tasks_in_words(fleet),
+                fleet.vcpu,
+                fleet.memory_gib,
+                autoscaling(fleet)
+            ),
+            workers,
+            candidate
+                .wait_p95_s
+                .map_or_else(String::new, |wait| format!("{:.1}", wait.mean)),
+            candidate
+                .throughput_per_hour
+                .map_or_else(String::new, |rate| format!("{:.1}", rate.mean)),
+        ]);
+    }
+    if plan.accepted.is_empty() {
+        document.paragraph("None.");
+    } else {
+        document.table(table);
+    }
+    document.paragraph(format!(
+        "{} of {} candidates hold; where several worker counts do, the figures of the row are those of the \
+         first. Why the others do not: {}. NAT gateways, cache, database and instruction set stay the \
+         proposal's: `cargo sizing plan` varies the first two and the last as well, and finds cheaper ones.",
+        plan.accepted.len(),
+        plan.accepted.len() + plan.rejected.len(),
+        reasons(&plan.rejected),
+    ));
+}
+
+/// The first of each group of sizings that differ by their workers alone and fail, if they do, for the same
+/// reasons; and the group's worker counts.
+fn by_workers(candidates: &[Evaluated]) -> Vec<(&Evaluated, String)> {
+    let mut groups: Vec<Vec<&Evaluated>> = Vec::new();
+    for candidate in candidates {
+        let same = |other: &Evaluated| {
+            let mut fleet = other.fleet.clone();
+            fleet.workers = candidate.fleet.workers;
+            let reasons = |of: &Evaluated| -> Vec<String> {
+                of.failures
+                    .iter()
+                    .map(|failure| failure.key.clone())
+                    .collect()
+            };
+            fleet == candidate.fleet
+                && other.cost_usd_month == candidate.cost_usd_month
+                && reasons(other) == reasons(candidate)
+        };
+        match groups.iter_mut().find(|group| same(group[0])) {
+            Some(group) => group.push(candidate),
+            None => groups.push(vec![candidate]),
+        }
+    }
+    groups
+        .into_iter()
+        .map(|group| {
+            let mut workers: Vec<u32> = group.iter().map(|one| one.fleet.workers).collect();
+            workers.sort_unstable();
+            let workers: Vec<String> = workers.iter().map(u32::to_string).collect();
+            (group[0], workers.join(", "))
+        })
+        .collect()
+}
+
+/// Each reason with the number of candidates that it refused, commonest first.
+fn reasons(rejected: &[Evaluated]) -> String {
+    let mut counts: Vec<(usize, &str)> = Vec::new();
+    for failure in rejected.iter().flat_map(|candidate| &candidate.failures) {
+        match counts.iter_mut().find(|(_, key)| *key == failure.key) {
+            Some((count, _)) => *count += 1,
+            None => counts.push((1, &failure.key)),
+        }
+    }
+    counts.sort_by(|a, b| b.cmp(a));
+    let words: Vec<_> = counts
+        .iter()
+        .map(|(count, key)| format!("{key} ({count})"))
+        .collect();
+    if words.is_empty() {
+        "there are none".to_owned()
+    } else {
+        words.join(", ")
+    }
 }

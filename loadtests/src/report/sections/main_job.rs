@@ -1,0 +1,281 @@
+//! The report of the main job.
+
+use simulator::prices::seed_table;
+use simulator::replications::Replications;
+use simulator::slo::Failure;
+
+use super::costs::costs;
+use super::fidelity::fidelity;
+use super::measured::{calibration, measurement};
+use super::plan::plan;
+use crate::judgement::Judgement;
+use crate::pipeline::Results;
+use crate::report::document::{Block, Document, Table, Tile};
+use crate::report::figures::Figure;
+use crate::report::wording::{
+    about, arrivals, bottleneck, candidate_in_words, fargate_usd, generation_length, interval,
+    mean_losses, percent, seconds, slo, spare,
+};
+use crate::simulation::{lost_by_cause, over};
+use crate::stats::count_u64_as_f64;
+
+/// Sizings that a plan shows when nobody says otherwise.
+const PLAN_ROWS: usize = 5;
+
+/// The report of the main job, with its figures.
+pub fn results(results: &Results, figures: &[Figure]) -> Document {
+    let mut document = Document {
+        title: format!("Does {} hold?", results.sizing_file.display()),
+        blocks: vec![],
+    };
+    document.blocks.push(Block::Tiles(tiles(results)));
+    verdicts(&mut document, results);
+    document.heading("What one task carries");
+    document.figure(figures, "capacity");
+    document.figure(figures, "cost-per-thousand");
+    document.heading("What the fleet does: simulated");
+    document.figure(figures, "day");
+    document.figure(figures, "waits");
+    document.figure(figures, "losses");
+    fleets(&mut document, results);
+    document.heading("What it costs");
+    document.figure(figures, "cost-waterfall");
+    costs(&mut document, results);
+    document.figure(figures, "cost-against-capacity");
+    document.heading("The cheapest sizings that hold");
+    plan(&mut document, &results.plan, PLAN_ROWS);
+    document.heading("What one task does: measured");
+    measurement(&mut document, &results.measurement);
+    document.figure(figures, "measured-against-predicted");
+    document.heading("What one generation costs: calibrated");
+    calibration(&mut document, &results.calibration);
+    document.heading("How well the simulator predicts what was measured");
+    fidelity(&mut document, &results.fidelity);
+    document.heading("How to get these numbers again");
+    provenance(&mut document, results);
+    document
+}
+
+/// The four numbers to read first.
+fn tiles(results: &Results) -> Vec<Tile> {
+    let asked = results.queued.scenario.workload.arrivals.mean_per_hour();
+    let (proposed, queued) = (&results.proposed, &results.queued);
+    let stated = seed_table().total().as_usd();
+    let fleet = &queued.scenario.fleet;
+    let mut tiles = vec![
+        Tile {
+            number: format!(
+                "{:.1} of {asked:.0}",
+                proposed.replications.throughput_per_hour.mean
+            ),
+            says: "generations an hour get an answer as proposed, each request held open"
+                .to_owned(),
+            pass: Some(proposed.verdict.pass),
+        },
+        Tile {
+            number: format!(
+                "{:.1} of {asked:.0}",
+                queued.replications.throughput_per_hour.mean
+            ),
+            says: format!(
+                "with the same tasks and a queue; one in twenty waits {}",
+                seconds(queued.replications.wait_p95_s)
+            ),
+            pass: Some(queued.verdict.pass),
+        },
+    ];
+    if let Ok(cost) = simulator::cost::monthly(fleet, fleet.tasks.desired.into()) {
+        tiles.push(Tile {
+            number: format!("${}", cost.total()),
+            says: format!("a month for the list that the review adds up to ${stated:.0}"),
+            pass: None,
+        });
+    }
+    tiles.extend(results.cheapest().map(|cheapest| Tile {
+        number: format!("${}", cheapest.cost_usd_month),
+        says: format!(
+            "a month holds the same load: {}",
+            crate::plural(cheapest.fleet.workers.into(), "worker")
+                + &format!(
+                    " on {} vCPU, {} GiB",
+                    cheapest.fleet.vcpu, cheapest.fleet.memory_gib
+                )
+        ),
+        pass: Some(true),
+    }));
+    tiles
+}
+
+fn verdicts(document: &mut Document, results: &Results) {
+    let scenario = &results.queued.scenario;
+    document.paragraph(format!(
+        "Asked: {}. Generations take {}; {}.",
+        arrivals(scenario),
+        generation_length(scenario),
+        slo(scenario),
+    ));
+    document.blocks.push(verdict(
+        "As proposed (each request stays open): ",
+        &results.proposed,
+    ));
+    document.blocks.push(verdict(
+        "The same tasks with this backend (queued): ",
+        &results.queued,
+    ));
+    document.blocks.push(match results.cheapest() {
+        Some(cheapest) => Block::Verdict {
+            pass: true,
+            text: format!(
+                "Cheapest sizing that holds: {}.{}",
+                candidate_in_words(cheapest),
+                spare(cheapest)
+            ),
+        },
+        None => Block::Verdict {
+            pass: false,
+            text: "No sizing in the search holds; the table of the plan says why.".to_owned(),
+        },
+    });
+}
+
+/// The three verdicts in a line, for whoever has scrolled past them.
+pub fn in_a_line(results: &Results) -> String {
+    let word = |judgement: &Judgement| {
+        if judgement.verdict.pass {
+            "PASS"
+        } else {
+            "FAIL"
+        }
+    };
+    let cheapest = results.cheapest().map_or_else(
+        || "no sizing of the search holds".to_owned(),
+        |cheapest| {
+            format!(
+                "the cheapest that holds costs ${} a month",
+                cheapest.cost_usd_month
+            )
+        },
+    );
+    format!(
+        "{}: {} as proposed, {} with this backend; {cheapest}.",
+        results.sizing_file.display(),
+        word(&results.proposed),
+        word(&results.queued),
+    )
+}
+
+fn verdict(prefix: &str, judgement: &Judgement) -> Block {
+    let replications = &judgement.replications;
+    let reasons: Vec<_> = judgement
+        .verdict
+        .failures
+        .iter()
+        .map(Failure::to_string)
+        .collect();
+    let mut text = format!(
+        "{prefix}{} generations/h done, wait p95 {}, bottleneck {}, {} tasks on average: Fargate ${:.2} a month, \
+         all of it ${}.",
+        interval(replications.throughput_per_hour, 1),
+        seconds(replications.wait_p95_s),
+        bottleneck(replications),
+        interval(replications.tasks_mean, 2),
+        fargate_usd(replications),
+        interval(replications.cost_usd_month, 2),
+    );
+    if !reasons.is_empty() {
+        text.push_str(&format!(" Misses: {}.", reasons.join("; ")));
+    }
+    Block::Verdict {
+        pass: judgement.verdict.pass,
+        text,
+    }
+}
+
+fn fleets(document: &mut Document, results: &Results) {
+    let mut table = Table::new(["", "as proposed (sync)", "this backend (queue)"]);
+    let sides = [&results.proposed.replications, &results.queued.replications];
+    let mut row = |what: &str, value: &dyn Fn(&Replications) -> String| {
+        table.row([what.to_owned(), value(sides[0]), value(sides[1])]);
+    };
+    row("submitted", &|runs| {
+        interval(over(runs, |run| count_u64_as_f64(run.submitted)), 0)
+    });
+    row("completed per hour", &|runs| {
+        interval(runs.throughput_per_hour, 1)
+    });
+    row("lost", &|runs| mean_losses(&lost_by_cause(runs)));
+    row("wait mean", &|runs| seconds(runs.wait_mean_s));
+    row("wait p95", &|runs| seconds(runs.wait_p95_s));
+    row("tasks", &|runs| interval(runs.tasks_mean, 2));
+    row("scale-outs", &|runs| {
+        interval(over(runs, |run| count_u64_as_f64(run.scale_out_count)), 1)
+    });
+    row("scale-ins", &|runs| {
+        interval(over(runs, |run| count_u64_as_f64(run.scale_in_count)), 1)
+    });
+    row("worker use", &|runs| {
+        percent(over(runs, |run| run.worker_utilization))
+    });
+    row("CPU use", &|runs| {
+        percent(over(runs, |run| run.cpu_utilization))
+    });
+    row("bottleneck", &bottleneck);
+    document.paragraph(format!(
+        "Means over {} of {}, from seed {} on; ± is half of the 95 % interval.",
+        crate::plural(sides[1].outcomes.len() as u64, "simulated run"),
+        results.queued.scenario.horizon,
+        results.queued.scenario.seed,
+    ));
+    document.table(table);
+    document.paragraph(explanation(sides[1]));
+}
+
+/// What a reader of the table should not have to find out alone.
+fn explanation(runs: &Replications) -> String {
+    let first = runs.outcomes.first();
+    let capacity: Vec<_> = first
+        .into_iter()
+        .flat_map(|outcome| &outcome.capacity_per_hour)
+        .map(|(resource, per_hour)| format!("{resource} {}", about(*per_hour)))
+        .collect();
+    format!(
+        "What {} on average could carry, in generations per hour, were each resource the only bound: {}. CPU \
+         use stays at {} even while {} of the workers are busy, so an alarm on CPU says nothing about the queue.",
+        tasks_mean_in_words(runs),
+        capacity.join(", "),
+        percent(over(runs, |run| run.cpu_utilization)),
+        percent(over(runs, |run| run.worker_utilization)),
+    )
+}
+
+fn tasks_mean_in_words(runs: &Replications) -> String {
+    let tasks = interval(runs.tasks_mean, 2);
+    format!("{tasks} {}", if tasks == "1.00" { "task" } else { "tasks" })
+}
+
+fn provenance(document: &mut Document, results: &Results) {
+    let hardware = &results.measurement.hardware;
+    let load = &results.measurement.load;
+    document.paragraph(format!(
+        "Measured on {}, {} cores, {} MiB, Linux {}; provider {} with PostgreSQL {}, Redis {} and {}; \
+         commit {}; seeds: scripted OpenAI {}, simulation from {} on.",
+        hardware.cpu_model,
+        hardware.cpu_cores,
+        hardware.memory_mib,
+        hardware.kernel,
+        hardware.provider,
+        hardware.postgres,
+        hardware.redis,
+        hardware.s3,
+        hardware.commit,
+        load.seed,
+        results.queued.scenario.seed,
+    ));
+    document.blocks.push(Block::Code(format!(
+        "HARNESS_PROVIDER={} {}\n# the sizing as proposed\n\
+         cargo sizing simulate --scenario target/sizing/proposed.toml\n\
+         # the same tasks with this backend\n\
+         cargo sizing simulate --scenario target/sizing/queued.toml",
+        hardware.provider, results.command
+    )));
+}
