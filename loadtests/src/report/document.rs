@@ -83,15 +83,15 @@ impl Table {
         self.rows.push(cells.to_vec());
     }
 
-    /// Whether a column holds numbers (or nothing) in every row, each with a unit at most, and so is
-    /// right-aligned.
+    /// Whether a column holds numbers (or nothing) in every row, and so is right-aligned. A number may have
+    /// an interval and a unit; one that begins a sentence is text.
     pub fn is_numeric(&self, column: usize) -> bool {
         self.rows.iter().all(|row| {
             let cell = row[column].trim_start_matches(['$', '+', '-']);
-            let words = cell.split_whitespace();
-            let named = words.filter(|word| word.starts_with(char::is_alphabetic));
+            let words: Vec<&str> = cell.split_whitespace().collect();
+            let is_sentence = words.len() > 2 && words[1].starts_with(char::is_alphabetic);
             cell.is_empty()
-                || cell.starts_with(|first: char| first.is_ascii_digit()) && named.count() <= 1
+                || cell.starts_with(|first: char| first.is_ascii_digit()) && !is_sentence
         })
     }
 }

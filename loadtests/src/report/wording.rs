@@ -231,6 +231,7 @@ pub(super) fn significant(value: f64) -> String {
         size if size >= 1.0 => 2,
         size if size >= 0.1 => 3,
         size if size >= 0.01 => 4,
+        0.0 => 0,
         _ => 5,
     };
     format!("{value:.digits$}")

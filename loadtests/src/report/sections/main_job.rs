@@ -138,7 +138,7 @@ fn verdicts(document: &mut Document, results: &Results) {
     });
 }
 
-/// The three verdicts in a line, for whoever has scrolled past them.
+/// The three verdicts in a line, for whoever must scroll to find them.
 pub fn in_a_line(results: &Results) -> String {
     let word = |judgement: &Judgement| {
         if judgement.verdict.pass {
@@ -149,16 +149,10 @@ pub fn in_a_line(results: &Results) -> String {
     };
     let cheapest = results.cheapest().map_or_else(
         || "no sizing of the search holds".to_owned(),
-        |cheapest| {
-            format!(
-                "the cheapest that holds costs ${} a month",
-                cheapest.cost_usd_month
-            )
-        },
+        |cheapest| format!("cheapest that holds ${} a month", cheapest.cost_usd_month),
     );
     format!(
-        "{}: {} as proposed, {} with this backend; {cheapest}.",
-        results.sizing_file.display(),
+        "Verdict: {} as proposed, {} with this backend, {cheapest}.",
         word(&results.proposed),
         word(&results.queued),
     )

@@ -5,9 +5,7 @@ use simulator::scenario::{Architecture, CacheMode, Fleet, Metric};
 use simulator::slo::Failure;
 
 use crate::report::document::{Document, Table};
-use crate::report::wording::{
-    arrivals, autoscaling, generation_length, slo, spare, tasks_in_words,
-};
+use crate::report::wording::{arrivals, generation_length, slo, spare, tasks_in_words};
 
 /// The cheapest sizings that hold, the cheapest that do not with their reasons, and what the search took.
 pub fn searched_plan(
@@ -156,11 +154,11 @@ pub(super) fn plan(document: &mut Document, plan: &Plan, rows: usize) {
         table.row([
             candidate.cost_usd_month.to_string(),
             format!(
-                "{} of {} vCPU, {} GiB, autoscaling {}",
+                "{} of {} vCPU, {} GiB{}",
                 tasks_in_words(fleet),
                 fleet.vcpu,
                 fleet.memory_gib,
-                autoscaling(fleet)
+                policy(fleet)
             ),
             workers,
             candidate
