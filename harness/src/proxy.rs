@@ -24,6 +24,9 @@ use crate::stack::{background, in_background};
 /// with a reset, in real milliseconds. Source: AWS knowledge centre, "NAT gateway connection".
 pub const NAT_GATEWAY_IDLE_MS: u64 = 350_000;
 
+/// The longest idle time-out that an application load balancer can have. Source: Elastic Load Balancing
+/// user guide, "Application Load Balancer attributes", `idle_timeout.timeout_seconds`.
+const ALB_IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(4_000);
 const LISTEN_BACKLOG: u32 = 1024;
 const BUFFER_BYTES: usize = 16 << 10;
 
@@ -44,7 +47,14 @@ pub enum NetworkFault {
     /// A connection without traffic for so long is forgotten; what the client sends next is
     /// answered with a reset. What the service sends is lost.
     ResetAfterIdle(Duration),
+    /// Whoever has waited for an answer for so long, without a byte in either direction, gets
+    /// `504 Gateway Timeout` and the end of the connection; one that waits for nothing is only closed.
+    GatewayTimeoutAfterIdle(Duration),
 }
+
+/// What an application load balancer says of a target that was silent for too long.
+const GATEWAY_TIMEOUT: &[u8] =
+    b"HTTP/1.1 504 Gateway Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 impl NetworkFault {
     /// A NAT gateway in compressed time: 350 s divided by the speed-up.
@@ -53,6 +63,23 @@ impl NetworkFault {
         let real = Duration::from_millis(NAT_GATEWAY_IDLE_MS);
         let idle = Duration::try_from_secs_f64(real.as_secs_f64() / speedup);
         NetworkFault::ResetAfterIdle(idle.unwrap_or(real))
+    }
+
+    /// An application load balancer in compressed time, with an idle time-out of so many real seconds.
+    #[must_use]
+    pub fn load_balancer(idle_timeout_s: f64, speedup: f64) -> NetworkFault {
+        let idle = Duration::try_from_secs_f64(idle_timeout_s / speedup);
+        NetworkFault::GatewayTimeoutAfterIdle(idle.unwrap_or(ALB_IDLE_TIMEOUT_MAX))
+    }
+
+    /// After how long a silent connection is ended.
+    fn idle_limit(self) -> Option<Duration> {
+        match self {
+            NetworkFault::ResetAfterIdle(idle) | NetworkFault::GatewayTimeoutAfterIdle(idle) => {
+                Some(idle)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -252,6 +279,8 @@ struct Connection {
     last_traffic: Instant,
     client_sends: bool,
     server_sends: bool,
+    /// The client has asked and was not answered yet.
+    waits: bool,
     /// The path has forgotten it; the client learns that when it sends.
     forgotten: bool,
 }
@@ -281,6 +310,7 @@ async fn connection(
         last_traffic: Instant::now(),
         client_sends: true,
         server_sends: true,
+        waits: false,
         forgotten: false,
     };
     let mut refused = fault.clone();
@@ -318,10 +348,9 @@ impl Connection {
                 return Err(Reset);
             }
             let moves = fault != Some(NetworkFault::Stall);
-            let idle = match fault {
-                Some(NetworkFault::ResetAfterIdle(idle)) if !self.forgotten => Some(idle),
-                _ => None,
-            };
+            let idle = fault
+                .and_then(NetworkFault::idle_limit)
+                .filter(|_| !self.forgotten);
             let forget_at = self.last_traffic + idle.unwrap_or_default();
             tokio::select! {
                 changed = watched.changed() => changed.map_err(|_| Reset)?,
@@ -336,11 +365,23 @@ impl Connection {
                     self.carry_down(&answer[..count], fault).await?;
                 }
                 () = tokio::time::sleep_until(forget_at), if idle.is_some() => {
+                    if matches!(fault, Some(NetworkFault::GatewayTimeoutAfterIdle(_))) {
+                        return self.give_up().await;
+                    }
                     self.forgotten = true;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Ends the connection as a load balancer does that has waited for long enough.
+    async fn give_up(&mut self) -> Result<(), Reset> {
+        if self.waits {
+            let said = self.to_client.write_all(GATEWAY_TIMEOUT).await;
+            said.map_err(|_| Reset)?;
+        }
+        self.to_client.shutdown().await.map_err(|_| Reset)
     }
 
     /// Nothing is the end of what the client sends.
@@ -353,6 +394,7 @@ impl Connection {
             self.client_sends = false;
             return self.to_server.shutdown().await.map_err(|_| Reset);
         }
+        self.waits = true;
         let written = self.to_server.write_all(bytes).await;
         written.map_err(|_| Reset)
     }
@@ -367,6 +409,7 @@ impl Connection {
             self.server_sends = false;
             return self.to_client.shutdown().await.map_err(|_| Reset);
         }
+        self.waits = false;
         let mut carried = bytes;
         if let Some(NetworkFault::CutAfter { bytes: limit }) = fault {
             let left = usize::try_from(limit.saturating_sub(self.answered_bytes));

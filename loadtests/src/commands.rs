@@ -14,3 +14,4 @@ pub(crate) mod plan;
 pub(crate) mod review;
 pub(crate) mod serve;
 pub(crate) mod simulate;
+pub(crate) mod sync;

@@ -17,6 +17,7 @@ use clap::Parser;
 use commands::console::no_color;
 use commands::{
     calibrate, compare, cpu_score, gate, main_job, measure, merge, plan, review, serve, simulate,
+    sync,
 };
 use loadtests::command_line::{Command, CommandLine};
 use loadtests::exit_code::Outcome;
@@ -44,6 +45,7 @@ fn run(arguments: CommandLine) -> Result<Outcome> {
     match arguments.command {
         None => main_job::run(&arguments.main, arguments.quiet),
         Some(Command::Measure(of)) => measure::run(&of, arguments.quiet),
+        Some(Command::Sync(of)) => sync::run(&of, arguments.quiet),
         Some(Command::Compare(of)) => compare::run(&of, arguments.quiet),
         Some(Command::Simulate(arguments)) => simulate::run(&arguments),
         Some(Command::Plan(arguments)) => plan::run(&arguments),

@@ -1,6 +1,7 @@
 //! Runs one cell of the grid: a real backend under a vCPU limit, real users, compressed time.
 
 mod open;
+mod sync;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -158,7 +159,7 @@ impl<'a> Runner<'a> {
         role: Role,
         progress: impl Fn(f64),
     ) -> Result<Cell, RunError> {
-        let running = self.set_up(shape, "closed").await?;
+        let running = self.set_up(shape, "closed", &[]).await?;
         let campaign = Campaign::new(self.document.clone(), DOCUMENT_PAGES, Accounts::Own);
         let _stop = StopOnDrop(&campaign);
         let began = tokio::time::Instant::now();
@@ -210,8 +211,14 @@ impl<'a> Runner<'a> {
         reduce(&input).ok_or(RunError::Unwatched { shape })
     }
 
-    /// Starts a backend of this shape with everything it needs and everything that watches it.
-    async fn set_up(&self, shape: Shape, kind: &str) -> Result<Running, RunError> {
+    /// Starts a backend of this shape with everything it needs and everything that watches it; `settings` are
+    /// over those that all runs have.
+    async fn set_up(
+        &self,
+        shape: Shape,
+        kind: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Running, RunError> {
         let sandbox = self
             .stack
             .sandbox(&self.template)
@@ -227,13 +234,16 @@ impl<'a> Runner<'a> {
             shape.memory_mib,
             self.started.fetch_add(1, Ordering::Relaxed),
         );
+        let mut environment = self.environment(&sandbox, &openai, shape.workers);
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        environment.extend(settings.iter().map(owned));
         let backend = BackendProcess::start(
             self.stack,
             &BackendSpec {
                 binary: self.binary,
                 vcpu: shape.vcpu,
                 memory_mib: shape.memory_mib,
-                environment: self.environment(&sandbox, &openai, shape.workers),
+                environment,
                 name: name.clone(),
             },
         )

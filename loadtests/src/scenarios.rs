@@ -3,3 +3,4 @@
 pub mod goose_users;
 pub mod planned_users;
 pub mod proposal_writer;
+pub mod waiting_users;

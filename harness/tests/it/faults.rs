@@ -132,6 +132,33 @@ async fn a_delayed_answer_comes_late() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_silent_answer_is_a_gateway_timeout_and_a_silent_client_is_only_closed() -> Result<()> {
+    let silent = TcpListener::bind("127.0.0.1:0").await?;
+    let proxy = FaultProxy::start(silent.local_addr()?).await?;
+    // 60 s at 1000 times the speed.
+    let fault = NetworkFault::load_balancer(60.0, 1000.0);
+    ensure!(
+        fault == NetworkFault::GatewayTimeoutAfterIdle(Duration::from_millis(60)),
+        "{fault:?}"
+    );
+    proxy.set(fault);
+    let address = proxy.address();
+    let heard = |asks: bool| async move {
+        let mut stream = TcpStream::connect(address).await?;
+        if asks {
+            stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await?;
+        }
+        let mut answer = String::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await??;
+        anyhow::Ok(answer)
+    };
+    let (asked, silent) = tokio::try_join!(heard(true), heard(false))?;
+    ensure!(asked.starts_with("HTTP/1.1 504 "), "{asked}");
+    ensure!(silent.is_empty(), "{silent}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_forgotten_and_a_busy_one_is_not() -> Result<()> {
     let proxy = FaultProxy::start(generous_server().await?).await?;
     // 350 s at 1000 times the speed.

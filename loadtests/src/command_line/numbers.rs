@@ -61,6 +61,14 @@ pub(super) fn schedule(text: &str) -> Result<f64, String> {
     )
 }
 
+pub(super) fn idle_timeout(text: &str) -> Result<f64, String> {
+    within(
+        text,
+        1.0..=4000.0,
+        "an idle time-out of a load balancer is a number of seconds from 1 to 4000",
+    )
+}
+
 pub(super) fn speedup(text: &str) -> Result<f64, String> {
     within(
         text,

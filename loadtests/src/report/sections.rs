@@ -9,6 +9,7 @@ mod measured;
 mod outcome;
 mod plan;
 mod simulation;
+mod sync;
 
 pub use fidelity::fidelity;
 pub use gate::gate;
@@ -17,3 +18,4 @@ pub use measured::{calibration, measurement};
 pub use outcome::{outcome, replicated};
 pub use plan::searched_plan;
 pub use simulation::{platforms, simulation};
+pub use sync::sync;

@@ -52,7 +52,7 @@ impl Runner<'_> {
         spec: OpenSpec,
         progress: impl Fn(f64),
     ) -> Result<OpenRun, RunError> {
-        let running = self.set_up(spec.shape, "open").await?;
+        let running = self.set_up(spec.shape, "open", &[]).await?;
         let campaign = Campaign::new(self.document.clone(), DOCUMENT_PAGES, Accounts::Own);
         let base_url = running.backend.base_url().to_owned();
         let part = Part {

@@ -214,9 +214,10 @@ struct Session {
     token: String,
 }
 
+/// A document that the service has taken.
 #[derive(Deserialize)]
-struct Document {
-    id: String,
+pub(super) struct Document {
+    pub(super) id: String,
     page_count: Option<usize>,
 }
 
@@ -322,7 +323,8 @@ pub async fn enter(
     token.await.cloned()
 }
 
-async fn upload(
+/// Uploads a document that no other user has.
+pub(super) async fn upload(
     sender: &mut impl Sender,
     campaign: &Campaign,
     token: &str,
@@ -351,17 +353,22 @@ async fn upload(
     }
 }
 
+/// What a user asks for.
+pub(super) fn proposal(document_id: &str) -> serde_json::Value {
+    serde_json::json!({
+        "title": "Water treatment for a food processing plant",
+        "instructions": "Write a technical proposal that answers the attached requirements.",
+        "document_ids": [document_id],
+    })
+}
+
 async fn create(
     sender: &mut impl Sender,
     campaign: &Campaign,
     token: &str,
     document_id: &str,
 ) -> Result<(Generation, Duration), StepError> {
-    let body = serde_json::json!({
-        "title": "Water treatment for a food processing plant",
-        "instructions": "Write a technical proposal that answers the attached requirements.",
-        "document_ids": [document_id],
-    });
+    let body = proposal(document_id);
     campaign.count(body.to_string().len(), 0);
     let request = sender
         .request(Method::POST, "/api/v1/generations")?

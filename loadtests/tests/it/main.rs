@@ -8,6 +8,7 @@ mod reference;
 mod report;
 mod review;
 mod simulation;
+mod sync;
 mod webdriver;
 
 use std::path::{Path, PathBuf};
@@ -46,6 +47,12 @@ fn stdout_of(code: i32, arguments: &[&str]) -> String {
         "sizing {arguments:?}\n{stderr}"
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The backend, where `cargo test --workspace` has built it; a command builds it itself otherwise.
+fn backend() -> Option<String> {
+    let path = Path::new(env!("CARGO_BIN_EXE_sizing")).with_file_name("allegiant-backend");
+    path.is_file().then(|| path.display().to_string())
 }
 
 /// A file of its own for one test.
