@@ -105,6 +105,11 @@ impl Image {
         Ok(self.official.to_owned())
     }
 
+    /// Whether `name` is one of the two that this repository pins.
+    pub(crate) fn is_pinned(&self, name: &str) -> bool {
+        [self.official, self.local].contains(&name)
+    }
+
     /// The pinned image that the engine has, if any.
     pub(crate) async fn present(
         &self,

@@ -27,6 +27,10 @@ pub(crate) const SETTINGS: [&str; 9] = [
     "log_checkpoints=off",
 ];
 
+/// What makes a server count its statements (`pg_stat_statements`): for servers that have the library, since
+/// others would not start.
+pub(crate) const COUNT_STATEMENTS: &str = "shared_preload_libraries=pg_stat_statements";
+
 /// Connections of the harness itself, in one process; they only create, claim and drop databases.
 const ADMIN_CONNECTIONS_MAX: u32 = 6;
 

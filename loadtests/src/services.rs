@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use harness::{Provider, Sandbox, Stack};
 use procfs::process::Process;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection, Row};
+use sqlx::{ConnectOptions, Connection, Executor, Row};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -308,8 +308,12 @@ impl DatabaseWatch {
         let database = options.get_database()?.to_owned();
         let options = options.database("postgres").disable_statement_logging();
         let mut connection = PgConnection::connect_with(&options).await.ok()?;
-        let statements = sqlx::query("SELECT count(*) FROM pg_stat_statements")
-            .execute(&mut connection)
+        // The view is there where the server was started with its library, which it may not have.
+        let statements = connection
+            .execute(
+                "CREATE EXTENSION IF NOT EXISTS pg_stat_statements; \
+                 SELECT count(*) FROM pg_stat_statements",
+            )
             .await
             .is_ok();
         Some(Self {

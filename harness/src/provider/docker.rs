@@ -125,7 +125,11 @@ async fn start_postgres(
     wishes: &Wishes,
 ) -> Result<PostgresAddress, DockerError> {
     let mut arguments = vec!["postgres".to_owned()];
-    for setting in postgres::SETTINGS {
+    // Somebody's own image may lack the library, and then would not start.
+    let counting = images::POSTGRES
+        .is_pinned(image)
+        .then_some(postgres::COUNT_STATEMENTS);
+    for setting in postgres::SETTINGS.into_iter().chain(counting) {
         arguments.extend(["-c".to_owned(), setting.to_owned()]);
     }
     let request = request(image)

@@ -149,7 +149,10 @@ async fn start_postgres(
             "unix_socket_directories=".to_owned(),
             "dynamic_shared_memory_type=mmap".to_owned(),
         ];
-        for setting in postgres::SETTINGS.map(str::to_owned).into_iter().chain(own) {
+        let counting =
+            has_statement_counter(&found.program).then(|| postgres::COUNT_STATEMENTS.to_owned());
+        let settings = postgres::SETTINGS.map(str::to_owned);
+        for setting in settings.into_iter().chain(own).chain(counting) {
             arguments.extend(["-c".into(), setting.into()]);
         }
         let server = ServerProcess::start(
@@ -219,6 +222,20 @@ fn in_memory(run: &RunDirectory) -> Option<PathBuf> {
     // Noted before it is made: whoever clears this run away finds it.
     std::fs::write(run.path().join("memory"), folder.to_str()?).ok()?;
     Some(folder)
+}
+
+/// Whether this Postgres has the library that counts statements: below `lib`, where Debian puts it, or
+/// in the folder of its own that others give it there.
+fn has_statement_counter(program: &Path) -> bool {
+    let installed = program.parent().and_then(Path::parent);
+    installed.is_some_and(|installed| {
+        ["lib", "lib/postgresql"].iter().any(|folder| {
+            installed
+                .join(folder)
+                .join("pg_stat_statements.so")
+                .is_file()
+        })
+    })
 }
 
 fn initdb(found: &Found, data: &Path, account: Option<Account>) -> Result<(), NativeError> {
