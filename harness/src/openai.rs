@@ -20,7 +20,7 @@ mod text;
 mod wire;
 mod wiremock_front;
 
-pub use engine::{Billing, CallStats, OpenAiState, RESPONSES_MAX, Reply, Request};
+pub use engine::{Billing, CallStats, Created, Fate, OpenAiState, RESPONSES_MAX, Reply, Request};
 pub use load_front::LoadOpenAi;
 pub use rate_limit::RateLimits;
 pub use script::{

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::engine::{Billing, CallStats, OpenAiState, Reply, Request};
+use super::engine::{Billing, CallStats, Created, OpenAiState, Reply, Request};
 use super::script::{Script, ScriptError};
 
 /// A state machine that is told the time since the Unix epoch. The wall clock is read once; from
@@ -43,6 +43,14 @@ impl Clocked {
 
     pub(super) fn stats(&self) -> CallStats {
         self.lock().stats()
+    }
+
+    pub(super) fn keep_journal(&self) {
+        self.lock().keep_journal();
+    }
+
+    pub(super) fn journal(&self) -> Vec<Created> {
+        self.lock().journal()
     }
 
     pub(super) fn set_script(&self, script: Script) -> Result<(), ScriptError> {

@@ -4,6 +4,7 @@
 //! its tokens, the seed of its text), so nothing has to be kept but a small record: texts are written
 //! again from the seed whenever they are asked for, which is what bounds the memory.
 
+mod journal;
 mod record;
 mod store;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::journal::Journal;
 use self::record::{Ending, Record};
 use self::store::Store;
 use super::random::{Purpose, stream_seed};
@@ -22,6 +24,7 @@ use super::text::Plan;
 use super::wire::{ApiError, CreateRequest};
 use super::{chat, stream};
 
+pub use self::journal::{Created, Fate};
 pub use self::store::RESPONSES_MAX;
 
 /// A response is `queued` for this part of its scripted duration, then `in_progress`. OpenAI
@@ -125,6 +128,7 @@ pub struct OpenAiState {
     numbers: [u64; 3],
     stats: CallStats,
     billing: Billing,
+    journal: Journal,
 }
 
 impl OpenAiState {
@@ -145,6 +149,7 @@ impl OpenAiState {
             numbers: [0; 3],
             stats: CallStats::default(),
             billing: Billing::default(),
+            journal: Journal::default(),
         };
         state.refill_limits();
         Ok(state)
@@ -188,6 +193,16 @@ impl OpenAiState {
         self.stats
     }
 
+    /// From now on every response that is created is kept a note of, for [`Self::journal`].
+    pub fn keep_journal(&mut self) {
+        self.journal.keep();
+    }
+
+    /// Every response created since [`Self::keep_journal`], in the order of creation.
+    pub fn journal(&self) -> Vec<Created> {
+        self.journal.entries()
+    }
+
     /// Responses that are remembered; never more than [`RESPONSES_MAX`].
     pub fn remembered(&self) -> usize {
         self.store.len()
@@ -222,9 +237,9 @@ impl OpenAiState {
         let bearer = request
             .authorization
             .and_then(|value| value.strip_prefix("Bearer "));
-        if bearer.is_none_or(|key| key.trim().is_empty()) {
+        let Some(api_key) = bearer.map(str::trim).filter(|key| !key.is_empty()) else {
             return Err(ApiError::unauthorized());
-        }
+        };
         let no_such_url = || ApiError::no_such_url(request.method, request.path);
         let (call, id) = route(request.method, request.path).ok_or_else(no_such_url)?;
         let fault = self.fault_for(call);
@@ -253,8 +268,10 @@ impl OpenAiState {
             _ => {}
         }
         let mut reply = match call {
-            Call::Create if request.path == CHAT_PATH => self.chat(request.body, fault.as_ref())?,
-            Call::Create => self.create(request.body, fault.as_ref())?,
+            Call::Create if request.path == CHAT_PATH => {
+                self.chat(request.body, api_key, fault.as_ref())?
+            }
+            Call::Create => self.create(request.body, api_key, fault.as_ref())?,
             Call::Poll if query_value(request.query, "stream") == Some("true") => {
                 let after = query_value(request.query, "starting_after");
                 let after = after.and_then(|number| number.parse().ok());
@@ -294,20 +311,30 @@ impl OpenAiState {
         }
     }
 
-    fn create(&mut self, body: &[u8], fault: Option<&Action>) -> Result<Reply, ApiError> {
+    fn create(
+        &mut self,
+        body: &[u8],
+        api_key: &str,
+        fault: Option<&Action>,
+    ) -> Result<Reply, ApiError> {
         let request = CreateRequest::read(body)?;
         let stream = request.stream == Some(true);
-        let mut reply = self.respond(request, fault)?;
+        let mut reply = self.respond(request, api_key, fault)?;
         if stream && reply.status == 200 {
             reply.stream(stream::events(&reply.body, None));
         }
         Ok(reply)
     }
 
-    fn chat(&mut self, body: &[u8], fault: Option<&Action>) -> Result<Reply, ApiError> {
+    fn chat(
+        &mut self,
+        body: &[u8],
+        api_key: &str,
+        fault: Option<&Action>,
+    ) -> Result<Reply, ApiError> {
         let request = chat::read(body)?;
         let stream = request.stream == Some(true);
-        let mut reply = self.respond(request, fault)?;
+        let mut reply = self.respond(request, api_key, fault)?;
         if reply.status == 200 {
             match chat::completion(&reply.body, stream) {
                 Ok(body) if stream => reply.stream(body),
@@ -356,6 +383,7 @@ impl OpenAiState {
     fn respond(
         &mut self,
         request: CreateRequest,
+        api_key: &str,
         fault: Option<&Action>,
     ) -> Result<Reply, ApiError> {
         let text_seed = stream_seed(self.script.seed, Purpose::Text, self.next_ordinal);
@@ -422,6 +450,7 @@ impl OpenAiState {
             echo: self.store.echo(request, blocking),
         };
         record.apply_output_limit(&text);
+        self.journal.created(&record, api_key, fault);
 
         let mut reply = if held_back {
             let delay = ends_at.map_or(FOREVER, |_| latency);
@@ -476,7 +505,7 @@ impl OpenAiState {
         let (now, stall) = (self.now, self.stall(fault));
         match fault {
             Some(Action::Expired) => {
-                self.store.hide(key);
+                self.lose(key);
                 return Err(ApiError::no_such_response(id));
             }
             // A blocking create has told its client the end in advance: that stands.
@@ -515,7 +544,7 @@ impl OpenAiState {
         let key = record::key_of(id).filter(|key| self.store.visible(*key));
         let key = key.ok_or_else(|| ApiError::no_such_response(id))?;
         if let Some(Action::Expired) = fault {
-            self.store.hide(key);
+            self.lose(key);
             return Err(ApiError::no_such_response(id));
         }
         let record = self
@@ -539,12 +568,19 @@ impl OpenAiState {
         Ok(reply)
     }
 
+    /// From now on nobody who asks hears of a response.
+    fn lose(&mut self, key: u64) {
+        self.store.hide(key);
+        self.journal.lost(key);
+    }
+
     /// Ends a response now and otherwise than planned; one that has ended stays as it is.
     fn end_early(&mut self, key: u64, ending: Ending) {
         let now = self.now;
         if let Some(record) = self.store.get_mut(key)
             && record.ended_at.is_none()
         {
+            self.journal.ended(key, &ending);
             record.cut_short(now, ending);
             bill(&mut self.billing, record);
             let (planned, told) = (record.ends_at, record.told);

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::OpenAiError;
 use super::clocked::Clocked;
-use super::engine::{Billing, CallStats, Request};
+use super::engine::{Billing, CallStats, Created, Request};
 use super::script::Script;
 
 /// Prompts quote whole documents; beyond this a request is answered 413.
@@ -118,6 +118,16 @@ impl LoadOpenAi {
     /// What clients did, and how late they noticed.
     pub fn stats(&self) -> CallStats {
         self.clocked.stats()
+    }
+
+    /// From now on every response that is created is kept a note of, which takes memory for each.
+    pub fn keep_journal(&self) {
+        self.clocked.keep_journal();
+    }
+
+    /// Every response created since [`Self::keep_journal`], in the order of creation.
+    pub fn journal(&self) -> Vec<Created> {
+        self.clocked.journal()
     }
 
     /// Closes the port and all connections, and waits until that is done.

@@ -155,3 +155,52 @@ fn a_fault_on_a_poll_does_not_overturn_what_a_blocking_create_was_told() {
         assert_eq!(client.billing().responses_completed, 1);
     }
 }
+
+#[test]
+fn the_journal_keeps_every_create_with_what_became_of_it() {
+    let failed = Action::Failed {
+        code: "server_error".to_owned(),
+    };
+    let script = second()
+        .fault(Call::Create, When::Nth(2), Action::Garbage)
+        .fault(Call::Create, When::Nth(3), Action::Expired)
+        .fault(
+            Call::Create,
+            When::Nth(4),
+            Action::ServerError { status: 500 },
+        )
+        .fault(Call::Create, When::Nth(5), failed)
+        .fault(Call::Poll, When::Nth(2), Action::Expired);
+    let mut client = Client::new(script);
+    assert_eq!(client.create().status, 200);
+    assert_eq!(client.state.journal(), [], "nobody has asked for it yet");
+    let mut client = Client::new(client.state.script);
+    client.state.keep_journal();
+    let body = json!({"model": "gpt-5", "input": "Write.", "background": true, "metadata": {"step": "one"}});
+    let first = client.post(&body).id();
+    for _ in 2..=7 {
+        client.wait(ms(1)).create();
+    }
+    let ids: Vec<_> = client.state.journal().into_iter().map(|it| it.id).collect();
+    client.poll(&first);
+    client.cancel(&ids[4]);
+    client.poll(&ids[5]);
+    // What is over when it is cancelled stays what it was.
+    client.wait(ms(2000)).cancel(&first);
+    let journal = client.state.journal();
+    let fates: Vec<_> = journal.iter().map(|created| created.fate).collect();
+    let expected = [
+        Fate::Sound,
+        Fate::Garbled,
+        Fate::Lost,
+        Fate::Failed,
+        Fate::Cancelled,
+        Fate::Lost,
+    ];
+    assert_eq!(fates, expected);
+    assert_eq!(journal[0].id, first);
+    assert_eq!(journal[0].at, START);
+    assert_eq!(journal[0].api_key, "key");
+    assert_eq!(journal[0].metadata, [("step".to_owned(), "one".to_owned())]);
+    assert_eq!(client.billing().responses_created, 6);
+}
