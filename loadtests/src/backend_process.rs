@@ -14,6 +14,8 @@ use crate::measurement::VcpuLimit;
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long it may take to end after SIGTERM before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The number of the signal that nobody can ignore.
+const SIGKILL: u8 = 9;
 
 /// Why the backend could not be built or started.
 #[derive(Debug, thiserror::Error)]
@@ -184,13 +186,42 @@ impl BackendProcess {
         CpuMeter::new(self.pid, self.limit != VcpuLimit::Modelled)
     }
 
-    /// Ends the backend: SIGTERM, and SIGKILL when it does not obey.
-    pub async fn stop(self) {
+    /// Ends the backend: SIGTERM, and SIGKILL when it does not obey. Says whether it did.
+    pub async fn stop(self) -> bool {
+        match self.running {
+            Running::Container(container) => match container.stop(STOP_TIMEOUT).await {
+                Ok(status) => status.exit_code != i64::from(128 + SIGKILL),
+                // A container that resists is removed with the run.
+                Err(error) => {
+                    tracing::debug!(error = chain(&error), "container not stopped");
+                    false
+                }
+            },
+            Running::Native {
+                mut child,
+                cgroup,
+                _guard,
+            } => {
+                // The group's directories go after its last process, so it is dropped last.
+                send("-TERM", self.pid).await;
+                let ended = tokio::time::timeout(STOP_TIMEOUT, child.wait()).await;
+                if ended.is_err() {
+                    let _ = child.kill().await;
+                }
+                drop(cgroup);
+                ended.is_ok()
+            }
+        }
+    }
+
+    /// Ends the backend by SIGKILL, as a crash does, and waits until it is gone.
+    pub async fn kill(self) {
+        send("-KILL", self.pid).await;
         match self.running {
             Running::Container(container) => {
-                // A container that resists is removed with the run.
-                if let Err(error) = container.stop(STOP_TIMEOUT).await {
-                    tracing::debug!(error = chain(&error), "container not stopped");
+                // It has ended: what is left is to remove it.
+                if let Err(error) = container.stop(Duration::ZERO).await {
+                    tracing::debug!(error = chain(&error), "container not removed");
                 }
             }
             Running::Native {
@@ -198,17 +229,15 @@ impl BackendProcess {
                 cgroup,
                 _guard,
             } => {
-                // The group's directories go after its last process, so it is dropped last.
-                terminate(self.pid).await;
-                if tokio::time::timeout(STOP_TIMEOUT, child.wait())
-                    .await
-                    .is_err()
-                {
-                    let _ = child.kill().await;
-                }
+                let _ = child.kill().await;
                 drop(cgroup);
             }
         }
+    }
+
+    /// Sends it a signal by its name, such as `-STOP`.
+    pub async fn signal(&self, name: &str) {
+        send(name, self.pid).await;
     }
 
     async fn wait_until_listening(&mut self, log: &Path) -> Result<String, BackendError> {
@@ -316,10 +345,10 @@ fn listening_address(log: &str) -> Option<String> {
         })
 }
 
-/// Sends SIGTERM through the `kill` command: the standard library can only kill.
-async fn terminate(pid: u32) {
+/// Sends a signal through the `kill` command: the standard library can only kill.
+async fn send(signal: &str, pid: u32) {
     let _ = tokio::process::Command::new("kill")
-        .args(["-TERM", &pid.to_string()])
+        .args([signal, &pid.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

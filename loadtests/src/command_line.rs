@@ -22,8 +22,8 @@ pub const REPLICATIONS: u32 = 10;
 /// simulates the proposed sizing and its alternatives, prints the verdict, and writes report.html,
 /// report.md and results.json.
 ///
-/// Exit codes: 0 done (gate: the sizing holds), 1 gate: the SLO or the budget is missed or a finding
-/// breaks the sizing, 2 the input, the machine or the stack is at fault, or the run was interrupted.
+/// Exit codes: 0 done (gate: the sizing holds; storm: all went well), 1 gate: the SLO or the budget is
+/// missed or a finding breaks the sizing, storm: something was lost, duplicated or billed twice, 2 the input, the machine or the stack is at fault, or the run was interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "sizing", version, args_conflicts_with_subcommands = true)]
 pub struct CommandLine {
@@ -61,6 +61,9 @@ pub enum Command {
     Merge(MergeArguments),
     /// Score one core of this machine at the kind of work that a generation is made of.
     CpuScore(CpuScoreArguments),
+    /// Let faults loose on two backends and audit what became of their generations: exit 0 when nothing
+    /// was lost, duplicated or billed twice, 1 when something was.
+    Storm(StormArguments),
     /// Judge a sizing: exit 0 when it holds, 1 when it does not, 2 when the input is bad.
     Gate(GateArguments),
 }
@@ -265,6 +268,37 @@ pub struct CompareArguments {
     #[arg(long, value_name = "FILE")]
     pub backend: Option<PathBuf>,
     /// Folder for comparison.json and comparison.md.
+    #[arg(long, value_name = "DIR", default_value = "target/sizing")]
+    pub out: PathBuf,
+}
+
+/// Options of `storm`.
+#[derive(Debug, Args)]
+pub struct StormArguments {
+    /// Generations to order.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub generations: u32,
+    /// Of these, at most so many that have not ended yet.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=5_000))]
+    pub in_flight: u32,
+    /// Seed of what goes wrong, and of what the scripted OpenAI does: the same seed is the same schedule.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Factor by which the 15 minutes of a generation are divided. Leases, faults and outages are not: they last
+    /// milliseconds to seconds at any speed-up.
+    #[arg(long, default_value_t = 300.0, value_parser = numbers::speedup)]
+    pub speedup: f64,
+    /// Seconds after which no generation is ordered any more and nothing goes wrong any more; what was ordered is
+    /// waited for and audited.
+    #[arg(long, value_name = "S", default_value_t = 3_600, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub timeout: u64,
+    /// The backend's binary; built by cargo when not given.
+    #[arg(long, value_name = "FILE")]
+    pub backend: Option<PathBuf>,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub format: TableFormat,
+    /// Folder for storm.json and storm.md, and for the backends' logs when something went wrong.
     #[arg(long, value_name = "DIR", default_value = "target/sizing")]
     pub out: PathBuf,
 }

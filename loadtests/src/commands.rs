@@ -14,4 +14,5 @@ pub(crate) mod plan;
 pub(crate) mod review;
 pub(crate) mod serve;
 pub(crate) mod simulate;
+pub(crate) mod storm;
 pub(crate) mod sync;

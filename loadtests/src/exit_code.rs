@@ -5,9 +5,10 @@ use std::process::ExitCode;
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The command did its job; for `gate`, the sizing holds.
+    /// The command did its job; for `gate`, the sizing holds; for `storm`, all went well.
     Success,
-    /// `gate` only: the sizing misses the SLO or the budget, or a finding breaks it. Not an error.
+    /// `gate`: the sizing misses the SLO or the budget, or a finding breaks it; `storm`: a generation was lost,
+    /// duplicated or billed twice. Not an error.
     Refused,
     /// The input, the machine or the stack is at fault, and the message says what to do.
     Failed,

@@ -36,6 +36,7 @@ pub mod simulation;
 pub mod source_document;
 mod stages;
 pub mod stats;
+pub mod storm;
 pub mod sync_mode;
 pub mod terraform;
 pub mod threads;

@@ -17,7 +17,7 @@ use clap::Parser;
 use commands::console::no_color;
 use commands::{
     calibrate, compare, cpu_score, gate, main_job, measure, merge, plan, review, serve, simulate,
-    sync,
+    storm, sync,
 };
 use loadtests::command_line::{Command, CommandLine};
 use loadtests::exit_code::Outcome;
@@ -54,6 +54,7 @@ fn run(arguments: CommandLine) -> Result<Outcome> {
         Some(Command::Calibrate(arguments)) => calibrate::run(&arguments),
         Some(Command::Merge(arguments)) => merge::run(&arguments),
         Some(Command::CpuScore(arguments)) => cpu_score::run(&arguments),
+        Some(Command::Storm(of)) => storm::run(&of, arguments.quiet),
         Some(Command::Gate(of)) => gate::run(&of, arguments.quiet),
     }
 }

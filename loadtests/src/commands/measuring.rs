@@ -67,12 +67,21 @@ fn keep_interrupted(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs `work` until it ends or the user interrupts it: `None`. Dropping it ends what it started;
-/// what a second, impatient Ctrl-C leaves, the harness's reaper ends.
+/// As [`until_interrupted`], for work that keeps a measurement in `out` as it goes on.
 pub(crate) fn interruptible<T>(
     out: &Path,
     work: impl Future<Output = Result<T>>,
 ) -> Result<Option<T>> {
+    let result = until_interrupted(work);
+    if matches!(result, Ok(None)) {
+        keep_interrupted(out)?;
+    }
+    result
+}
+
+/// Runs `work` until it ends or the user interrupts it: `None`. Dropping it ends what it started;
+/// what a second, impatient Ctrl-C leaves, the harness's reaper ends.
+pub(crate) fn until_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
     let runtime = tokio::runtime::Runtime::new().context("start the async runtime")?;
     let (interrupt, mut interrupted) = tokio::sync::watch::channel(false);
     // goose installs a handler of its own, which would keep the signal from us: being first keeps it out.
@@ -91,7 +100,6 @@ pub(crate) fn interruptible<T>(
     });
     if matches!(result, Ok(None)) {
         eprintln!("interrupted: ending what was started");
-        keep_interrupted(out)?;
     }
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     result

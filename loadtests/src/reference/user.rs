@@ -228,7 +228,11 @@ pub fn client(timeout: Duration) -> Result<reqwest::Client, UserError> {
     built.map_err(|source| UserError::Transport { what, source })
 }
 
-async fn ask(
+/// Sends a request, and expects a status.
+///
+/// # Errors
+/// When there is no answer, or another one.
+pub(crate) async fn ask(
     what: &'static str,
     request: RequestBuilder,
     expected: u16,

@@ -8,6 +8,7 @@ mod reference;
 mod report;
 mod review;
 mod simulation;
+mod storm;
 mod sync;
 mod webdriver;
 
