@@ -264,7 +264,7 @@ async fn beat(worker: Arc<Worker>) {
         }
         let before = worker.running.snapshot();
         if !before.is_empty() {
-            match leases::renew(&worker.state.pool, worker.id, config.lease).await {
+            match leases::renew(&worker.state.pool, worker.id, &before, config.lease).await {
                 Ok(held) => {
                     for (id, attempt) in before {
                         if !held.contains(&(id, attempt)) && worker.running.stop(id, attempt) {

@@ -128,20 +128,29 @@ async fn claim_in_turns(
     Ok(query.fetch_all(db).await?)
 }
 
-/// Renews all leases of a worker in one statement, and says which it still holds.
+/// Renews the leases of a worker that it knows of, in one statement, and says which of them it still holds.
+///
+/// Only those: a claim may be committed while the connection breaks that was to tell of it. Nobody runs
+/// such a generation, so its lease must be left to expire.
 ///
 /// # Errors
 /// When the database does not do it.
 pub async fn renew(
     db: impl PgExecutor<'_>,
     worker: WorkerId,
+    running: &[(GenerationId, i32)],
     lease: Duration,
 ) -> Result<Vec<(GenerationId, i32)>, DbError> {
-    let sql = "UPDATE generations SET leased_until = now() + $2 * interval '1 millisecond'
-               WHERE lease_owner = $1 AND status = 'running' RETURNING id, attempt";
+    let (ids, attempts): (Vec<GenerationId>, Vec<i32>) = running.iter().copied().unzip();
+    let sql = "UPDATE generations g SET leased_until = now() + $2 * interval '1 millisecond'
+               FROM unnest($3::uuid[], $4::int4[]) AS known (id, attempt)
+               WHERE g.id = known.id AND g.attempt = known.attempt
+                     AND g.lease_owner = $1 AND g.status = 'running' RETURNING g.id, g.attempt";
     Ok(sqlx::query_as(sql)
         .bind(worker)
         .bind(milliseconds(lease))
+        .bind(ids)
+        .bind(attempts)
         .fetch_all(db)
         .await?)
 }

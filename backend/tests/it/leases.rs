@@ -74,11 +74,15 @@ async fn a_claimed_generation_is_nobody_elses() -> anyhow::Result<()> {
         leases::rescue_expired(&queue.pool, ATTEMPTS_MAX).await?,
         (0, 0)
     );
+    let known = [(claim.id, 1)];
     assert_eq!(
-        leases::renew(&queue.pool, first, LEASE).await?,
-        [(claim.id, 1)]
+        leases::renew(&queue.pool, first, &known, LEASE).await?,
+        known
     );
-    assert!(leases::renew(&queue.pool, second, LEASE).await?.is_empty());
+    let unheard = leases::renew(&queue.pool, first, &[], LEASE).await?;
+    assert!(unheard.is_empty());
+    let others = leases::renew(&queue.pool, second, &known, LEASE).await?;
+    assert!(others.is_empty());
     queue.service.stop().await
 }
 
@@ -308,4 +312,33 @@ async fn workers_that_claim_at_once_share_the_queue_without_overlap() -> anyhow:
     let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
     assert_eq!((ids.len(), distinct.len()), (12, 12));
     queue.service.stop().await
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_not_kept_by_its_worker() -> anyhow::Result<()> {
+    let world = World::new(script_ms(600_000.0))
+        .await?
+        .set("GENERATION_WORKERS", 1)
+        .set("LEASE_MS", 800)
+        .set("HEARTBEAT_MS", 100);
+    let service = world.serve(Role::All).await?;
+    let user = service.client().registered().await?;
+    let held = user.generate().await?;
+    user.wait_for(&held, "running").await?;
+    let other = user.generate().await?;
+    // What a claim leaves that was committed while the connection broke: the worker has never heard of it.
+    let unheard = "UPDATE generations g SET status = 'running', attempt = 1, started_at = now(),
+                       lease_owner = held.lease_owner, leased_until = now() + interval '800 milliseconds'
+                   FROM generations held WHERE held.status = 'running' AND g.status = 'queued'";
+    let pool = world.database().await?;
+    let done = sqlx::query(unheard).execute(&pool).await?;
+    assert_eq!(done.rows_affected(), 1);
+    user.wait_for(&other, "queued").await?;
+    // The one that it does run is still its own.
+    let row = user.generation(&held).await?;
+    assert_eq!(
+        (&row["status"], &row["attempt"]),
+        (&"running".into(), &1.into())
+    );
+    service.stop().await
 }
