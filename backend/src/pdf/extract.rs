@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
@@ -165,11 +166,14 @@ impl Extractor {
             .map_err(ExtractError::Broken)?;
         let stdout = child.stdout.take().ok_or_else(|| broken("no pipe"))?;
         let stdin = child.stdin.take();
+        let is_fed = AtomicBool::new(document.is_none());
         let feeding = async {
-            match document.zip(stdin) {
+            let fed = match document.zip(stdin) {
                 Some((document, stdin)) => feed(document, stdin).await,
                 None => Ok(()),
-            }
+            };
+            is_fed.store(true, Ordering::Relaxed);
+            fed
         };
         let conversation = async {
             let mut output = Vec::new();
@@ -177,21 +181,26 @@ impl Extractor {
             let (fed, read) = tokio::join!(feeding, capped.read_to_end(&mut output));
             read.map_err(ExtractError::Broken)?;
             let status = child.wait().await.map_err(ExtractError::Broken)?;
-            if status.success() {
-                return Ok(output);
-            }
-            // A child that died closes its input, so its death explains a broken pipe and not the other way round.
             match fed {
+                // Whatever the child says, it says of a part of the document. But a child that died closes its
+                // input, so its death explains a broken pipe and not the other way round.
                 Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
                     Err(ExtractError::Broken(error))
                 }
+                _ if status.success() => Ok(output),
                 _ => Err(ExtractError::Exhausted(status.to_string())),
             }
         };
         let output = tokio::time::timeout(self.timeout, conversation)
             .await
             .map_err(|_| {
-                ExtractError::Exhausted(format!("no answer in {} ms", self.timeout.as_millis()))
+                let in_time = format!("in {} ms", self.timeout.as_millis());
+                if is_fed.load(Ordering::Relaxed) {
+                    ExtractError::Exhausted(format!("no answer {in_time}"))
+                } else {
+                    // The child reads all before it does anything: the document is late, not hard.
+                    broken(&format!("the document did not arrive {in_time}"))
+                }
             })??;
         match serde_json::from_slice(&output) {
             Ok(Report::Text(text)) => Ok(text),

@@ -1,10 +1,13 @@
 //! Dependencies go and come back.
 
+use std::time::Duration;
+
 use backend::Role;
+use harness::NetworkFault;
 use reqwest::StatusCode;
 
 use crate::app::{CALLS, World, script_ms, until};
-use crate::client::{expect, problem};
+use crate::client::{expect, order, problem};
 
 /// A port of this machine on which nobody listens, for as long as the guard lives.
 fn dead_port() -> anyhow::Result<(std::net::UdpSocket, u16)> {
@@ -159,4 +162,51 @@ async fn a_file_store_that_is_gone_fails_the_generation_with_a_reason() -> anyho
     problem(refused, StatusCode::SERVICE_UNAVAILABLE).await?;
     worker.stop().await?;
     api.stop().await
+}
+
+/// A generation over a document of 100 pages whose reading meets `fault` until S3 was connected to so often again,
+/// or until it has ended.
+async fn read_through(fault: NetworkFault, connections: u64) -> anyhow::Result<()> {
+    let world = World::new(script_ms(1.0)).await?;
+    let faulty = world.sandbox.behind_faults().await?;
+    let world = world
+        .set("AWS_ENDPOINT_URL", faulty.s3_endpoint())
+        .set("EXTRACTOR_TIMEOUT_MS", 2_000)
+        .set("GENERATION_ATTEMPTS_MAX", 1_000);
+    let service = world.serve(Role::All).await?;
+    let user = service.client().registered().await?;
+    let document = user.upload(100).await?;
+    faulty.s3.set(fault);
+    let before = faulty.s3.connections();
+    let answer = user
+        .post("/api/v1/generations", order(&[&document]))
+        .await?;
+    let row = expect(answer, StatusCode::ACCEPTED).await?;
+    let id = row["id"].as_str().unwrap_or_default();
+    until("the document to be read again", || async {
+        let row = user.generation(id).await;
+        let failed = row.is_ok_and(|row| row["status"] == "failed");
+        failed || faulty.s3.connections() >= before + connections
+    })
+    .await?;
+    faulty.s3.heal();
+    user.wait_for(id, "succeeded").await?;
+    service.stop().await
+}
+
+#[tokio::test]
+async fn a_document_that_is_cut_off_on_its_way_is_not_taken_for_a_damaged_one() -> anyhow::Result<()>
+{
+    assert!(
+        crate::client::pdf(100).len() > 20_000,
+        "more than is let through"
+    );
+    read_through(NetworkFault::CutAfter { bytes: 10_000 }, 4).await
+}
+
+#[tokio::test]
+async fn a_document_that_comes_too_slowly_is_not_taken_for_an_exhausting_one() -> anyhow::Result<()>
+{
+    // Two pieces of 16 KiB at least, each later than the extractor may take for all.
+    read_through(NetworkFault::Delay(Duration::from_millis(2_500)), 2).await
 }
