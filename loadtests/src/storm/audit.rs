@@ -148,6 +148,9 @@ pub struct Responses {
     pub interrupted: usize,
     /// None of it: double-billed.
     pub unexplained: usize,
+    /// Of those that are explained by a disturbance, the farthest from it, in milliseconds; [`MARGIN_MS`] is the
+    /// limit.
+    pub farthest_ms: u64,
 }
 
 impl Audit {
@@ -239,8 +242,14 @@ fn billed(facts: &Facts, audit: &mut Audit) {
         let responses = &mut audit.responses;
         match explanation(facts, create, &mut spent) {
             Some(Explanation::Spoiled) => responses.spoiled += 1,
-            Some(Explanation::CutOff) => responses.cut_off += 1,
-            Some(Explanation::Interrupted) => responses.interrupted += 1,
+            Some(Explanation::CutOff { away_ms }) => {
+                responses.cut_off += 1;
+                responses.farthest_ms = responses.farthest_ms.max(away_ms);
+            }
+            Some(Explanation::Interrupted { away_ms }) => {
+                responses.interrupted += 1;
+                responses.farthest_ms = responses.farthest_ms.max(away_ms);
+            }
             None => {
                 responses.unexplained += 1;
                 let how = format!(
@@ -261,8 +270,8 @@ fn billed(facts: &Facts, audit: &mut Audit) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Explanation {
     Spoiled,
-    CutOff,
-    Interrupted,
+    CutOff { away_ms: u64 },
+    Interrupted { away_ms: u64 },
 }
 
 /// The API of `OpenAI` has no idempotency keys, so a create whose answer is lost must be repeated, and
@@ -285,22 +294,33 @@ fn explanation(
         Fate::Sound | Fate::Cancelled => {}
     }
     let by = create.by?;
-    let near = |from_ms: u64, to_ms: u64| {
-        (from_ms.saturating_sub(MARGIN_MS)..=to_ms + MARGIN_MS).contains(&create.at_ms)
+    let away = |from_ms: u64, to_ms: u64| {
+        let before_ms = from_ms.saturating_sub(create.at_ms);
+        let after_ms = create.at_ms.saturating_sub(to_ms);
+        Some(before_ms.max(after_ms)).filter(|away_ms| *away_ms <= MARGIN_MS)
     };
     let step = (create.generation.clone(), create.step.clone());
     for (index, interruption) in facts.interruptions.iter().enumerate() {
-        let then = near(interruption.at_ms, interruption.at_ms)
-            || interruption
-                .thawed_at_ms
-                .is_some_and(|at_ms| near(at_ms, at_ms));
-        let here = interruption.of == by && interruption.creating.contains(&step);
-        if here && then && spent.insert((index, step.0.clone(), step.1.clone())) {
-            return Some(Explanation::Interrupted);
+        if interruption.of != by || !interruption.creating.contains(&step) {
+            continue;
+        }
+        let moments = [Some(interruption.at_ms), interruption.thawed_at_ms];
+        let nearest_ms = moments
+            .into_iter()
+            .flatten()
+            .filter_map(|at_ms| away(at_ms, at_ms))
+            .min();
+        if let Some(away_ms) = nearest_ms
+            && spent.insert((index, step.0.clone(), step.1.clone()))
+        {
+            return Some(Explanation::Interrupted { away_ms });
         }
     }
-    let cut = |outage: &Outage| outage.of == by && near(outage.from_ms, outage.to_ms);
-    facts.outages.iter().any(cut).then_some(Explanation::CutOff)
+    let own = facts.outages.iter().filter(|outage| outage.of == by);
+    let nearest_ms = own
+        .filter_map(|outage| away(outage.from_ms, outage.to_ms))
+        .min();
+    nearest_ms.map(|away_ms| Explanation::CutOff { away_ms })
 }
 
 fn finding(what: &str, how: String) -> Finding {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::audit::Finding;
+use super::audit::{Finding, MARGIN_MS};
 use super::run::Storm;
 use super::schedule::{Fault, Reach, Seat, Service, Strike, Trouble};
 use super::weather::Struck;
@@ -38,6 +38,14 @@ pub fn add(document: &mut Document, storm: &Storm) {
     }
     document.heading("Where the responses went");
     document.table(responses(storm));
+    if audit.responses.cut_off + audit.responses.interrupted > 0 {
+        document.paragraph(format!(
+            "The API of OpenAI has no idempotency keys: a create whose answer is lost is asked for again. Each of \
+             these was created by the very backend that was disturbed, at most {} ms from the disturbance; {MARGIN_MS} \
+             ms are allowed.",
+            audit.responses.farthest_ms
+        ));
+    }
     document.heading("What was done to the backends");
     document.table(struck(&storm.struck));
     document.heading("What clients met");
