@@ -171,7 +171,7 @@ async fn read_through(fault: NetworkFault, connections: u64) -> anyhow::Result<(
     let faulty = world.sandbox.behind_faults().await?;
     let world = world
         .set("AWS_ENDPOINT_URL", faulty.s3_endpoint())
-        .set("EXTRACTOR_TIMEOUT_MS", 2_000)
+        .set("EXTRACTOR_TIMEOUT_MS", 1_000)
         .set("GENERATION_ATTEMPTS_MAX", 1_000);
     let service = world.serve(Role::All).await?;
     let user = service.client().registered().await?;
@@ -208,5 +208,5 @@ async fn a_document_that_is_cut_off_on_its_way_is_not_taken_for_a_damaged_one() 
 async fn a_document_that_comes_too_slowly_is_not_taken_for_an_exhausting_one() -> anyhow::Result<()>
 {
     // Two pieces of 16 KiB at least, each later than the extractor may take for all.
-    read_through(NetworkFault::Delay(Duration::from_millis(2_500)), 2).await
+    read_through(NetworkFault::Delay(Duration::from_millis(1_300)), 2).await
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::error::DisplayErrorContext;
 use futures::StreamExt;
@@ -119,6 +120,8 @@ async fn proposals(sandbox: &Sandbox) -> Result<Vec<String>, EvidenceError> {
         .region(Region::new(sandbox.region().to_owned()))
         .credentials_provider(credentials)
         .force_path_style(true)
+        // A file that is just being put in place by a worker that lost its lease disturbs a listing of s3s-fs.
+        .retry_config(RetryConfig::standard().with_max_attempts(6))
         .build();
     let s3 = aws_sdk_s3::Client::from_conf(config);
     let mut keys = Vec::new();
