@@ -171,17 +171,24 @@ fn what_openai_spoiled_is_explained() {
 fn a_broken_path_explains_what_its_own_backend_created_meanwhile() {
     let outage =
         |of, from_ms, to_ms| extra(|facts| facts.outages.push(Outage { of, from_ms, to_ms }));
-    for (from_ms, to_ms) in [(9_000, 11_000), (11_400, 12_000), (8_000, 8_600)] {
+    // Around it, as long after it as may be, and as long before.
+    let (late_ms, early_ms) = (10_000 + MARGIN_MS, 10_000 - MARGIN_MS);
+    for (from_ms, to_ms, away_ms) in [
+        (9_000, 11_000, 0),
+        (late_ms, 20_000, MARGIN_MS),
+        (5_000, early_ms, MARGIN_MS),
+    ] {
         let audit = outage(Seat::First, from_ms, to_ms);
         assert!(audit.is_clean(), "{from_ms} to {to_ms}: {audit:?}");
         assert_eq!(audit.responses.cut_off, 1);
+        assert_eq!(audit.responses.farthest_ms, away_ms);
         assert_eq!(
             outage(Seat::Second, from_ms, to_ms).double_billed.len(),
             1,
             "of the other one"
         );
     }
-    for (from_ms, to_ms) in [(11_501, 12_000), (8_000, 8_499)] {
+    for (from_ms, to_ms) in [(late_ms + 1, 20_000), (5_000, early_ms - 1)] {
         let audit = outage(Seat::First, from_ms, to_ms);
         assert_eq!(audit.double_billed.len(), 1, "{from_ms} to {to_ms}");
     }
