@@ -1,14 +1,6 @@
 //! A small storm, by the real binary: real backends, real faults, and an audit that finds nothing.
 
-use std::path::PathBuf;
-
-use crate::{Scratch, stderr_of, stdout_of};
-
-/// The backend, where `cargo test --workspace` has built it; the command builds it itself otherwise.
-fn backend() -> Option<String> {
-    let path = PathBuf::from(env!("CARGO_BIN_EXE_sizing")).with_file_name("allegiant-backend");
-    path.is_file().then(|| path.display().to_string())
-}
+use crate::{Scratch, backend, stderr_of, stdout_of};
 
 fn storm<'a>(backend: Option<&'a str>, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut arguments = vec!["storm", "--out", out, "--format", "json"];
