@@ -81,6 +81,16 @@ pub struct Create {
     pub fate: Fate,
 }
 
+impl Create {
+    fn in_words(&self) -> String {
+        let by = self.by.map_or("nobody we know", Seat::name);
+        format!(
+            "{} at {} ms by {by}, {:?}",
+            self.response, self.at_ms, self.fate
+        )
+    }
+}
+
 /// A while in which a path was broken, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Outage {
@@ -252,13 +262,20 @@ fn billed(facts: &Facts, audit: &mut Audit) {
             }
             None => {
                 responses.unexplained += 1;
+                let same = |one: &&Create| {
+                    (&one.generation, &one.step) == (&create.generation, &create.step)
+                };
+                let all: Vec<_> = facts
+                    .creates
+                    .iter()
+                    .filter(same)
+                    .map(Create::in_words)
+                    .collect();
                 let how = format!(
-                    "{} asked once too often: {} at {} ms by {}, {:?}",
+                    "{} asked once too often: {}; all of its responses: {}",
                     create.step,
-                    create.response,
-                    create.at_ms,
-                    create.by.map_or("nobody we know", Seat::name),
-                    create.fate
+                    create.in_words(),
+                    all.join(", ")
                 );
                 audit.double_billed.push(finding(&create.generation, how));
             }

@@ -23,6 +23,9 @@ use crate::reference::user::client;
 const DOWNLOADS: usize = 8;
 /// Patience with one download.
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Tries of one download, and the time between two.
+const DOWNLOAD_TRIES: u32 = 10;
+const DOWNLOAD_AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// Where the backend puts what it has written.
 const PROPOSALS: &str = "generations/";
 
@@ -167,7 +170,7 @@ async fn unreadable(
             .get(format!("{base_url}/api/v1/generations/{id}/pdf"))
             .bearer_auth(clients.token_of(key).unwrap_or_default());
         async move {
-            let failed = download(request, pages).await.err()?;
+            let failed = insist(request, pages).await.err()?;
             Some((id.clone(), failed))
         }
     });
@@ -177,6 +180,21 @@ async fn unreadable(
         .collect()
         .await;
     Ok(unreadable.into_iter().collect())
+}
+
+/// Comes again where it is told to: connections that the storm has cut are noticed one by one.
+async fn insist(request: reqwest::RequestBuilder, pages: Option<usize>) -> Result<(), String> {
+    let mut tries = 0;
+    loop {
+        let Some(again) = request.try_clone() else {
+            return Err("it cannot be asked for twice".to_owned());
+        };
+        tries += 1;
+        match download(again, pages).await {
+            Err(_) if tries < DOWNLOAD_TRIES => tokio::time::sleep(DOWNLOAD_AGAIN_AFTER).await,
+            result => return result,
+        }
+    }
 }
 
 /// `Err` says what is wrong with it.

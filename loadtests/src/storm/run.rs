@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::audit::{Audit, audit};
+use super::audit::{Audit, Interruption, Outage, audit};
 use super::clients::{Answers, Clients, Told};
 use super::evidence::{self, EvidenceError};
 use super::fleet::{Fleet, FleetError};
@@ -47,6 +47,10 @@ pub struct Storm {
     pub audit: Audit,
     /// What happened, in order.
     pub struck: Vec<Struck>,
+    /// Paths to Postgres and `OpenAI` that were broken, by which the audit explains responses.
+    pub outages: Vec<Outage>,
+    /// Kills and freezes, by which it does as well.
+    pub interruptions: Vec<Interruption>,
     /// How often clients met which answer.
     pub answers: Answers,
     /// Milliseconds from the first try to order until the end was known: the middle one and the longest.
@@ -169,6 +173,8 @@ pub async fn run(
         ordered: orders.len(),
         audit,
         struck: weather.struck,
+        outages: weather.outages,
+        interruptions: weather.interruptions,
         answers,
         waited_ms: took_ms
             .last()
