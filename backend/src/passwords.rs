@@ -1,6 +1,7 @@
 //! Hashes and checks passwords with argon2id, off the async threads and a few at a time.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::password_hash::{CustomizedPasswordHasher, PasswordVerifier, generate_salt};
@@ -9,6 +10,13 @@ use tokio::sync::Semaphore;
 
 use crate::config::PasswordConfig;
 use crate::domain::account::Password;
+
+/// How long memory is kept for the next hash: logins come in bursts, and a service that nobody logs in
+/// to should not hold it.
+const KEPT_FOR: Duration = Duration::from_secs(10);
+/// glibc maps what is larger than this on its own and gives it back when it is freed, whatever was
+/// freed before (`DEFAULT_MMAP_THRESHOLD_MAX`, mallopt(3)). Room that is not used takes no memory.
+const OWN_MAPPING_BYTES: usize = 32 << 20;
 
 /// Hashing failed: the parameters were refused or the thread died.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +43,7 @@ impl Passwords {
             params,
             memory: Arc::default(),
         };
-        let decoy = hasher.hash(b"no account has this password")?.into();
+        let decoy = hasher.decoy()?.into();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self {
             hasher,
@@ -88,20 +96,27 @@ impl Passwords {
             drop(permit);
             result
         });
-        joined
-            .await
-            .map_err(|error| PasswordError(error.to_string()))
+        let result = joined.await;
+        tokio::spawn(self.hasher.clone().forget_unless_used());
+        result.map_err(|error| PasswordError(error.to_string()))
     }
 }
 
-/// argon2id in memory that is kept between hashes: one piece for each that runs at once.
+/// argon2id in memory that is kept for a while between hashes: one piece for each that runs at once.
 ///
-/// Freed memory would not go back: after the first such block glibc serves the next ones from the
-/// arena of whichever thread asks, and keeps one hash's memory in each of them.
+/// Without [`OWN_MAPPING_BYTES`] freed memory would not go back: after the first such block glibc serves
+/// the next ones from the arena of whichever thread asks, and keeps one hash's memory in each of them.
 #[derive(Debug, Clone)]
 struct Hasher {
     params: Params,
-    memory: Arc<Mutex<Vec<Vec<Block>>>>,
+    memory: Arc<Mutex<Memory>>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    pieces: Vec<Vec<Block>>,
+    /// Hashes so far.
+    hashes: u64,
 }
 
 impl Hasher {
@@ -111,7 +126,48 @@ impl Hasher {
             .map_err(|error| PasswordError(error.to_string()))
     }
 
-    fn pieces(&self) -> std::sync::MutexGuard<'_, Vec<Vec<Block>>> {
+    /// A string as a password's, of the same cost, that no password belongs to: its hash is drawn and
+    /// not computed, which would take a hash's time and memory of every start.
+    fn decoy(&self) -> Result<String, PasswordError> {
+        let refused = |error: &dyn std::fmt::Display| PasswordError(error.to_string());
+        let output: [u8; Params::DEFAULT_OUTPUT_LEN] = rand::random();
+        let hash = PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(&self.params).map_err(|error| refused(&error))?,
+            salt: Some(Salt::new(&generate_salt()).map_err(|error| refused(&error))?),
+            hash: Some(Output::new(&output).map_err(|error| refused(&error))?),
+        };
+        Ok(hash.to_string())
+    }
+
+    /// Frees the kept memory after a while in which nothing was hashed.
+    async fn forget_unless_used(self) {
+        let hashes = self.memory().hashes;
+        tokio::time::sleep(KEPT_FOR).await;
+        self.forget_since(hashes);
+    }
+
+    /// Frees the kept memory when there was no hash after so many.
+    fn forget_since(&self, hashes: u64) {
+        let mut memory = self.memory();
+        if memory.hashes == hashes {
+            memory.pieces = Vec::new();
+        }
+    }
+
+    /// Memory of one hash.
+    fn piece(&self, blocks: usize) -> Vec<Block> {
+        let kept = self.memory().pieces.pop();
+        let mut piece = kept.unwrap_or_else(|| {
+            Vec::with_capacity(blocks.max(OWN_MAPPING_BYTES / size_of::<Block>() + 1))
+        });
+        // A string that was stored under another cost needs another size.
+        piece.resize(blocks, Block::default());
+        piece
+    }
+
+    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -130,14 +186,15 @@ impl CustomizedPasswordHasher<PasswordHash> for Hasher {
     ) -> argon2::password_hash::Result<PasswordHash> {
         let algorithm = algorithm.map_or(Ok(Algorithm::Argon2id), Algorithm::try_from)?;
         let version = version.map_or(Ok(Version::V0x13), Version::try_from)?;
-        let mut blocks = self.pieces().pop().unwrap_or_default();
-        // A string that was stored under another cost needs another size.
-        blocks.resize(params.block_count(), Block::default());
+        let mut blocks = self.piece(params.block_count());
         let argon2 = Argon2::new(algorithm, version, params.clone());
         let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
         let result =
             argon2.hash_password_into_with_memory(password, salt, &mut output, &mut blocks);
-        self.pieces().push(blocks);
+        let mut memory = self.memory();
+        memory.hashes += 1;
+        memory.pieces.push(blocks);
+        drop(memory);
         result?;
         Ok(PasswordHash {
             algorithm: algorithm.ident(),
@@ -226,6 +283,27 @@ mod tests {
             assert!(checks("correct horse", &stored).await.expect("checks"));
             assert!(!checks("correct horse", &fresh).await.expect("checks"));
         }
-        assert_eq!(passwords.hasher.pieces().len(), 1, "nothing ran at once");
+        assert_eq!(
+            passwords.hasher.memory().pieces.len(),
+            1,
+            "nothing ran at once"
+        );
+    }
+
+    #[tokio::test]
+    async fn memory_is_freed_when_nobody_hashes_any_more() {
+        let passwords = cheap();
+        let hasher = &passwords.hasher;
+        let kept = || hasher.memory().pieces.len();
+        assert_eq!(kept(), 0, "a start hashes nothing");
+        for hashes in [1, 2] {
+            let hash = passwords.hash(password("correct horse")).await;
+            hash.expect("hashes");
+            assert_eq!((kept(), hasher.memory().hashes), (1, hashes));
+        }
+        hasher.forget_since(1);
+        assert_eq!(kept(), 1, "it was used again since");
+        hasher.forget_since(2);
+        assert_eq!(kept(), 0);
     }
 }
