@@ -1,7 +1,8 @@
 #!/bin/sh
 # Fuzzes the API from its own document: no answer may be a 5xx or differ from what the document says.
 # Exits 0 when all hold, 1 when one does not, 77 when schemathesis cannot be had.
-# Uses the binaries of `cargo build --workspace --bins`; TARGET_DIR, SEED and EXAMPLES may be set.
+# Uses the binaries of `cargo build --workspace --bins`. May be set: TARGET_DIR; SEED (1); EXAMPLES of each
+# operation (10); TIME_MAX_S, after which the run is cut and counts as failed (900).
 set -eu
 
 target=${TARGET_DIR:-${CARGO_TARGET_DIR:-$(dirname "$0")/../../target}}/debug
@@ -40,7 +41,7 @@ await() {
     done
 }
 
-HARNESS_PROVIDER=${HARNESS_PROVIDER:-native} "$target/harness" up >"$work/stack" 2>"$work/stack.log" &
+HARNESS_PROVIDER=${HARNESS_PROVIDER:-native} "$target/harness" up --free-ports --no-env-file >"$work/stack" 2>"$work/stack.log" &
 pids="$pids $!"
 await '^# run' "$work/stack"
 # shellcheck source=/dev/null
@@ -68,9 +69,9 @@ PYTHON
 checks=not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance
 checks=$checks,response_headers_conformance,unsupported_method,ignored_auth
 cd "$work"
-if "$work/venv/bin/schemathesis" run "http://$address/openapi.json" \
+if timeout "${TIME_MAX_S:-900}" "$work/venv/bin/schemathesis" run "http://$address/openapi.json" \
     --header "Authorization: Bearer $token" --exclude-operation-id logout \
-    --checks "$checks" --max-examples "${EXAMPLES:-40}" --seed "${SEED:-1}" --request-timeout 30; then
+    --checks "$checks" --max-examples "${EXAMPLES:-10}" --seed "${SEED:-1}" --request-timeout 30; then
     exit 0
 fi
 grep '"level":"ERROR"' "$work/backend.log" >&2 || true

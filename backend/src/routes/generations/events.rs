@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use crate::db::DbError;
 use crate::db::events::EventRow;
@@ -44,6 +45,40 @@ pub struct ProgressBody {
     occurred_at: DateTime<Utc>,
 }
 
+/// One event of the stream, by its fields and not by the lines that carry them: that is what readers of
+/// the document compare, and how later versions of OpenAPI describe a stream.
+#[derive(Debug, ToSchema)]
+#[expect(
+    dead_code,
+    reason = "only the document has it; the stream is written by axum"
+)]
+pub(in crate::routes) struct StreamEvent {
+    /// What `data` holds.
+    event: EventKind,
+    /// What `Last-Event-ID` takes: the number of the event in its generation.
+    id: String,
+    /// JSON: of a `progress` event its status, progress, step, attempt and time; of the `end` the whole
+    /// generation.
+    data: String,
+    /// Milliseconds to wait before reconnecting.
+    #[schema(nullable = false)]
+    retry: Option<u64>,
+}
+
+/// What an event tells.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(
+    dead_code,
+    reason = "only the document has it; the stream is written by axum"
+)]
+pub(in crate::routes) enum EventKind {
+    /// A step has begun or ended.
+    Progress,
+    /// The generation has ended; nothing follows.
+    End,
+}
+
 /// Streams `progress` events and, at the end, one `end` event with the whole generation.
 ///
 /// # Errors
@@ -57,7 +92,8 @@ pub struct ProgressBody {
            ("Last-Event-ID" = Option<i32>, Header, description = "The last event that was received.", minimum = 0,
             nullable = false)),
     responses(
-        (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The stream.", body = StreamEvent,
+         content_type = "text/event-stream"),
         (status = 204, description = "It has ended, and every event was received."),
         (status = 400, description = "`Last-Event-ID` is none that this route gave."),
     ),
