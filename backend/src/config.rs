@@ -2,6 +2,7 @@
 
 mod generations;
 mod limits;
+mod traces;
 mod variables;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use crate::limits::Quota;
 use crate::retry::Backoff;
 
 pub use generations::{AllowanceConfig, WebhookConfig};
+pub use traces::TraceConfig;
 pub use variables::ConfigError;
 
 /// Everything the service can be told.
@@ -46,6 +48,8 @@ pub struct Config {
     pub passwords: PasswordConfig,
     /// Delays between tries of S3, OpenAI and Postgres.
     pub backoff: Backoff,
+    /// Where traces go; `None` makes none.
+    pub traces: Option<TraceConfig>,
     /// `SHUTDOWN_DRAIN_MS`: from readiness off to the closing of the listener.
     pub shutdown_drain: Duration,
     /// `SHUTDOWN_TIMEOUT_MS`: what an orderly stop may take altogether.
@@ -247,6 +251,7 @@ impl Config {
                 base: variables.duration("RETRY_BASE_MS", "first delay before a retry", 500)?,
                 max: variables.duration("RETRY_MAX_MS", "longest delay before a retry", 8_000)?,
             },
+            traces: TraceConfig::read(&variables)?,
             shutdown_drain,
             shutdown_timeout,
         })

@@ -5,9 +5,10 @@
 )]
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
-use backend::config::DatabaseConfig;
+use backend::config::{DatabaseConfig, TraceConfig};
 use backend::pdf::extract::Depth;
 use backend::telemetry::chain;
 use backend::{AppState, Config, Role, db, health, pdf, serve, telemetry};
@@ -54,7 +55,14 @@ fn main() -> ExitCode {
         Command::ExtractText { pages_only: true } => pdf::extract::child_main(Depth::Pages),
         Command::ExtractText { pages_only: false } => pdf::extract::child_main(Depth::Text),
         Command::Serve { role } => match Config::from_env() {
-            Ok(config) => run(serve_until_signalled(config, role)),
+            Ok(config) => {
+                let (traces, flush_time) = (config.traces.clone(), config.shutdown_drain);
+                run(
+                    serve_until_signalled(config, role),
+                    traces.as_ref(),
+                    flush_time,
+                )
+            }
             Err(error) => usage(&error),
         },
         Command::Health => match health::own_address() {
@@ -68,7 +76,7 @@ fn main() -> ExitCode {
             Err(error) => usage(&error),
         },
         Command::Migrate => match DatabaseConfig::from_env() {
-            Ok(config) => run(migrate(config)),
+            Ok(config) => run(migrate(config), None, Duration::ZERO),
             Err(error) => usage(&error),
         },
     }
@@ -79,8 +87,12 @@ fn usage(error: &backend::config::ConfigError) -> ExitCode {
     ExitCode::from(EXIT_USAGE)
 }
 
-fn run(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
-    telemetry::init();
+/// Runs `work` on a runtime of its own; the last spans have `flush_time` to leave.
+fn run(
+    work: impl Future<Output = anyhow::Result<()>>,
+    traces: Option<&TraceConfig>,
+    flush_time: Duration,
+) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -91,7 +103,16 @@ fn run(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let telemetry = match telemetry::init(traces, runtime.handle()) {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            eprintln!("allegiant-backend: failed to {}", chain(&error));
+            return ExitCode::FAILURE;
+        }
+    };
     let result = runtime.block_on(work);
+    // The exporter sends on the runtime's threads.
+    telemetry.flush(flush_time);
     // A rendering or hashing thread that still runs must not hold up the exit.
     runtime.shutdown_background();
     match result {

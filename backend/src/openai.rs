@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, Serialize};
+use tracing::{Instrument, Span};
 
 use crate::config::OpenAiConfig;
 use crate::domain::ids::GenerationId;
 use crate::retry::retry_after;
+use crate::telemetry::spans;
 
 /// What a call can end with instead of an answer.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +125,7 @@ pub struct Usage {
 pub struct OpenAi {
     http: reqwest::Client,
     responses_url: String,
+    host: String,
     authorization: reqwest::header::HeaderValue,
     model: String,
 }
@@ -215,8 +219,13 @@ impl OpenAi {
             .tcp_nodelay(true)
             .user_agent(concat!("allegiant-backend/", env!("CARGO_PKG_VERSION")))
             .build()?;
+        let host = url::Url::parse(&config.base_url)?
+            .host_str()
+            .unwrap_or_default()
+            .to_owned();
         Ok(Self {
             http,
+            host,
             responses_url: format!("{}/responses", config.base_url),
             authorization,
             model: config.model.clone(),
@@ -246,10 +255,9 @@ impl OpenAi {
             },
             text: prompt.section_list.map(section_list_format),
         };
-        let response = self
-            .send(self.http.post(&self.responses_url).json(&body))
-            .await?;
-        let bytes = response.bytes().await.map_err(OpenAiError::Transport)?;
+        let request = self.http.post(&self.responses_url).json(&body);
+        let span = spans::openai_call(generation, "POST", "/responses", &self.host);
+        let bytes = self.send(request, span).await?;
         let created: Created = serde_json::from_slice(&bytes).map_err(OpenAiError::Garbage)?;
         Ok(created.id)
     }
@@ -258,12 +266,16 @@ impl OpenAi {
     ///
     /// # Errors
     /// [`OpenAiError::Missing`] when it has expired; others when OpenAI does not answer.
-    pub async fn poll(&self, response_id: &str) -> Result<Polled, OpenAiError> {
+    pub async fn poll(
+        &self,
+        response_id: &str,
+        generation: GenerationId,
+    ) -> Result<Polled, OpenAiError> {
         let request = self
             .http
             .get(format!("{}/{response_id}", self.responses_url));
-        let response = self.send(request).await?;
-        let bytes = response.bytes().await.map_err(OpenAiError::Transport)?;
+        let span = spans::openai_call(generation, "GET", "/responses/{id}", &self.host);
+        let bytes = self.send(request, span).await?;
         let body: ResponseBody = serde_json::from_slice(&bytes).map_err(OpenAiError::Garbage)?;
         Ok(body.into_polled())
     }
@@ -272,24 +284,39 @@ impl OpenAi {
     ///
     /// # Errors
     /// When OpenAI does not answer.
-    pub async fn cancel(&self, response_id: &str) -> Result<(), OpenAiError> {
+    pub async fn cancel(
+        &self,
+        response_id: &str,
+        generation: GenerationId,
+    ) -> Result<(), OpenAiError> {
         let request = self
             .http
             .post(format!("{}/{response_id}/cancel", self.responses_url));
-        match self.send(request).await {
+        let template = "/responses/{id}/cancel";
+        let span = spans::openai_call(generation, "POST", template, &self.host);
+        match self.send(request, span).await {
             Ok(_) | Err(OpenAiError::Missing | OpenAiError::Rejected { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<Response, OpenAiError> {
+    /// Sends a request and reads the whole body of a good answer, within `span`.
+    async fn send(&self, request: RequestBuilder, span: Span) -> Result<Bytes, OpenAiError> {
         let request = request.header(reqwest::header::AUTHORIZATION, self.authorization.clone());
-        let response = request.send().await.map_err(OpenAiError::Transport)?;
-        if response.status().is_success() {
-            Ok(response)
-        } else {
-            Err(refusal(response).await)
+        let call = async {
+            let response = request.send().await.map_err(OpenAiError::Transport)?;
+            spans::answered_by(&span, response.status().as_u16());
+            if response.status().is_success() {
+                response.bytes().await.map_err(OpenAiError::Transport)
+            } else {
+                Err(refusal(response).await)
+            }
+        };
+        let result = call.instrument(span.clone()).await;
+        if let Err(error) = &result {
+            spans::failed(&span, error.kind());
         }
+        result
     }
 }
 

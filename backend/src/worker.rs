@@ -16,6 +16,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::db::DbError;
 use crate::db::leases::{self, AfterFailure, Ask, Claim, Failure};
@@ -23,7 +24,7 @@ use crate::db::workers;
 use crate::domain::ids::{GenerationId, WorkerId};
 use crate::retry::jitter;
 use crate::state::AppState;
-use crate::telemetry::chain;
+use crate::telemetry::{chain, spans};
 use crate::worker::running::Running;
 use crate::worker::steps::StepError;
 
@@ -197,9 +198,10 @@ fn start(worker: &Arc<Worker>, claim: Claim) {
 
 /// One attempt: all steps, or the reason why not. Ends at once when `stop` is cancelled.
 async fn attempt(worker: &Arc<Worker>, claim: &Claim, stop: CancellationToken) {
+    let span = spans::attempt(claim.id, claim.attempt);
     let work = async {
         // A step that panics is a failed attempt like any other: the cap ends what panics every time.
-        let result = AssertUnwindSafe(steps::run(worker, claim))
+        let result = AssertUnwindSafe(steps::run(worker, claim).instrument(span.clone()))
             .catch_unwind()
             .await;
         match result.unwrap_or_else(|_| Err(StepError::panicked())) {
@@ -225,6 +227,7 @@ async fn attempt(worker: &Arc<Worker>, claim: &Claim, stop: CancellationToken) {
         outcome = work => outcome,
     };
     worker.state.metrics.attempt_ended(outcome);
+    spans::ended(&span, outcome);
     tracing::info!(generation_id = %claim.id, attempt = claim.attempt, outcome, "attempt ended");
 }
 

@@ -44,6 +44,8 @@ fn every_bad_variable_is_named_with_its_meaning_and_an_example() {
         ("ALLOWED_ORIGINS", "https://a.example.com,example.com"),
         ("ALLOWED_ORIGINS", "https://example.com/path"),
         ("LISTEN_ADDR", "somewhere"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "grpc://collector"),
         ("GENERATION_WORKERS", "0"),
         ("GENERATION_WORKERS", "six"),
         ("LEASE_MS", "0"),
@@ -68,6 +70,32 @@ fn every_bad_variable_is_named_with_its_meaning_and_an_example() {
         );
         assert!(
             message.contains(&format!("for example {variable}=")),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn traces_are_off_without_an_endpoint_and_checked_with_one() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/");
+    assert_eq!(read(&[]).expect("valid").traces, None);
+    let off = read(&[endpoint, ("OTEL_SDK_DISABLED", "true")]);
+    assert_eq!(off.expect("valid").traces, None);
+    let url = |changes: &[(&str, &str)]| read(changes).expect("valid").traces.map(|on| on.url);
+    let expected = Some("http://collector:4318/v1/traces".to_owned());
+    assert_eq!(url(&[endpoint]), expected);
+    let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://other/in");
+    assert_eq!(url(&[endpoint, own]), Some("https://other/in".to_owned()));
+    for (variable, value) in [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
+        ("OTEL_TRACES_SAMPLER_ARG", "10%"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
+    ] {
+        let message = read(&[endpoint, (variable, value)]).expect_err(variable);
+        let message = message.to_string();
+        assert!(
+            message.starts_with(&format!("read {variable} (")),
             "{message}"
         );
     }

@@ -26,7 +26,7 @@ use crate::routes::authenticated::Authenticated;
 use crate::routes::operations::Stopping;
 use crate::routes::paging::{Page, PageQuery};
 use crate::state::AppState;
-use crate::telemetry::chain;
+use crate::telemetry::{chain, spans};
 use crate::webhooks;
 
 pub use events::ProgressBody;
@@ -175,6 +175,7 @@ pub(super) async fn create(
     tx.commit().await.map_err(DbError::from)?;
     match created {
         Creation::Accepted(row) => {
+            spans::about(row.id);
             let location = format!("/api/v1/generations/{}", row.id);
             let mut response = match waiting::preferred(&headers) {
                 None => answer(&state, StatusCode::ACCEPTED, *row),
@@ -322,7 +323,7 @@ pub(super) async fn cancel(
         }
         Cancellation::Cancelled(responses) => {
             for response in responses {
-                let cancel = cancel_upstream(state.clone(), response);
+                let cancel = cancel_upstream(state.clone(), id, response);
                 state.background.spawn(cancel);
             }
         }
@@ -333,9 +334,9 @@ pub(super) async fn cancel(
 }
 
 /// Cancels a response at OpenAI, with a few tries: it only saves money, so nobody waits for it.
-pub async fn cancel_upstream(state: AppState, response_id: String) {
+pub async fn cancel_upstream(state: AppState, generation: GenerationId, response_id: String) {
     for failures in 1..=CANCEL_TRIES {
-        match state.openai.cancel(&response_id).await {
+        match state.openai.cancel(&response_id, generation).await {
             Ok(()) => return,
             Err(error) => {
                 state.metrics.upstream_error(error.kind());

@@ -7,12 +7,14 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::error::{ApiError, Problem};
 use crate::metrics::RequestLabels;
 use crate::routes::limited::Verdicts;
 use crate::state::AppState;
+use crate::telemetry::spans;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -26,7 +28,9 @@ pub(super) async fn observe(
     let id = request_id(&request);
     let method = method_label(request.method());
     let route = request.extensions_mut().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let route = route.as_ref().map(MatchedPath::as_str);
+    let span = spans::request(method, route, request.headers());
+    let route = route.unwrap_or("none");
     let upload = method == "POST" && route == "/api/v1/documents";
     let limits = &state.config.http;
     let deadline = if upload {
@@ -36,7 +40,8 @@ pub(super) async fn observe(
     };
     let verdicts = Verdicts::default();
     request.extensions_mut().insert(verdicts.clone());
-    let mut response = match tokio::time::timeout(deadline, next.run(request)).await {
+    let answering = next.run(request).instrument(span.clone());
+    let mut response = match tokio::time::timeout(deadline, answering).await {
         Ok(response) => response,
         Err(_) => ApiError::Timeout.into_response(),
     };
@@ -53,6 +58,7 @@ pub(super) async fn observe(
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     let (status, took) = (response.status(), started.elapsed());
+    spans::answered(&span, status.as_u16(), &id);
     state.metrics.request(
         &RequestLabels {
             method,

@@ -10,10 +10,12 @@ mod write_sections;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::Instrument;
+
 use crate::db;
 use crate::db::leases::Claim;
 use crate::domain::generation::Step;
-use crate::telemetry::chain;
+use crate::telemetry::{chain, spans};
 use crate::worker::Worker;
 
 /// Delay before the next attempt when the step does not say otherwise.
@@ -72,7 +74,7 @@ impl StepError {
 
 /// Runs what is left of a generation's chain.
 pub(super) async fn run(worker: &Arc<Worker>, claim: &Claim) -> Result<(), StepError> {
-    let clock = Clock { worker };
+    let clock = Clock { worker, claim };
     clock
         .time(
             Step::ExtractText,
@@ -100,6 +102,7 @@ pub(super) async fn run(worker: &Arc<Worker>, claim: &Claim) -> Result<(), StepE
 
 struct Clock<'a> {
     worker: &'a Worker,
+    claim: &'a Claim,
 }
 
 impl Clock<'_> {
@@ -109,7 +112,12 @@ impl Clock<'_> {
         work: impl Future<Output = Result<T, StepError>>,
     ) -> Result<T, StepError> {
         let started = Instant::now();
-        let result = work.await?;
+        let span = spans::step(self.claim.id, step);
+        let result = work.instrument(span.clone()).await;
+        if let Err(StepError::Failed { code, .. }) = &result {
+            spans::failed(&span, code);
+        }
+        let result = result?;
         self.worker
             .state
             .metrics

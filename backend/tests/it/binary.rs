@@ -28,6 +28,7 @@ async fn a_missing_or_bad_variable_is_named_and_the_exit_code_is_2() -> anyhow::
         ("S3_BUCKET", ""),
         ("OPENAI_API_KEY", ""),
         ("GENERATION_WORKERS", "many"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector"),
     ] {
         let environment: Vec<(&str, &str)> = complete
             .iter()

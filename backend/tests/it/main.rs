@@ -15,5 +15,6 @@ mod limits;
 mod operations;
 mod outages;
 mod progress;
+mod traces;
 mod upstream;
 mod webhooks;

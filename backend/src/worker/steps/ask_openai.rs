@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
+use tracing::Instrument;
 
 use crate::db;
 use crate::db::leases::Claim;
@@ -88,7 +89,7 @@ pub(super) async fn run<Asked: Future<Output = Result<Prompt, StepError>> + Send
                 (id, Schedule::fresh(worker))
             }
         };
-        match poll_until_end(worker, &response_id, schedule).await? {
+        match poll_until_end(worker, claim, &response_id, schedule).await? {
             End::Completed { text, usage } => {
                 if let Some(output) = accept(&text) {
                     let bill = bill(worker, usage);
@@ -117,7 +118,7 @@ pub(super) async fn run<Asked: Future<Output = Result<Prompt, StepError>> + Send
                 discard(worker, claim, step, &response_id, Usage::default()).await?;
                 worker
                     .tasks
-                    .spawn(cancel_upstream(worker.state.clone(), response_id));
+                    .spawn(cancel_upstream(worker.state.clone(), claim.id, response_id));
                 let detail = "OpenAI did not answer within the time of a step.";
                 return Err(StepError::for_now(
                     "openai_timeout",
@@ -200,7 +201,7 @@ async fn create(
         prompt,
         uncertain,
     );
-    match worker.tasks.spawn(creation).await {
+    match worker.tasks.spawn(creation.in_current_span()).await {
         Ok(result) => result,
         Err(_) => Err(StepError::panicked()),
     }
@@ -233,7 +234,7 @@ async fn create_and_remember(
                     Ok(true) => Ok(response_id),
                     // Nobody else knows this response, so nobody else can stop it.
                     Ok(false) | Err(StepError::Fenced) => {
-                        cancel_upstream(worker.state.clone(), response_id).await;
+                        cancel_upstream(worker.state.clone(), claim.id, response_id).await;
                         Err(StepError::Fenced)
                     }
                     Err(error) => Err(error),
@@ -309,6 +310,7 @@ impl Schedule {
 /// Polls at a steady cadence; a missed beat is not made up for.
 async fn poll_until_end(
     worker: &Worker,
+    claim: &Claim,
     response_id: &str,
     schedule: Schedule,
 ) -> Result<End, StepError> {
@@ -318,7 +320,7 @@ async fn poll_until_end(
     loop {
         sleep_until(next).await;
         // Boxed, so that a generation that sleeps does not carry the room of an HTTP call.
-        match Box::pin(worker.state.openai.poll(response_id)).await {
+        match Box::pin(worker.state.openai.poll(response_id, claim.id)).await {
             Ok(Polled::Pending) => {
                 failures = 0;
                 next = (next + config.openai.poll_interval).max(Instant::now());
