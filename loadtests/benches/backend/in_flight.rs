@@ -45,6 +45,10 @@ const FEW: usize = 100;
 /// What registrations have used is given back ten seconds after the last one.
 const REST: Duration = Duration::from_secs(12);
 
+/// When a client comes back that was told nothing: the default of `POLL_RETRY_AFTER_MS`. Sooner, and
+/// refusals would breed refusals.
+const UNTOLD: Duration = Duration::from_secs(5);
+
 /// Requests in a row that may be refused before a user gives up.
 const REFUSALS_MAX: u32 = 30;
 
@@ -58,7 +62,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Counts a refusal and waits a second; gives up after too many in a row.
+    /// Counts a refusal and waits as long as a client that is told nothing; gives up after too many in a row.
     async fn refused(&self, in_a_row: &mut u32, error: anyhow::Error) -> anyhow::Result<()> {
         if self.refused.fetch_add(1, Ordering::Relaxed) == 0 {
             println!("  first refusal: {error:#}");
@@ -67,7 +71,7 @@ impl Counts {
         if *in_a_row > REFUSALS_MAX {
             return Err(error);
         }
-        sleep(Duration::from_secs(1)).await;
+        sleep(UNTOLD).await;
         Ok(())
     }
 }
@@ -193,7 +197,7 @@ async fn generate(user: User, document: String, counts: Arc<Counts>) -> anyhow::
     };
     counts.in_flight.fetch_add(1, Ordering::Relaxed);
     let mut latencies = Latencies::default();
-    let mut rest = Duration::from_secs(5);
+    let mut rest = UNTOLD;
     let result = loop {
         sleep(rest).await;
         match user.poll(&generation).await {

@@ -1,7 +1,7 @@
 //! What the backend costs: idle, answering, and with thousands of generations in flight.
 //! `backend/BENCHMARKS.md` has the figures.
 //!
-//! `cargo bench --profile dev --workspace --bench backend -- idle | requests | in-flight [OPTIONS]`
+//! `cargo bench --profile test --workspace --bench backend -- idle | requests | in-flight --backend FILE`
 //!
 //! The service is its own process in a control group with a quota, as in `sizing measure`; where none
 //! can be made the output says so. Its own CPU time is what counts, so that a busy machine changes the
@@ -27,7 +27,7 @@ use crate::service::Subject;
 struct Arguments {
     #[command(subcommand)]
     what: What,
-    /// The backend's binary; built in this program's profile when it is not given.
+    /// The backend's binary; built in this program's own profile when it is not given.
     #[arg(long, global = true)]
     backend: Option<PathBuf>,
     /// A further variable of the backend's environment, as NAME=VALUE; any number of them.
