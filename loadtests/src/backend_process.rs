@@ -235,9 +235,25 @@ impl BackendProcess {
         }
     }
 
-    /// Sends it a signal by its name, such as `-STOP`.
-    pub async fn signal(&self, name: &str) {
-        send(name, self.pid).await;
+    /// Freezes it, and waits until every thread stands still: under load the others run on until one of them
+    /// has taken the signal.
+    pub async fn freeze(&self) {
+        send("-STOP", self.pid).await;
+        let frozen = poll::until("the backend to stand still", STOP_TIMEOUT, || {
+            std::future::ready(if stands_still(self.pid) {
+                Progress::Ready(())
+            } else {
+                Progress::NotYet("a thread runs".to_owned())
+            })
+        });
+        if let Err(error) = frozen.await {
+            tracing::debug!(%error, "not frozen as a whole");
+        }
+    }
+
+    /// Lets it go on.
+    pub async fn thaw(&self) {
+        send("-CONT", self.pid).await;
     }
 
     async fn wait_until_listening(&mut self, log: &Path) -> Result<String, BackendError> {
@@ -343,6 +359,20 @@ fn listening_address(log: &str) -> Option<String> {
             (fields.get("message")?.as_str()? == "listening")
                 .then(|| fields.get("address")?.as_str().map(str::to_owned))?
         })
+}
+
+/// Whether every thread of a process is stopped; one that is gone runs nothing.
+fn stands_still(pid: u32) -> bool {
+    let process = i32::try_from(pid)
+        .ok()
+        .and_then(|pid| procfs::process::Process::new(pid).ok());
+    let Some(threads) = process.and_then(|process| process.tasks().ok()) else {
+        return true;
+    };
+    threads
+        .flatten()
+        .filter_map(|thread| thread.stat().ok())
+        .all(|stat| matches!(stat.state, 'T' | 'Z' | 'X'))
 }
 
 /// Sends a signal through the `kill` command: the standard library can only kill.

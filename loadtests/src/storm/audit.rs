@@ -316,6 +316,14 @@ fn explanation(
         let after_ms = create.at_ms.saturating_sub(to_ms);
         Some(before_ms.max(after_ms)).filter(|away_ms| *away_ms <= MARGIN_MS)
     };
+    let own = facts.outages.iter().filter(|outage| outage.of == by);
+    let nearest_ms = own
+        .filter_map(|outage| away(outage.from_ms, outage.to_ms))
+        .min();
+    // First, for it explains any number: an interruption is left for what nothing else explains.
+    if let Some(away_ms) = nearest_ms {
+        return Some(Explanation::CutOff { away_ms });
+    }
     let step = (create.generation.clone(), create.step.clone());
     for (index, interruption) in facts.interruptions.iter().enumerate() {
         if interruption.of != by || !interruption.creating.contains(&step) {
@@ -333,11 +341,7 @@ fn explanation(
             return Some(Explanation::Interrupted { away_ms });
         }
     }
-    let own = facts.outages.iter().filter(|outage| outage.of == by);
-    let nearest_ms = own
-        .filter_map(|outage| away(outage.from_ms, outage.to_ms))
-        .min();
-    nearest_ms.map(|away_ms| Explanation::CutOff { away_ms })
+    None
 }
 
 fn finding(what: &str, how: String) -> Finding {

@@ -168,12 +168,12 @@ impl<'a> Fleet<'a> {
         let process = self.place(seat).process.lock().await;
         let at_ms = now_ms();
         if let Some(process) = process.as_ref() {
-            process.signal("-STOP").await;
+            process.freeze().await;
         }
         let interrupted = self.interrupted(seat, at_ms).await;
         tokio::time::sleep(time).await;
         if let Some(process) = process.as_ref() {
-            process.signal("-CONT").await;
+            process.thaw().await;
         }
         let mut interruption = interrupted?;
         interruption.thawed_at_ms = Some(now_ms());

@@ -225,3 +225,21 @@ fn a_frozen_create_may_leave_when_its_backend_thaws() {
     });
     assert!(audit.is_clean(), "{audit:?}");
 }
+
+#[test]
+fn what_a_broken_path_explains_leaves_the_freeze_to_the_create_that_leaves_with_the_thaw() {
+    let audit = changed(|facts| {
+        facts.creates = vec![create("r00", 10_500), create("r0", 20_010)];
+        facts.creates.push(create("r1", 21_000));
+        facts.interruptions.push(interruption(11_000, Some(20_000)));
+        facts.outages.push(Outage {
+            of: Seat::First,
+            from_ms: 10_000,
+            to_ms: 10_600,
+        });
+    });
+    assert!(audit.is_clean(), "{audit:?}");
+    let responses = audit.responses;
+    assert_eq!((responses.cut_off, responses.interrupted), (1, 1));
+    assert_eq!(responses.farthest_ms, 10);
+}
