@@ -11,7 +11,7 @@ use loadtests::report::{self, Document};
 
 use super::console::show;
 use super::files::{WORKSPACE, json, out_dir, write};
-use super::measuring::interruptible;
+use super::measuring::until_interrupted;
 
 pub(crate) fn run(arguments: &CompareArguments, quiet: bool) -> Result<Outcome> {
     let out = out_dir(&arguments.out)?;
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &CompareArguments, quiet: bool) -> Result<Outcome> 
         arguments.backend.as_deref(),
         &progress,
     );
-    let Some(comparison) = interruptible(&out, async { Ok(compared.await?) })? else {
+    let Some(comparison) = until_interrupted(async { Ok(compared.await?) })? else {
         return Ok(Outcome::Interrupted);
     };
     progress.finish();

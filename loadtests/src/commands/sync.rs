@@ -19,7 +19,7 @@ use loadtests::sync_mode::{Fates, SCHEMA_VERSION, SyncMeasurement, SyncRun, pred
 
 use super::console::show;
 use super::files::{CALIBRATION, WORKSPACE, json, out_dir, read_calibration, write};
-use super::measuring::interruptible;
+use super::measuring::until_interrupted;
 
 pub(crate) fn run(arguments: &SyncArguments, quiet: bool) -> Result<Outcome> {
     let mut grid = Grid {
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &SyncArguments, quiet: bool) -> Result<Outcome> {
         &calibration,
         (&progress, &tell),
     );
-    let Some(measurement) = interruptible(&out, work)? else {
+    let Some(measurement) = until_interrupted(work)? else {
         return Ok(Outcome::Interrupted);
     };
     progress.finish();
