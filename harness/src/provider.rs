@@ -54,7 +54,7 @@ pub enum ProviderChoice {
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
     /// The variable holds something else.
-    #[error("use {PROVIDER_VARIABLE}={0:?}: it must be auto, docker or native")]
+    #[error("{PROVIDER_VARIABLE} is {0:?} and must be auto, docker or native")]
     Unknown(String),
     /// Docker was asked for and no engine answers.
     #[error("use Docker: start its engine, or set {PROVIDER_VARIABLE}=native")]

@@ -63,6 +63,12 @@ pub struct Scalability {
 }
 
 impl Calibration {
+    /// The most workers whose throughput was measured; `None` when too few counts were to tell a law.
+    pub fn workers_max(&self) -> Option<f64> {
+        let laws = self.scalability.iter().map(|entry| entry.law.workers_max);
+        laws.reduce(f64::max)
+    }
+
     /// How long a generation occupies its worker at this speed-up on this vCPU, in seconds.
     pub fn compressed_length_s(&self, load: &Load, vcpu: f64) -> f64 {
         let or_zero = |mean: Option<Mean>| mean.map_or(0.0, |mean| mean.value);

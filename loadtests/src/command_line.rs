@@ -349,7 +349,7 @@ pub struct PlanArguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["slo", "calibration"])]
     pub scenario: Option<PathBuf>,
     /// Case of the scenario's assumptions to plan for.
-    #[arg(long, value_enum, default_value_t = CaseArgument::Mid)]
+    #[arg(long, value_enum, default_value_t = CaseArgument::Mid, requires = "scenario")]
     pub case: CaseArgument,
     /// What to search.
     #[command(flatten)]
@@ -371,7 +371,7 @@ pub struct PlanArguments {
     )]
     pub calibration: PathBuf,
     /// How many of the sizings that hold to list.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub top: usize,
     /// Score of the deployment's vCPU, as `sizing cpu-score` printed it there; without it a vCPU counts as
     /// a core of the machine that was measured.

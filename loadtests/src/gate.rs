@@ -63,6 +63,8 @@ pub struct CalibrationSource {
     pub age: Age,
     /// CPU model of the machine that measured it.
     pub cpu_model: String,
+    /// The most workers in a task that were measured; absent when too few counts were.
+    pub workers_max: Option<f64>,
     /// What a vCPU of the deployment is taken for, against a core of that machine.
     pub vcpu: VcpuFactor,
 }

@@ -128,7 +128,7 @@ fn split(address: &str) -> Result<(&str, &str)> {
     let rest = address.strip_prefix(S3).unwrap_or_default();
     let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
     if bucket.is_empty() {
-        bail!("{address} is no address in S3: write {S3}BUCKET/KEY");
+        bail!("use {address} as an address in S3: write {S3}BUCKET/KEY");
     }
     Ok((bucket, key))
 }

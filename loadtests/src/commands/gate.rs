@@ -56,6 +56,7 @@ pub(crate) fn run(arguments: &GateArguments, quiet: bool) -> Result<Outcome> {
         file,
         commit: calibration.commit.clone(),
         cpu_model: calibration.cpu_model.clone(),
+        workers_max: calibration.workers_max(),
         vcpu,
     };
     let result = gate(&GateRequest {

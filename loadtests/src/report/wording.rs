@@ -92,8 +92,7 @@ pub(super) fn candidate_in_words(candidate: &Evaluated) -> String {
 }
 
 /// What a reader should know of a fleet without a spare.
-pub(super) fn spare(candidate: &Evaluated) -> String {
-    let fleet = &candidate.fleet;
+pub(super) fn spare(fleet: &Fleet) -> String {
     if fleet.tasks.min > 1 {
         return String::new();
     }
@@ -109,7 +108,12 @@ pub(super) fn tasks_in_words(fleet: &Fleet) -> String {
     if tasks.min == tasks.max {
         crate::plural(tasks.max.into(), "task")
     } else {
-        format!("{} to {} tasks", tasks.min, tasks.max)
+        let starts = if tasks.desired == tasks.min {
+            String::new()
+        } else {
+            format!(" (starts with {})", tasks.desired)
+        };
+        format!("{} to {} tasks{starts}", tasks.min, tasks.max)
     }
 }
 

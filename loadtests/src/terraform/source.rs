@@ -141,12 +141,11 @@ pub(super) fn read_plan(path: &Path) -> Result<Values, TerraformError> {
 }
 
 pub(super) fn parse_plan(path: &Path, text: &str) -> Result<Values, TerraformError> {
-    let plan: serde_json::Value =
-        serde_json::from_str(text).map_err(|error| syntax(path, error.to_string()))?;
     let no_plan = || {
         let detail = "it is no plan: write one with `terraform plan -out=FILE` and `terraform show -json FILE`";
         syntax(path, detail.to_owned())
     };
+    let plan: serde_json::Value = serde_json::from_str(text).map_err(|_| no_plan())?;
     let resources = plan
         .pointer("/planned_values/root_module/resources")
         .and_then(serde_json::Value::as_array)

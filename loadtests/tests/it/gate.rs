@@ -413,3 +413,31 @@ fn the_same_question_has_the_same_answer() {
     ];
     assert_eq!(sizing(&arguments).stdout, sizing(&arguments).stdout);
 }
+
+#[test]
+fn what_was_not_measured_and_what_has_no_spare_is_said() {
+    let scratch = Scratch::new();
+    let text = |sizing: &str| {
+        let file = scratch.file("candidate.tfvars", sizing);
+        stdout_of(0, &["gate", "--sizing", &file, "--replications", "3"])
+    };
+    let measured = text(HOLDS);
+    assert!(
+        measured.contains("A single task has no spare"),
+        "{measured}"
+    );
+    assert!(!measured.contains("extrapolation"), "{measured}");
+    let beyond = text(&with(&[
+        "generation_workers = 500",
+        "tasks_min = 2",
+        "tasks_desired = 2",
+        "tasks_max = 2",
+    ]));
+    assert!(!beyond.contains("no spare"), "{beyond}");
+    assert!(
+        beyond
+            .replace('\n', " ")
+            .contains("500, as here, are an extrapolation"),
+        "{beyond}"
+    );
+}

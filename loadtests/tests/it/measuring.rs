@@ -95,7 +95,7 @@ fn schedule<'a>(url: &'a str, out: &'a str) -> Vec<&'a str> {
         "--target",
         url,
         "--speedup",
-        "200",
+        "100",
         "--rate",
         "80",
         "--length",

@@ -5,7 +5,8 @@ use simulator::replications::Interval;
 use crate::gate::{Age, Candidate, CostLine, CounterExample, GateResult, Headroom, Nearest};
 use crate::report::document::{Block, Document, Table};
 use crate::report::wording::{
-    arrivals, autoscaling, generation_length, interval, mean_losses, percent, seconds, slo, tasks,
+    arrivals, autoscaling, generation_length, interval, mean_losses, percent, seconds, slo, spare,
+    tasks,
 };
 use simulator::scenario::Mode;
 
@@ -38,6 +39,10 @@ pub fn gate(result: &GateResult) -> Document {
     document.table(costs(after, result.before.as_ref()));
     for warning in &after.warnings {
         document.paragraph(format!("Warning, {}: {}", warning.name, warning.remedy));
+    }
+    let spare = spare(&after.scenario.fleet);
+    if !spare.is_empty() {
+        document.paragraph(format!("Note:{spare}"));
     }
     document.paragraph(calibration(result));
     let source = &result.calibration;
@@ -264,9 +269,17 @@ fn calibration(result: &GateResult) -> String {
             format!(" Whether it is that of the backend as it stands cannot be told: {reason}.")
         }
     };
+    let workers = result.after.sizing.generation_workers;
+    let beyond = match source.workers_max {
+        Some(most) if f64::from(workers) > most => format!(
+            " It was measured with up to {most:.0} workers in a task; {workers}, as here, are an extrapolation: \
+             `cargo sizing measure --workers {workers}` measures them."
+        ),
+        _ => String::new(),
+    };
     let n = result.after.wait_p95_s.n;
     format!(
-        "The cost of one generation is {file}.{age} Figures are means over {n} simulated days with their 95 % \
+        "The cost of one generation is {file}.{age}{beyond} Figures are means over {n} simulated days with their 95 % \
          intervals."
     )
 }

@@ -30,6 +30,7 @@ pub fn results(results: &Results, figures: &[Figure]) -> Document {
     };
     document.blocks.push(Block::Tiles(tiles(results)));
     verdicts(&mut document, results);
+    marked_cells(&mut document, results);
     document.heading("What one task carries");
     document.figure(figures, "capacity");
     document.figure(figures, "cost-per-thousand");
@@ -126,9 +127,9 @@ fn verdicts(document: &mut Document, results: &Results) {
         Some(cheapest) => Block::Verdict {
             pass: true,
             text: format!(
-                "Cheapest sizing that holds: {}.{}",
+                "Cheapest sizing that holds with the proposal's NAT gateways, cache and database: {}.{}",
                 candidate_in_words(cheapest),
-                spare(cheapest)
+                spare(&cheapest.fleet)
             ),
         },
         None => Block::Verdict {
@@ -136,6 +137,26 @@ fn verdicts(document: &mut Document, results: &Results) {
             text: "No sizing in the search holds; the table of the plan says why.".to_owned(),
         },
     });
+}
+
+/// Whether compressed time held: what a reader of the verdicts should know before the grid says it.
+fn marked_cells(document: &mut Document, results: &Results) {
+    let cells = &results.measurement.cells;
+    let marked = cells.iter().filter(|cell| !cell.is_valid()).count();
+    if marked == 0 {
+        return;
+    }
+    let speedup_max = cells
+        .iter()
+        .map(|cell| cell.speedup_max)
+        .fold(f64::INFINITY, f64::min);
+    document.paragraph(format!(
+        "{marked} of {} measured cells are outside the bounds of compressed time (marked in the grid below): what \
+         a generation costs is taken from them, their throughput is not. --speedup {:.0} would keep all of them \
+         inside.",
+        cells.len(),
+        speedup_max.floor().max(1.0),
+    ));
 }
 
 /// The three verdicts in a line, for whoever must scroll to find them.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::fidelity;
 use crate::calibrate::Calibration;
-use crate::measurement::{Cell, Mark, Measurement, VcpuLimit};
+use crate::measurement::{Cell, Mark, Measurement, Role, VcpuLimit};
 use crate::report::document::{Document, Table};
 use crate::report::wording::significant;
 use crate::stats::{Mean, count_u64_as_f64};
@@ -75,10 +75,12 @@ fn marks(document: &mut Document, measurement: &Measurement) {
             cell.vcpu,
             mark_labels(cell),
             cell.speedup_max,
-            if cell.marks.iter().any(|mark| mark.spoils()) {
-                "Nothing else is taken from it either."
-            } else {
-                "What a generation costs is taken from it all the same."
+            match cell.role {
+                Role::HeldOut => "Nothing else is taken from it either: it is held out.",
+                Role::Calibration if cell.marks.iter().any(|mark| mark.spoils()) => {
+                    "Nothing else is taken from it either."
+                }
+                Role::Calibration => "What a generation costs is taken from it all the same.",
             },
         ));
     }
@@ -138,12 +140,12 @@ pub fn calibration(document: &mut Document, calibration: &Calibration) {
         "cores",
     );
     row(
-        "memory while in flight",
+        "memory of one in flight",
         calibration.memory_per_generation_kib,
         "KiB",
     );
     row(
-        "memory of the idle backend",
+        "memory with none in flight",
         calibration.memory_base_mib,
         "MiB",
     );

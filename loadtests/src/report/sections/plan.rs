@@ -41,7 +41,7 @@ pub fn searched_plan(
         ));
         document.paragraph(format!(
             "Sizings that differ by their workers alone share a row, whose figures are those of the first.{}",
-            plan.accepted.first().map_or_else(String::new, spare),
+            plan.accepted.first().map_or_else(String::new, |cheapest| spare(&cheapest.fleet)),
         ));
     }
     if rejected > 0 && !plan.rejected.is_empty() {
