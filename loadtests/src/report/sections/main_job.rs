@@ -139,7 +139,7 @@ fn verdicts(document: &mut Document, results: &Results) {
     });
 }
 
-/// Whether compressed time held: what a reader of the verdicts should know before the grid says it.
+/// How many cells are marked: what a reader of the verdicts should know before the grid says it.
 fn marked_cells(document: &mut Document, results: &Results) {
     let cells = &results.measurement.cells;
     let marked = cells.iter().filter(|cell| !cell.is_valid()).count();
@@ -150,12 +150,19 @@ fn marked_cells(document: &mut Document, results: &Results) {
         .iter()
         .map(|cell| cell.speedup_max)
         .fold(f64::INFINITY, f64::min);
+    // Cells are marked for other reasons too, which no speed-up mends.
+    let remedy = if speedup_max < results.measurement.load.speedup {
+        format!(
+            " --speedup {:.0} would keep all of them within the bounds of compressed time.",
+            speedup_max.floor().max(1.0)
+        )
+    } else {
+        String::new()
+    };
     document.paragraph(format!(
-        "{marked} of {} measured cells are outside the bounds of compressed time (marked in the grid below): what \
-         a generation costs is taken from them, their throughput is not. --speedup {:.0} would keep all of them \
-         inside.",
+        "{marked} of {} measured cells are marked: their throughput is taken for no capacity. The grid below \
+         says why, and what is taken from each.{remedy}",
         cells.len(),
-        speedup_max.floor().max(1.0),
     ));
 }
 
