@@ -205,7 +205,10 @@ async fn a_refused_prompt_is_not_tried_twice() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn an_outline_that_is_none_is_asked_for_again() -> anyhow::Result<()> {
-    let world = World::new(Script::outline(script_ms(1.0), "I would rather not.")).await?;
+    // However slow this test is to mend the script, the generation is not out of attempts by then.
+    let world = World::new(Script::outline(script_ms(1.0), "I would rather not."))
+        .await?
+        .set("GENERATION_ATTEMPTS_MAX", 10_000);
     let service = world.serve(Role::All).await?;
     let user = service.client().registered().await?;
     let id = user.generate().await?;
