@@ -240,18 +240,17 @@ async fn a_session_in_a_cookie_works_for_pages_of_this_origin_only() -> anyhow::
     service.stop().await
 }
 
-/// The quickest of some answers: what other work on the machine adds is in none of them for sure,
-/// but never in all of them.
-async fn quickest(client: &Client, email: &str) -> anyhow::Result<Duration> {
-    let mut quickest = Duration::MAX;
-    for _ in 0..8 {
-        let body = json!({"email": email, "password": "wrong horse battery"});
-        let started = Instant::now();
-        let response = client.post("/api/v1/auth/login", body).await?;
-        quickest = quickest.min(started.elapsed());
-        problem(response, StatusCode::UNAUTHORIZED).await?;
-    }
-    Ok(quickest)
+/// Pairs of refused logins whose times are compared: enough to tell, and more on a busy machine.
+const ROUNDS_MIN: u32 = 8;
+const ROUNDS_MAX: u32 = 100;
+
+async fn refusal(client: &Client, email: &str) -> anyhow::Result<Duration> {
+    let body = json!({"email": email, "password": "wrong horse battery"});
+    let started = Instant::now();
+    let response = client.post("/api/v1/auth/login", body).await?;
+    let took = started.elapsed();
+    problem(response, StatusCode::UNAUTHORIZED).await?;
+    Ok(took)
 }
 
 #[tokio::test]
@@ -267,9 +266,18 @@ async fn an_unknown_user_takes_as_long_as_a_wrong_password() -> anyhow::Result<(
     let body = json!({"email": "a@example.com", "password": "correct horse battery"});
     let registered = guest.post("/api/v1/auth/register", body).await?;
     expect(registered, StatusCode::CREATED).await?;
-    let wrong = quickest(&guest, "a@example.com").await?;
-    let unknown = quickest(&guest, "b@example.com").await?;
-    let ratio = unknown.as_secs_f64() / wrong.as_secs_f64();
-    assert!((0.5..2.0).contains(&ratio), "{unknown:?} against {wrong:?}");
+    // The quickest of some answers: other work on the machine slows any of them, but never all.
+    let (mut wrong, mut unknown) = (Duration::MAX, Duration::MAX);
+    let alike = |wrong: Duration, unknown: Duration| {
+        (0.5..2.0).contains(&(unknown.as_secs_f64() / wrong.as_secs_f64()))
+    };
+    for round in 1..=ROUNDS_MAX {
+        wrong = wrong.min(refusal(&guest, "a@example.com").await?);
+        unknown = unknown.min(refusal(&guest, "b@example.com").await?);
+        if round >= ROUNDS_MIN && alike(wrong, unknown) {
+            break;
+        }
+    }
+    assert!(alike(wrong, unknown), "{unknown:?} against {wrong:?}");
     service.stop().await
 }
