@@ -27,6 +27,7 @@ async fn the_official_client_drives_it_unchanged() -> Result<()> {
         retry_after_ms: 20_000.0,
     };
     let script = [
+        on_create(2, Action::NeverEnds),
         on_create(4, limited()),
         on_create(5, Action::ServerError { status: 503 }),
         on_create(6, limited()),
@@ -68,7 +69,7 @@ async fn the_official_client_drives_it_unchanged() -> Result<()> {
         String::from_utf8_lossy(&output.stderr)
     );
     // What the script struck is what the client was told; the bill knows the rest.
-    assert_eq!(openai.stats().rate_limited + openai.stats().faults, 7);
+    assert_eq!(openai.stats().rate_limited + openai.stats().faults, 8);
     assert_eq!(openai.billing().responses_cancelled, 1);
     openai.stop().await;
     Ok(())
