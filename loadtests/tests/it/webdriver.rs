@@ -13,6 +13,8 @@ pub(crate) struct Browser {
     client: reqwest::Client,
     session: String,
     driver: Child,
+    /// What browser and driver keep while they run; they do not clear it away themselves.
+    _scratch: tempfile::TempDir,
 }
 
 impl Browser {
@@ -24,8 +26,10 @@ impl Browser {
             );
             return None;
         };
+        let scratch = tempfile::tempdir().expect("a temporary folder");
         let mut driver = Command::new(driver)
             .arg("--port=0")
+            .env("TMPDIR", scratch.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -69,6 +73,7 @@ impl Browser {
             session: format!("http://127.0.0.1:{port}/session/{id}"),
             client,
             driver,
+            _scratch: scratch,
         })
     }
 
