@@ -100,7 +100,7 @@ pub struct MainArguments {
 #[derive(Clone, Debug, Args)]
 pub struct GridArguments {
     /// Worker counts, separated by commas.
-    #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = numbers::workers)]
     pub workers: Option<Vec<u32>>,
     /// vCPU counts, separated by commas.
     #[arg(long, value_delimiter = ',', value_name = "V,...", value_parser = numbers::vcpu)]
@@ -392,7 +392,7 @@ pub struct AxisArguments {
     #[arg(long, value_delimiter = ',', value_name = "1x2,...", value_parser = axes::size)]
     pub sizes: Option<Vec<(f64, f64)>>,
     /// Workers per task.
-    #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = numbers::workers)]
     pub workers: Option<Vec<u32>>,
     /// Task counts: fixed ones, or min-max, which starts with min.
     #[arg(long, value_delimiter = ',', value_name = "2,1-3,...", value_parser = axes::tasks)]

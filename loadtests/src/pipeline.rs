@@ -49,6 +49,16 @@ pub enum PipelineError {
     Scenario(#[from] InvalidScenario),
 }
 
+/// Where the cost of one generation is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CalibratedFrom {
+    /// The cells of this run.
+    ThisRun,
+    /// The committed calibration: in no cell of this run did the backend alone set the pace.
+    Committed,
+}
+
 /// Everything that the main job found out; `results.json` is this, to the letter.
 #[derive(Clone, Debug, Serialize)]
 pub struct Results {
@@ -60,6 +70,8 @@ pub struct Results {
     pub measurement: Measurement,
     /// The cost of one generation.
     pub calibration: Calibration,
+    /// Where that cost is from.
+    pub calibrated_from: CalibratedFrom,
     /// How well the simulator predicts what was measured.
     pub fidelity: Fidelity,
     /// What a vCPU of the deployment is taken for.
@@ -95,7 +107,6 @@ pub async fn measure(
     mut keep: impl FnMut(&Measurement) -> std::io::Result<()>,
 ) -> Result<Measurement, PipelineError> {
     let mut measurement = Measurement::begin(Hardware::unknown(), grid.load.clone());
-    // Whatever an earlier run has left here is no result of this one.
     keep(&measurement).map_err(PipelineError::Keep)?;
     let measured = measure_into(&mut measurement, workspace, grid, progress, &mut keep).await;
     match &measured {
@@ -177,20 +188,44 @@ fn in_words(shape: &Shape) -> String {
     format!("{workers}, {} vCPU, {} MiB", shape.vcpu, shape.memory_mib)
 }
 
-/// From a measurement to the verdict: pure but for the use of all cores. `deployment_score` is what
-/// `sizing cpu-score` printed on the deployment, if anybody ran it there.
+/// What a measurement is to answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The file of the sizing, for the report.
+    pub sizing_file: &'a Path,
+    /// The sizing to judge.
+    pub sizing: &'a Sizing,
+    /// What it must do.
+    pub requirements: &'a Requirements,
+    /// What `sizing cpu-score` printed on the deployment, if anybody ran it there.
+    pub deployment_score: Option<f64>,
+    /// Seeds of each simulation.
+    pub replications: u32,
+    /// The cost of a generation when the measurement tells none: the committed one.
+    pub committed: &'a Calibration,
+}
+
+/// From a measurement to the verdict: pure but for the use of all cores.
 ///
 /// # Errors
-/// When the measurement says nothing or the sizing cannot be simulated.
+/// When the measurement is partial or the sizing cannot be simulated.
 pub fn conclude(
     command: String,
     measurement: Measurement,
-    (sizing_file, sizing): (&Path, &Sizing),
-    requirements: &Requirements,
-    deployment_score: Option<f64>,
-    replications: u32,
+    question: Question<'_>,
 ) -> Result<Results, PipelineError> {
-    let calibration = calibrate(&measurement)?;
+    let Question {
+        sizing_file,
+        sizing,
+        requirements,
+        deployment_score,
+        replications,
+        committed,
+    } = question;
+    let (calibration, calibrated_from) = match calibrate(&measurement) {
+        Err(CalibrateError::NoUsableCell { .. }) => (committed.clone(), CalibratedFrom::Committed),
+        calibrated => (calibrated?, CalibratedFrom::ThisRun),
+    };
     let fidelity = fidelity::compare(&measurement, &calibration)?;
     let vcpu = VcpuFactor::new(&calibration, deployment_score);
     let in_mode = |mode| {
@@ -209,6 +244,7 @@ pub fn conclude(
         command,
         measurement,
         calibration,
+        calibrated_from,
         fidelity,
         vcpu,
         sizing_file: sizing_file.to_owned(),

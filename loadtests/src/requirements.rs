@@ -32,7 +32,7 @@ pub enum RequirementsError {
         source: std::io::Error,
     },
     /// The file holds something else than it may.
-    #[error("read {path}: {detail}")]
+    #[error("read {path}: {detail}\nloadtests/slo.toml has every key, with comments")]
     Content {
         /// The file.
         path: PathBuf,

@@ -38,12 +38,7 @@ pub fn write(path: &Path, text: &str) -> io::Result<()> {
 /// # Errors
 /// When the address is none or S3 refuses.
 pub async fn upload(address: &str, text: &str) -> Result<()> {
-    let (bucket, key) = split(address)?;
-    if key.is_empty() || key.ends_with('/') {
-        bail!(
-            "write {address}: a name for the object is missing, such as {S3}{bucket}/result-1.json"
-        );
-    }
+    let (bucket, key) = object(address)?;
     client()
         .await
         .put_object()
@@ -56,6 +51,14 @@ pub async fn upload(address: &str, text: &str) -> Result<()> {
         .map_err(|error| anyhow::anyhow!("{}", DisplayErrorContext(error)))
         .with_context(|| format!("write {address}"))?;
     Ok(())
+}
+
+/// Refuses an address that [`upload`] could not write to, before there is anything to write.
+///
+/// # Errors
+/// When it is not `s3://BUCKET/KEY`.
+pub fn check_address(address: &str) -> Result<()> {
+    object(address).map(|_| ())
 }
 
 /// The texts that `source` names, each with its own address: a file, an object, or every `.json` object
@@ -123,6 +126,17 @@ async fn list(client: &Client, bucket: &str, prefix: &str) -> Result<Vec<String>
     Ok(keys)
 }
 
+/// Bucket and key of one object's address.
+fn object(address: &str) -> Result<(&str, &str)> {
+    let (bucket, key) = split(address)?;
+    if key.is_empty() || key.ends_with('/') {
+        bail!(
+            "write {address}: a name for the object is missing, such as {S3}{bucket}/result-1.json"
+        );
+    }
+    Ok((bucket, key))
+}
+
 /// Bucket and key of an address.
 fn split(address: &str) -> Result<(&str, &str)> {
     let rest = address.strip_prefix(S3).unwrap_or_default();
@@ -170,5 +184,9 @@ mod tests {
         );
         assert_eq!(split("s3://bucket").expect("valid"), ("bucket", ""));
         assert!(split("s3:///key").is_err());
+        check_address("s3://bucket/a.json").expect("valid");
+        for wrong in ["http://bucket/a.json", "s3://bucket", "s3://bucket/folder/"] {
+            assert!(check_address(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -42,6 +42,8 @@ pub fn simulate_to_file(scenario: &Scenario, path: &Path) -> Result<Outcome, Tra
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
+    // A folder that is not there is named as it was written, not as the temporary file in it.
+    std::fs::metadata(folder).map_err(error)?;
     let file = tempfile::Builder::new()
         // A result to hand on, not a secret: the umask decides, as for any other file.
         .permissions(Permissions::from_mode(0o666))

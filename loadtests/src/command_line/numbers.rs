@@ -13,6 +13,14 @@ pub(super) fn threads(text: &str) -> Result<usize, String> {
     )
 }
 
+pub(super) fn workers(text: &str) -> Result<u32, String> {
+    within(
+        text,
+        1..=10_000,
+        "a worker count is a whole number from 1 to 10000",
+    )
+}
+
 pub(super) fn vcpu(text: &str) -> Result<f64, String> {
     within(
         text,

@@ -52,7 +52,12 @@ pub(crate) fn read_scenario(path: &Path) -> Result<(String, Scenario)> {
     let scenario = Scenario::from_toml_with(&text, &mut |file| {
         std::fs::read_to_string(folder.join(file)).map_err(|error| error.to_string())
     })
-    .with_context(|| format!("read {}", path.display()))?;
+    .with_context(|| {
+        format!(
+            "read {} as a scenario, such as simulator/scenarios/proposal.toml; simulator/README.md lists the keys",
+            path.display()
+        )
+    })?;
     Ok((text, scenario))
 }
 

@@ -1,17 +1,19 @@
 //! `sizing`: measure, calibrate, simulate, judge.
 
+use std::path::Path;
+
 use anyhow::Result;
 use loadtests::command_line::{MainArguments, REPLICATIONS};
 use loadtests::exit_code::Outcome;
 use loadtests::grid::Grid;
-use loadtests::pipeline;
+use loadtests::pipeline::{self, Question};
 use loadtests::progress::Progress;
 use loadtests::report::{self, ResultsFile};
 use loadtests::requirements::Requirements;
 use loadtests::terraform::read_sizing;
 
 use super::console::show;
-use super::files::{existing, json, out_dir, write};
+use super::files::{CALIBRATION, existing, json, out_dir, read_calibration, write};
 use super::measuring::{grid_of, interruptible, measured};
 
 pub(crate) fn run(arguments: &MainArguments, quiet: bool) -> Result<Outcome> {
@@ -19,6 +21,7 @@ pub(crate) fn run(arguments: &MainArguments, quiet: bool) -> Result<Outcome> {
     let sizing_file = existing(&arguments.sizing);
     let sizing = read_sizing(&sizing_file)?;
     let requirements = Requirements::read(&existing(&arguments.slo))?;
+    let committed = read_calibration(Path::new(CALIBRATION))?;
     let base = if arguments.quick {
         Grid::quick()
     } else {
@@ -35,10 +38,14 @@ pub(crate) fn run(arguments: &MainArguments, quiet: bool) -> Result<Outcome> {
     let results = pipeline::conclude(
         command(),
         measurement,
-        (&arguments.sizing, &sizing),
-        &requirements,
-        arguments.vcpu_score,
-        REPLICATIONS,
+        Question {
+            sizing_file: &arguments.sizing,
+            sizing: &sizing,
+            requirements: &requirements,
+            deployment_score: arguments.vcpu_score,
+            replications: REPLICATIONS,
+            committed: &committed,
+        },
     )?;
     progress.finish();
 

@@ -21,6 +21,10 @@ use super::files::{CALIBRATION, WORKSPACE, json, out_dir, read_calibration, writ
 use super::measuring::{grid_of, interruptible, keep, measured};
 
 pub(crate) fn run(arguments: &MeasureArguments, quiet: bool) -> Result<Outcome> {
+    // Bad input is found before anything is started.
+    if let Some(address) = &arguments.upload {
+        result_file::check_address(address)?;
+    }
     let mut grid = grid_of(Grid::standard(), &arguments.grid)?;
     grid.open = arguments.open.then(|| OpenGrid {
         rate_per_hour: arguments.rate,

@@ -43,20 +43,26 @@ pub(crate) async fn measured(grid: &Grid, progress: &Progress, out: &Path) -> Re
     Ok(pipeline::measure(workspace, grid, progress, kept).await?)
 }
 
+/// A measurement that came to its end.
+const WHOLE: &str = "measurement.json";
+/// One that goes on, or did not come to its end: beside the last whole one, never in its place.
+const PARTIAL: &str = "measurement.partial.json";
+
 /// Keeps what has been measured so far.
 pub(crate) fn keep(out: &Path, measurement: &Measurement) -> std::io::Result<()> {
     let text = serde_json::to_string_pretty(measurement)?;
-    result_file::write(&out.join("measurement.json"), &text)
+    let partial = out.join(PARTIAL);
+    if !measurement.complete {
+        return result_file::write(&partial, &text);
+    }
+    result_file::write(&out.join(WHOLE), &text)?;
+    std::fs::remove_file(partial)
 }
 
-/// Says in what has been kept that the user ended the run.
-fn keep_interrupted(out: &Path) -> Result<()> {
-    let path = out.join("measurement.json");
-    let mut kept: Measurement = serde_json::from_str(&read(&path, "a measurement")?)
-        .context("read what has been measured so far")?;
-    if !kept.complete {
-        kept.incomplete_because = Some("interrupted".to_owned());
-        keep(out, &kept)?;
+/// Says where a run that failed has left what it had measured.
+fn say_kept(out: &Path) {
+    let path = out.join(PARTIAL);
+    if let Ok(kept) = read_partial(&path) {
         eprintln!(
             "kept: {} and {} in {}, marked partial",
             loadtests::plural(kept.cells.len() as u64, "cell"),
@@ -64,6 +70,24 @@ fn keep_interrupted(out: &Path) -> Result<()> {
             path.display()
         );
     }
+}
+
+fn read_partial(path: &Path) -> Result<Measurement> {
+    serde_json::from_str(&read(path, "a measurement")?)
+        .context("read what has been measured so far")
+}
+
+/// Says in what has been kept that the user ended the run.
+fn keep_interrupted(out: &Path) -> Result<()> {
+    let path = out.join(PARTIAL);
+    // Interrupted before anything was begun, or after everything was written.
+    if !path.exists() {
+        return Ok(());
+    }
+    let mut kept = read_partial(&path)?;
+    kept.incomplete_because = Some("interrupted".to_owned());
+    keep(out, &kept)?;
+    say_kept(out);
     Ok(())
 }
 
@@ -72,9 +96,18 @@ pub(crate) fn interruptible<T>(
     out: &Path,
     work: impl Future<Output = Result<T>>,
 ) -> Result<Option<T>> {
+    // Whatever an earlier run has left unfinished is no result of this one.
+    match std::fs::remove_file(out.join(PARTIAL)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("remove {PARTIAL} from {}", out.display()));
+        }
+        _ => {}
+    }
     let result = until_interrupted(work);
-    if matches!(result, Ok(None)) {
-        keep_interrupted(out)?;
+    match &result {
+        Ok(None) => keep_interrupted(out)?,
+        Ok(Some(_)) => {}
+        Err(_) => say_kept(out),
     }
     result
 }

@@ -76,18 +76,24 @@ pub(super) fn slo(scenario: &Scenario) -> String {
 }
 
 pub(super) fn candidate_in_words(candidate: &Evaluated) -> String {
-    let fleet = &candidate.fleet;
     let wait = candidate
         .wait_p95_s
         .map_or_else(String::new, |wait| format!(", wait p95 {}", seconds(wait)));
     format!(
-        "{} of {} vCPU and {} GiB with {}, autoscaling {}: ${} a month{wait}",
+        "{}: ${} a month{wait}",
+        fleet_in_words(&candidate.fleet),
+        candidate.cost_usd_month,
+    )
+}
+
+pub(super) fn fleet_in_words(fleet: &Fleet) -> String {
+    format!(
+        "{} of {} vCPU and {} GiB with {}, autoscaling {}",
         tasks_in_words(fleet),
         fleet.vcpu,
         fleet.memory_gib,
         crate::plural(fleet.workers.into(), "worker"),
         autoscaling(fleet),
-        candidate.cost_usd_month,
     )
 }
 

@@ -108,7 +108,15 @@ fn schedule<'a>(url: &'a str, out: &'a str) -> Vec<&'a str> {
 }
 
 fn measurement(folder: &str) -> serde_json::Value {
-    let path = std::path::Path::new(folder).join("measurement.json");
+    kept(folder, "measurement.json")
+}
+
+fn partial_measurement(folder: &str) -> serde_json::Value {
+    kept(folder, "measurement.partial.json")
+}
+
+fn kept(folder: &str, name: &str) -> serde_json::Value {
+    let path = std::path::Path::new(folder).join(name);
     let text = std::fs::read_to_string(path).expect("the result was kept");
     serde_json::from_str(&text).expect("JSON")
 }
@@ -122,9 +130,14 @@ fn a_target_that_is_down_leaves_a_partial_result_and_exit_code_2() {
         .port();
     let scratch = Scratch::new();
     let out = scratch.path("out");
+    std::fs::create_dir(&out).expect("a writable folder");
+    let earlier = scratch.file("out/measurement.json", "an earlier run's");
     let stderr = stderr_of(2, &schedule(&format!("http://127.0.0.1:{port}"), &out));
     assert!(stderr.contains(&format!("127.0.0.1:{port}")), "{stderr}");
-    let kept = measurement(&out);
+    assert!(stderr.contains("kept: 0 cells"), "{stderr}");
+    let kept = std::fs::read_to_string(earlier).expect("still there");
+    assert_eq!(kept, "an earlier run's");
+    let kept = partial_measurement(&out);
     assert_eq!(kept["complete"], false);
     assert!(
         kept["incomplete_because"]
@@ -132,7 +145,7 @@ fn a_target_that_is_down_leaves_a_partial_result_and_exit_code_2() {
             .is_some_and(|reason| reason.contains("send users to"))
     );
     // Never used for a verdict, and never taken for a whole.
-    let file = format!("{out}/measurement.json");
+    let file = format!("{out}/measurement.partial.json");
     let stderr = stderr_of(2, &["merge", &file]);
     assert!(stderr.contains("partial"), "{stderr}");
 }
@@ -146,7 +159,7 @@ fn wrong_credentials_exit_with_2_and_say_what_the_target_answered() {
     arguments.extend(["--email", "wrong@example.com", "--password", "wrong"]);
     let stderr = stderr_of(2, &arguments);
     assert!(stderr.contains("log in answered 401"), "{stderr}");
-    assert_eq!(measurement(&out)["complete"], false);
+    assert_eq!(partial_measurement(&out)["complete"], false);
 }
 
 #[test]

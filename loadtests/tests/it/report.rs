@@ -7,11 +7,11 @@ use loadtests::command_line::REPLICATIONS;
 use loadtests::hardware::Hardware;
 use loadtests::histogram::Latencies;
 use loadtests::measurement::{
-    Cell, Experience, Load, Measurement, Observer, Repetition, Role, SCHEMA_VERSION, ServiceUse,
-    VcpuLimit,
+    Cell, Experience, Load, Mark, Measurement, Observer, Repetition, Role, SCHEMA_VERSION,
+    ServiceUse, VcpuLimit,
 };
-use loadtests::pipeline::{self, Results};
-use loadtests::report::{ResultsFile, figures, html, sections};
+use loadtests::pipeline::{self, CalibratedFrom, Results};
+use loadtests::report::{ResultsFile, figures, html, markdown, sections};
 use loadtests::requirements::Requirements;
 use loadtests::terraform::parse_sizing;
 
@@ -106,19 +106,30 @@ fn measurement() -> Measurement {
 }
 
 pub(crate) fn results() -> Results {
+    concluded(measurement())
+}
+
+/// What follows from `measurement`.
+fn concluded(measurement: Measurement) -> Results {
     let sizing_file = Path::new("terraform/environments/proposal.tfvars");
     let sizing = parse_sizing(sizing_file, super::PROPOSAL).expect("the committed sizing");
     let requirements =
         Requirements::parse(Path::new("slo.toml"), super::SLO).expect("the committed requirements");
+    let committed = serde_json::from_str(include_str!("../../results/calibration.json"))
+        .expect("the committed calibration");
     pipeline::conclude(
         "cargo sizing".to_owned(),
-        measurement(),
-        (sizing_file, &sizing),
-        &requirements,
-        None,
-        REPLICATIONS,
+        measurement,
+        pipeline::Question {
+            sizing_file,
+            sizing: &sizing,
+            requirements: &requirements,
+            deployment_score: None,
+            replications: REPLICATIONS,
+            committed: &committed,
+        },
     )
-    .expect("a measurement that calibrates")
+    .expect("a measurement that is complete")
 }
 
 /// Writes the report of [`results`] below the target folder and returns the page's path.
@@ -227,4 +238,22 @@ fn the_page_holds_the_figures_of_results_json_and_needs_nothing_else() {
         16,
         "each figure is drawn for two widths"
     );
+}
+
+#[test]
+fn a_run_that_tells_no_cost_is_judged_by_the_committed_one_and_says_so() {
+    let mut busy = measurement();
+    for cell in &mut busy.cells {
+        cell.marks = vec![Mark::HostSaturated];
+    }
+    let borrowed = concluded(busy);
+    assert_eq!(borrowed.calibrated_from, CalibratedFrom::Committed);
+    let text = |results: &Results| {
+        markdown::render(&sections::results(results, &figures::of_results(results)))
+    };
+    let notice = "verdicts rest on the committed";
+    assert!(text(&borrowed).contains(notice));
+    let own = results();
+    assert_eq!(own.calibrated_from, CalibratedFrom::ThisRun);
+    assert!(!text(&own).contains(notice));
 }

@@ -78,8 +78,8 @@ pub(super) fn capacity(base: &Scenario, measurement: &Measurement) -> Figure {
     Figure {
         id: "capacity",
         title: "What one task carries: generations per hour".to_owned(),
-        alternative: "Heat map: more workers carry more, in proportion; more vCPU carry no more, since a generation waits for OpenAI nearly all of its time. Framed cells were measured in this run.".to_owned(),
-        columns: ["workers", "vCPU", "capacity, generations/h", "measured in this run"].map(str::to_owned).to_vec(),
+        alternative: "Heat map: more workers carry more, in proportion; more vCPU carry no more, since a generation waits for OpenAI nearly all of its time. Framed are the shapes that this run measured, with its longest generations; the figures in all cells are for the generations asked for.".to_owned(),
+        columns: ["workers", "vCPU", "capacity, generations/h", "shape measured in this run"].map(str::to_owned).to_vec(),
         rows: rows(&tiles, |tile| Some(if tile.measured { "yes" } else { "no" })),
         drawings: drawings(&tiles, short),
     }

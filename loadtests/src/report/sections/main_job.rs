@@ -9,12 +9,12 @@ use super::fidelity::fidelity;
 use super::measured::{calibration, measurement};
 use super::plan::plan;
 use crate::judgement::Judgement;
-use crate::pipeline::Results;
+use crate::pipeline::{CalibratedFrom, Results};
 use crate::report::document::{Block, Document, Table, Tile};
 use crate::report::figures::Figure;
 use crate::report::wording::{
-    about, arrivals, bottleneck, candidate_in_words, fargate_usd, generation_length, interval,
-    mean_losses, percent, seconds, slo, spare,
+    about, arrivals, bottleneck, candidate_in_words, fargate_usd, fleet_in_words,
+    generation_length, interval, mean_losses, percent, seconds, slo, spare,
 };
 use crate::simulation::{lost_by_cause, over};
 use crate::stats::count_u64_as_f64;
@@ -30,6 +30,7 @@ pub fn results(results: &Results, figures: &[Figure]) -> Document {
     };
     document.blocks.push(Block::Tiles(tiles(results)));
     verdicts(&mut document, results);
+    borrowed_calibration(&mut document, results);
     marked_cells(&mut document, results);
     document.heading("What one task carries");
     document.figure(figures, "capacity");
@@ -110,7 +111,8 @@ fn tiles(results: &Results) -> Vec<Tile> {
 fn verdicts(document: &mut Document, results: &Results) {
     let scenario = &results.queued.scenario;
     document.paragraph(format!(
-        "Asked: {}. Generations take {}; {}.",
+        "Judged: {}. Asked: {}. Generations take {}; {}.",
+        fleet_in_words(&scenario.fleet),
         arrivals(scenario),
         generation_length(scenario),
         slo(scenario),
@@ -140,6 +142,20 @@ fn verdicts(document: &mut Document, results: &Results) {
 }
 
 /// How many cells are marked: what a reader of the verdicts should know before the grid says it.
+/// Says so when the run could not tell what a generation costs.
+fn borrowed_calibration(document: &mut Document, results: &Results) {
+    if results.calibrated_from == CalibratedFrom::ThisRun {
+        return;
+    }
+    let calibration = &results.calibration;
+    document.paragraph(format!(
+        "In no cell of this run did the backend alone set the pace (the grid below says why), so it does not say \
+         what a generation costs. The verdicts rest on the committed loadtests/results/calibration.json instead, \
+         measured at commit {} on {}. For figures of this machine run again while it does nothing else.",
+        calibration.commit, calibration.cpu_model,
+    ));
+}
+
 fn marked_cells(document: &mut Document, results: &Results) {
     let cells = &results.measurement.cells;
     let marked = cells.iter().filter(|cell| !cell.is_valid()).count();

@@ -66,7 +66,7 @@ pub fn searched_plan(
         .map(|one| one.runs_made)
         .sum();
     document.paragraph(format!(
-        "{} of {all} candidates hold. Why the others do not: {}.",
+        "{} of {all} candidates hold. Why the others do not (some for several reasons): {}.",
         plan.accepted.len(),
         reasons(&plan.rejected),
     ));
@@ -176,7 +176,7 @@ pub(super) fn plan(document: &mut Document, plan: &Plan, rows: usize) {
     }
     document.paragraph(format!(
         "{} of {} candidates hold; where several worker counts do, the figures of the row are those of the \
-         first. Why the others do not: {}. NAT gateways, cache, database and instruction set stay the \
+         first. Why the others do not (some for several reasons): {}. NAT gateways, cache, database and instruction set stay the \
          proposal's: `cargo sizing plan` varies the first two and the last as well, and finds cheaper ones.",
         plan.accepted.len(),
         plan.accepted.len() + plan.rejected.len(),
