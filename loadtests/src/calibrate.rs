@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cpu_law::CpuLaw;
 use crate::measurement::{Cell, Load, Mark, Measurement, Role};
 use crate::stats::{Mean, fit_line, fit_line_weighted, mean, ratio};
 use crate::usl::{self, ScalabilityLaw};
@@ -18,11 +19,16 @@ pub struct Calibration {
     pub generation_s: f64,
     /// Factor by which its waits were divided.
     pub speedup: f64,
-    /// CPU seconds of the backend, its child processes included.
+    /// CPU seconds of the backend, its child processes included, if every generation cost the same: the straight
+    /// line over the rate, which `cpu_law` refines.
     pub cpu_s_per_generation: Mean,
     /// CPU that the backend uses whatever its load, in cores of real time: its ticks are compressed
     /// like every wait, so the measured share is divided by the speed-up.
     pub cpu_background_cores: Mean,
+    /// How that cost falls with the rate of generations. Absent where it cannot be told from a constant one, and in
+    /// files that are older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_law: Option<CpuLaw>,
     /// Resident memory of a backend without generations, in MiB.
     pub memory_base_mib: Mean,
     /// Resident memory that each generation in flight adds, in KiB.
@@ -143,6 +149,7 @@ pub fn calibrate(measurement: &Measurement) -> Result<Calibration, CalibrateErro
         speedup: measurement.load.speedup,
         cpu_s_per_generation,
         cpu_background_cores,
+        cpu_law: cpu_law(&usable, &measurement.load),
         memory_base_mib,
         memory_per_generation_kib,
         db_ms_per_generation: per_generation(|cell| cell.db_ms_per_generation)?,
@@ -251,6 +258,15 @@ fn cpu(cells: &[&Cell], speedup: f64, all: Mean) -> (Mean, Mean) {
             },
         ),
     }
+}
+
+/// How the CPU of one generation falls with the rate, from the same cells.
+fn cpu_law(cells: &[&Cell], load: &Load) -> Option<CpuLaw> {
+    let points: Vec<_> = cells
+        .iter()
+        .map(|cell| (cell.throughput_per_hour / 3600.0, cell.cpu_s_per_generation))
+        .collect();
+    CpuLaw::fit(&points, load.speedup, load.generation_s)
 }
 
 /// Memory of the idle process and of each generation in flight, from the greatest memory of each

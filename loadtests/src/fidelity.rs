@@ -335,10 +335,13 @@ fn predict(
     ends: Option<usize>,
 ) -> Result<Figures, InvalidScenario> {
     let (from_s, to_s) = experience.window_s;
-    let scenario = scenario(calibration, load, shape, experience)?;
+    let idle_cores = calibration.cpu_cores(0.0, load.speedup);
+    let arrivals_s = ends.is_none().then_some(&experience.arrivals_s[..]);
+    let rate = expected_rate(calibration, load, shape, arrivals_s);
+    let cpu_s_per_generation = (calibration.cpu_cores(rate, load.speedup) - idle_cores) / rate;
+    let scenario = scenario(calibration, load, shape, experience, cpu_s_per_generation)?;
     let outcome = simulate(&scenario)?;
-    let background = calibration.cpu_background_cores.value * load.speedup / shape.vcpu;
-    let cpu_utilization = (outcome.cpu_utilization + background).min(1.0);
+    let cpu_utilization = (outcome.cpu_utilization + idle_cores / shape.vcpu).min(1.0);
     let Some(ends) = ends else {
         let tracks = tracks(&scenario)?;
         let (wait, sojourn) = latencies(&tracks, from_s, to_s);
@@ -373,6 +376,26 @@ fn predict(
     })
 }
 
+/// Generations per compressed second that are expected of a run, by which its CPU cost is chosen: the least of what
+/// its workers can do, what its vCPU can do, and what arrives; a saturated cell has no arrivals that limit it.
+fn expected_rate(
+    calibration: &Calibration,
+    load: &Load,
+    shape: Shape,
+    arrivals_s: Option<&[f64]>,
+) -> f64 {
+    let by_workers = f64::from(shape.workers) / calibration.compressed_length_s(load, shape.vcpu);
+    let by_cpu = calibration.generations_per_s(shape.vcpu, load.speedup);
+    let by_arrivals = match arrivals_s {
+        Some([.., last_s]) if *last_s > 0.0 => {
+            crate::stats::count_as_f64(arrivals_s.map_or(0, <[f64]>::len)) / last_s
+        }
+        _ => f64::INFINITY,
+    };
+    // There is no cost per generation at a rate of 0: at the least one within a day stands for it.
+    by_workers.min(by_cpu).min(by_arrivals).max(1.0 / 86_400.0)
+}
+
 /// The scenario of one measured run, in compressed time: its arrivals to the letter, and generations
 /// as long as the calibration says that they are.
 fn scenario(
@@ -380,6 +403,7 @@ fn scenario(
     load: &Load,
     shape: Shape,
     experience: &Experience,
+    cpu_s_per_generation: f64,
 ) -> Result<Scenario, InvalidScenario> {
     let at = experience.arrivals_s.iter().map(|at_s| seconds(*at_s));
     let length_s = calibration.compressed_length_s(load, shape.vcpu);
@@ -390,7 +414,7 @@ fn scenario(
         },
     );
     let profile = Profile {
-        cpu_s_per_generation: calibration.cpu_s_per_generation.value,
+        cpu_s_per_generation,
         memory_base_mib: calibration.memory_base_mib.value,
         memory_per_generation_kib: calibration.memory_per_generation_kib.value,
         cpu_s_per_poll: 0.0,
@@ -445,6 +469,7 @@ fn seconds(seconds: f64) -> Duration {
 mod tests {
     use super::*;
     use crate::calibrate::tests::{calibration, cell, measurement};
+    use crate::cpu_law::CpuLaw;
     use crate::observation::finishes;
 
     /// A saturated cell whose slots take exactly what the calibration says, times `slowness`.
@@ -508,6 +533,30 @@ mod tests {
             assert_eq!(summary.runs, 3);
         }
         assert!(fidelity.calibration.is_empty());
+    }
+
+    #[test]
+    fn cpu_use_that_is_a_power_of_the_rate_is_predicted_at_every_rate() {
+        let mut calibration = calibration();
+        let mut measured = measurement(vec![]);
+        let load = measured.load.clone();
+        let of_rate = |rate: f64| (rate, 0.11 * (rate + 0.04_f64).powf(0.85) / rate);
+        let points = [0.065, 0.39, 1.55, 6.2].map(of_rate);
+        calibration.cpu_law = CpuLaw::fit(&points, load.speedup, load.generation_s);
+        measured.cells = [1, 6, 24]
+            .map(|workers| {
+                let mut cell = exact(workers, 1.0, &calibration, &load);
+                let rate = cell.throughput_per_hour / 3600.0;
+                cell.cpu_utilization = rate * of_rate(rate).1 / cell.vcpu;
+                cell
+            })
+            .to_vec();
+        let fidelity = compare(&measured, &calibration).expect("Fargate sells these");
+        let cpu = fidelity
+            .held_out
+            .iter()
+            .find(|of| of.metric == Metric::CpuUtilization);
+        assert!(cpu.expect("three cells").worst < 0.03, "{fidelity:#?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod backend_process;
 pub mod calibrate;
 pub mod cgroup;
 pub mod command_line;
+pub mod cpu_law;
 pub mod cpu_score;
 pub mod exit_code;
 pub mod fidelity;

@@ -137,14 +137,14 @@ pub fn fit(points: &[(f64, f64)]) -> Option<ScalabilityLaw> {
     })
 }
 
-type Matrix = [[f64; 3]; 3];
+pub(crate) type Matrix = [[f64; 3]; 3];
 
-fn product(matrix: Matrix, vector: [f64; 3]) -> [f64; 3] {
+pub(crate) fn product(matrix: Matrix, vector: [f64; 3]) -> [f64; 3] {
     matrix.map(|row| row.iter().zip(vector).map(|(a, b)| a * b).sum())
 }
 
 /// The inverse by cofactors; `None` when the matrix has none.
-fn inverse(m: Matrix) -> Option<Matrix> {
+pub(crate) fn inverse(m: Matrix) -> Option<Matrix> {
     let cofactor = |i: usize, j: usize| {
         let (r, s) = ((i + 1) % 3, (i + 2) % 3);
         let (c, d) = ((j + 1) % 3, (j + 2) % 3);

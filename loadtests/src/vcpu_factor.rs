@@ -57,7 +57,7 @@ pub fn profile(calibration: &Calibration) -> Profile {
 /// The profile that the simulator runs with, for a deployment whose vCPU is faster or slower.
 pub fn profile_on(calibration: &Calibration, vcpu: VcpuFactor) -> Profile {
     Profile {
-        cpu_s_per_generation: calibration.cpu_s_per_generation.value * vcpu.factor,
+        cpu_s_per_generation: calibration.cpu_s_per_generation_at_most() * vcpu.factor,
         memory_base_mib: calibration.memory_base_mib.value,
         memory_per_generation_kib: calibration.memory_per_generation_kib.value,
         // Clients' polls are part of the measured generation.

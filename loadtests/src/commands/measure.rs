@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &MeasureArguments, quiet: bool) -> Result<Outcome> 
         write(&out.join("calibration.json"), &json(&calibration)?)?;
         write(&out.join("fidelity.json"), &json(&fidelity)?)?;
         if arguments.record {
-            record(&measurement, &calibration, &fidelity)?;
+            record(&json(&measurement)?, &calibration, &fidelity)?;
         }
         report::sections::calibration(&mut document, &calibration);
         report::sections::fidelity(&mut document, &fidelity);

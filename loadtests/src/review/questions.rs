@@ -125,10 +125,11 @@ pub(super) fn all(evidence: &Evidence) -> Vec<Question> {
 pub(super) fn basis(evidence: &Evidence) -> Text {
     let calibration = &evidence.calibration;
     say!(
-        "One generation costs {cpu:.4} CPU seconds (± {cpu_err:.4}, standard error), {memory:.0} KiB in flight and {db:.1} ms of PostgreSQL, measured with commit {commit} on {machine}. Asked for: {asked:.0} generations an hour, {length:.1} minutes each on average. Every simulated number is a mean over {runs} seeds from {seed} on, with its 95 % interval.",
-        "Una generación cuesta {cpu:.4} segundos de CPU (± {cpu_err:.4}, error estándar), {memory:.0} KiB mientras está en curso y {db:.1} ms de PostgreSQL, medidos con el commit {commit} en {machine}. Carga pedida: {asked:.0} generaciones por hora, de {length:.1} minutos en promedio. Cada número simulado es la media de {runs} semillas, a partir de la {seed}, con su intervalo del 95 %.",
+        "One generation costs {cpu:.4} CPU seconds (± {cpu_err:.4}, standard error) among many, {alone:.2} alone, which is what simulations charge, {memory:.0} KiB in flight and {db:.1} ms of PostgreSQL, measured with commit {commit} on {machine}. Asked for: {asked:.0} generations an hour, {length:.1} minutes each on average. Every simulated number is a mean over {runs} seeds from {seed} on, with its 95 % interval.",
+        "Una generación cuesta {cpu:.4} segundos de CPU (± {cpu_err:.4}, error estándar) entre muchas y {alone:.2} sola, que es lo que cuentan las simulaciones, {memory:.0} KiB mientras está en curso y {db:.1} ms de PostgreSQL, medidos con el commit {commit} en {machine}. Carga pedida: {asked:.0} generaciones por hora, de {length:.1} minutos en promedio. Cada número simulado es la media de {runs} semillas, a partir de la {seed}, con su intervalo del 95 %.",
         cpu = calibration.cpu_s_per_generation.value,
         cpu_err = calibration.cpu_s_per_generation.std_err,
+        alone = calibration.cpu_s_per_generation_at_most(),
         memory = calibration.memory_per_generation_kib.value,
         db = calibration.db_ms_per_generation.value,
         commit = calibration.commit.clone(),

@@ -2,13 +2,17 @@
 
 use std::path::Path;
 
-use loadtests::fidelity::{Fidelity, Metric};
+use loadtests::calibrate::{Calibration, calibrate};
+use loadtests::fidelity::{Fidelity, Metric, compare};
 use loadtests::measurement::Measurement;
+use loadtests::stats::fit_line;
 use serde::de::DeserializeOwned;
 
 /// Each has one cell in common: the proposal's workers on the proposal's vCPU.
 const SPEEDUPS: [u32; 3] = [1, 20, 60];
 const SHAPE: (u32, f64) = (6, 2.0);
+/// What verdicts rest on.
+const CALIBRATION: &str = include_str!("../../results/calibration.json");
 
 fn recorded<T: DeserializeOwned>(what: &str, speedup: u32) -> T {
     let name = format!("results/{what}-{speedup}.json");
@@ -56,5 +60,94 @@ fn the_readme_says_what_was_recorded() {
             capacity_per_real_hour(speedup),
         );
         assert!(readme.contains(&row), "loadtests/README.md lacks {row}");
+    }
+}
+
+/// Transactions that the process commits per second whatever its load, and those of one generation: the line over the
+/// time from one end to the next.
+fn transactions_of_ticks_and_of_a_generation(measurement: &Measurement) -> (f64, f64) {
+    let points: Vec<_> = measurement
+        .cells
+        .iter()
+        .filter(|cell| cell.is_valid())
+        .map(|cell| {
+            let per_s = cell.throughput_per_hour / 3600.0;
+            (1.0 / per_s, cell.db_transactions_per_generation)
+        })
+        .collect();
+    let line = fit_line(&points).expect("cells of several rates");
+    (line.slope.value, line.intercept.value)
+}
+
+#[test]
+fn what_is_published_follows_from_what_was_measured() {
+    let measurement: Measurement = recorded("measurement", 60);
+    let calibration = calibrate(&measurement).expect("sound cells");
+    let published: Calibration = serde_json::from_str(CALIBRATION).expect("the calibration");
+    let (law, stated) = (
+        calibration.cpu_law.expect("a law"),
+        published.cpu_law.expect("a law"),
+    );
+    assert!(
+        (law.exponent.value - stated.exponent.value).abs() < 1e-6,
+        "{law:?} {stated:?}"
+    );
+    let fidelity = compare(&measurement, &calibration).expect("Fargate sells these");
+    let published: Fidelity = recorded("fidelity", 60);
+    assert_eq!(fidelity.held_out.len(), published.held_out.len());
+    for (again, stated) in fidelity.held_out.iter().zip(&published.held_out) {
+        assert_eq!(again.runs, stated.runs);
+        assert!(
+            (again.worst - stated.worst).abs() < 1e-6,
+            "{again:?} {stated:?}"
+        );
+    }
+    assert_eq!(
+        published.keeps_its_promises(),
+        Some(true),
+        "{:?}",
+        published.held_out
+    );
+}
+
+/// The law is a reading of CPU times alone. Counting is another way to the same number: what ticks commit in a second
+/// against the operations of a generation, which are its transactions and the polls on both sides.
+#[test]
+fn the_ticks_that_the_law_sees_in_cpu_time_are_those_that_were_counted() {
+    let measurement: Measurement = recorded("measurement", 60);
+    let law = calibrate(&measurement)
+        .expect("sound cells")
+        .cpu_law
+        .expect("a law");
+    let (ticks_per_s, transactions) = transactions_of_ticks_and_of_a_generation(&measurement);
+    let load = &measurement.load;
+    let client_polls = load.generation_s / load.client_poll_s;
+    let openai_polls = load.generation_s / load.openai_poll_s;
+    let operations = transactions + client_polls + openai_polls;
+    let counted_per_hour = ticks_per_s / operations / load.speedup * 3600.0;
+    let fitted = law.ticks_in_generations_per_hour;
+    assert!(
+        (counted_per_hour - fitted.value).abs() < fitted.std_err,
+        "counted {counted_per_hour}, fitted {fitted:?}"
+    );
+}
+
+/// Both were measured on another machine, so CPU times are compared by the machines' scores.
+#[test]
+fn the_law_of_compressed_time_foresees_what_a_generation_costs_in_real_time() {
+    let calibration: Calibration = serde_json::from_str(CALIBRATION).expect("the calibration");
+    let score = calibration.cpu_score.expect("a score");
+    for speedup in [1, 20] {
+        let measurement: Measurement = recorded("measurement", speedup);
+        let cell = measurement.cells.first().expect("its only cell");
+        let rate = cell.throughput_per_hour / 3600.0;
+        let scale = measurement.hardware.cpu_score.expect("a score") / score;
+        let measured = cell.cpu_s_per_generation * scale;
+        let by_law = calibration.cpu_cores(rate, measurement.load.speedup) / rate;
+        assert!(
+            (by_law / measured - 1.0).abs() < 0.15,
+            "speed-up {speedup}: measured {measured}, foreseen {by_law}"
+        );
+        assert!(calibration.cpu_s_per_generation_at_most() > measured);
     }
 }

@@ -139,6 +139,19 @@ pub fn calibration(document: &mut Document, calibration: &Calibration) {
         calibration.cpu_background_cores,
         "cores",
     );
+    if let Some(law) = calibration.cpu_law {
+        row(
+            "CPU of one alone in real time",
+            law.cpu_s_per_generation_alone,
+            "s",
+        );
+        row("power of the rate that CPU follows", law.exponent, "");
+        row(
+            "work of the idle backend's ticks",
+            law.ticks_in_generations_per_hour,
+            "generations/h",
+        );
+    }
     row(
         "memory of one in flight",
         calibration.memory_per_generation_kib,
@@ -161,5 +174,23 @@ pub fn calibration(document: &mut Document, calibration: &Calibration) {
     );
     row("time that no wait explains", calibration.overhead_ms, "ms");
     document.table(table);
+    document.paragraph(cpu_statement(calibration));
     fidelity::scalability(document, calibration);
+}
+
+/// By which cost of a generation runs are predicted and sizings judged.
+fn cpu_statement(calibration: &Calibration) -> String {
+    let Some(law) = calibration.cpu_law else {
+        return "CPU use grows in proportion to the rate of generations, as far as these cells can tell.".to_owned();
+    };
+    format!(
+        "CPU use grows with the power {:.2} ± {:.2} of the generations per second: each costs less, the more end, for \
+         its operations share their wake-ups. A measured run is predicted at its own rate. A sizing is judged in real \
+         time, where rates are lower than any that was measured: every generation is charged {} s, what the law says of \
+         one that runs alone, which is never less than the constant cost of {} s.",
+        law.exponent.value,
+        law.exponent.std_err,
+        significant(calibration.cpu_s_per_generation_at_most()),
+        significant(calibration.cpu_s_per_generation.value),
+    )
 }

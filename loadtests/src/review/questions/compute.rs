@@ -8,13 +8,16 @@ use crate::review::{Figure, Text, Unit};
 
 /// CPU that one task's busy workers use, as a share of its vCPU.
 fn busy_share(evidence: &Evidence, workers: u32, vcpu: f64) -> f64 {
-    let cpu_s = evidence.calibration.cpu_s_per_generation.value;
-    f64::from(workers) * cpu_s / evidence.generation_s() / vcpu
+    let rate = f64::from(workers) / evidence.generation_s();
+    evidence.calibration.cpu_cores_at_most(rate) / vcpu
 }
 
 /// Workers at which so much of a vCPU would be used.
 fn workers_at(evidence: &Evidence, share: f64, vcpu: f64) -> f64 {
-    share * vcpu * evidence.generation_s() / evidence.calibration.cpu_s_per_generation.value
+    let rate = evidence
+        .calibration
+        .generations_per_s_at_least(share * vcpu);
+    rate * evidence.generation_s()
 }
 
 fn fargate_usd(evidence: &Evidence, vcpu: f64, memory_gib: f64, tasks: u32) -> f64 {
@@ -52,10 +55,22 @@ pub(super) fn two_vcpu(evidence: &Evidence) -> Answer {
         ),
         figures: vec![
             Figure::calibrated(
-                say!("CPU of one generation", "CPU de una generación"),
+                say!(
+                    "CPU of one generation, of many at a time",
+                    "CPU de una generación, entre muchas a la vez"
+                ),
                 Unit::Seconds,
                 evidence.calibration.cpu_s_per_generation,
                 1.0,
+                4,
+            ),
+            Figure::exact(
+                say!(
+                    "CPU of one generation, as simulated: alone, the dearest",
+                    "CPU de una generación, la simulada: sola, la más cara"
+                ),
+                Unit::Seconds,
+                evidence.calibration.cpu_s_per_generation_at_most(),
                 4,
             ),
             done_per_hour(say!("one task of 2 vCPU", "una tarea de 2 vCPU"), two),
@@ -448,7 +463,8 @@ pub(super) fn dynamic_workers(evidence: &Evidence) -> Answer {
     }
 }
 
-/// A number that is inversely proportional to the CPU time of a generation, with its 95 % interval.
+/// A number that is inversely proportional to the CPU time of a generation, with the 95 % interval of that time's
+/// constant part.
 fn calibrated_ends(evidence: &Evidence, value: f64) -> [f64; 3] {
     let cpu = evidence.calibration.cpu_s_per_generation;
     let relative = 1.96 * cpu.std_err / cpu.value;
