@@ -64,7 +64,7 @@ impl Grid {
             workers: vec![1, 6, 24],
             vcpus: vec![0.25, 2.0],
             memories_gib: None,
-            load: load(130.0, 3, 5),
+            load: load(130.0, 3, 4),
             generations_min: None,
             saturated: true,
             open: Some(OpenGrid {

@@ -9,6 +9,7 @@ use super::fidelity::fidelity;
 use super::measured::{calibration, measurement};
 use super::plan::plan;
 use crate::judgement::Judgement;
+use crate::measurement::Mark;
 use crate::pipeline::{CalibratedFrom, Results};
 use crate::report::document::{Block, Document, Table, Tile};
 use crate::report::figures::Figure;
@@ -162,14 +163,15 @@ fn marked_cells(document: &mut Document, results: &Results) {
     if marked == 0 {
         return;
     }
+    // That CPU bounds a cell is a finding about its shape. Others are marked for what no speed-up mends.
     let speedup_max = cells
         .iter()
+        .filter(|cell| !cell.marks.contains(&Mark::CpuBound))
         .map(|cell| cell.speedup_max)
         .fold(f64::INFINITY, f64::min);
-    // Cells are marked for other reasons too, which no speed-up mends.
     let remedy = if speedup_max < results.measurement.load.speedup {
         format!(
-            " --speedup {:.0} would keep all of them within the bounds of compressed time.",
+            " --speedup {:.0} would keep those that CPU does not bound within the bounds of compressed time.",
             speedup_max.floor().max(1.0)
         )
     } else {
