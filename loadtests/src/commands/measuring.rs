@@ -59,10 +59,12 @@ pub(crate) fn keep(out: &Path, measurement: &Measurement) -> std::io::Result<()>
     std::fs::remove_file(partial)
 }
 
-/// Says where a run that failed has left what it had measured.
+/// Says where a run that ended early has left what it had measured, if anything.
 fn say_kept(out: &Path) {
     let path = out.join(PARTIAL);
-    if let Ok(kept) = read_partial(&path) {
+    if let Ok(kept) = read_partial(&path)
+        && kept.cells.len() + kept.open_runs.len() > 0
+    {
         eprintln!(
             "kept: {} and {} in {}, marked partial",
             loadtests::plural(kept.cells.len() as u64, "cell"),
