@@ -262,3 +262,30 @@ fn broken_syntax_names_line_and_column_and_what_stands_there() {
         "parse test.tfvars.json:2:13: expected value"
     );
 }
+
+#[test]
+fn a_stage_is_simulated_on_the_fleet_that_is_deployed() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for (stage, scenario, mode) in [
+        ("proposal", "proposal", Mode::Queue),
+        ("proposal", "proposal-sync", Mode::Sync),
+        ("mvp", "mvp", Mode::Queue),
+        ("growth", "growth", Mode::Queue),
+        ("scale", "scale", Mode::Queue),
+    ] {
+        let sizing = workspace.join(format!("terraform/environments/{stage}.tfvars"));
+        let settings = settings_of(&sizing, &workspace);
+        let configuration = Configuration::read(&sizing, settings.as_deref()).expect("a stage");
+        let mut deployed = configuration.fleet();
+        // The proposal is simulated in both modes, whichever its settings name.
+        deployed.mode = mode;
+        if deployed.autoscaling.metrics.is_empty() {
+            // Targets and cooldowns of nothing: the defaults of both sides differ, and no run sees them.
+            deployed.autoscaling = simulator::scenario::Autoscaling::none();
+        }
+        let file = workspace.join(format!("simulator/scenarios/{scenario}.toml"));
+        let text = std::fs::read_to_string(file).expect("a committed scenario");
+        let stated = simulator::scenario::Scenario::from_toml(&text).expect("a valid scenario");
+        assert_eq!(stated.fleet, deployed, "{scenario}.toml and {stage}.tfvars");
+    }
+}
