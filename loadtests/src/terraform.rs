@@ -8,6 +8,8 @@ mod sizing;
 mod source;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tftest_coverage;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
