@@ -74,7 +74,15 @@ fn hcl_syntax(path: &Path, text: &str, error: &hcl::Error) -> TerraformError {
         let first = line_of(text, &key).unwrap_or_default();
         format!("`{key}` is set twice, first in line {first}: keep one of the lines")
     } else {
-        let here: String = rest.take(SHOWN_MAX).collect();
+        // What no terminal prints must not reach one.
+        let printable = |letter: char| {
+            if letter.is_control() {
+                '\u{fffd}'
+            } else {
+                letter
+            }
+        };
+        let here: String = rest.take(SHOWN_MAX).map(printable).collect();
         let here = match here.trim() {
             "" => String::new(),
             here => format!(" at `{here}`"),

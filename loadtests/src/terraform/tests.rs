@@ -255,6 +255,9 @@ fn broken_syntax_names_line_and_column_and_what_stands_there() {
     let error = parse("task_cpu = = 2").expect_err("no HCL").to_string();
     assert!(error.starts_with("parse test.tfvars:1:12: "), "{error}");
     assert!(error.contains("at `= 2`"), "{error}");
+    let error = parse("task_cpu = 1\n\0").expect_err("no HCL").to_string();
+    assert!(error.starts_with("parse test.tfvars:2:1: "), "{error}");
+    assert!(!error.contains('\0'), "{error}");
     let path = Path::new("test.tfvars.json");
     let error = source::parse_json(path, "{\n\"task_cpu\": }").expect_err("no JSON");
     assert_eq!(
