@@ -1,5 +1,6 @@
-# The variables that the gate does not judge. They are not in variables.tf because the gate reads that
-# file and refuses a tfvars line that is none of its variables; their values are in environments/settings/.
+# Every other variable, with a default for each but image_tag: what a reviewer of a sizing need not read. The gate
+# takes these too, because some of them break a sizing (findings.tf) or cost money; a stage's values are in
+# environments/settings/.
 
 # --- Naming ---
 

@@ -135,8 +135,8 @@ variable "scale_out_cooldown_s" {
   default     = 300
 
   validation {
-    condition     = var.scale_out_cooldown_s >= 0 && floor(var.scale_out_cooldown_s) == var.scale_out_cooldown_s
-    error_message = "scale_out_cooldown_s must be a whole number of at least 0 seconds."
+    condition     = var.scale_out_cooldown_s >= 0 && var.scale_out_cooldown_s <= 86400 && floor(var.scale_out_cooldown_s) == var.scale_out_cooldown_s
+    error_message = "scale_out_cooldown_s must be a whole number from 0 to 86400 seconds (a day)."
   }
 }
 
@@ -146,8 +146,8 @@ variable "scale_in_cooldown_s" {
   default     = 300
 
   validation {
-    condition     = var.scale_in_cooldown_s >= 0 && floor(var.scale_in_cooldown_s) == var.scale_in_cooldown_s
-    error_message = "scale_in_cooldown_s must be a whole number of at least 0 seconds."
+    condition     = var.scale_in_cooldown_s >= 0 && var.scale_in_cooldown_s <= 86400 && floor(var.scale_in_cooldown_s) == var.scale_in_cooldown_s
+    error_message = "scale_in_cooldown_s must be a whole number from 0 to 86400 seconds (a day)."
   }
 }
 

@@ -8,6 +8,8 @@ mod sizing;
 mod source;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tftest_coverage;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,12 +28,12 @@ pub use sizing::{AutoscalingMetric, CacheMode, CpuArchitecture, Sizing};
 #[derive(Debug, thiserror::Error)]
 pub enum TerraformError {
     /// The file cannot be read.
-    #[error(
-        "read {path}, which must be a .tfvars file, such as terraform/environments/proposal.tfvars"
-    )]
+    #[error("read {path}, which must be {expected}")]
     Read {
         /// The file.
         path: PathBuf,
+        /// What it must be.
+        expected: &'static str,
         /// What the system said.
         #[source]
         source: std::io::Error,
@@ -39,9 +41,9 @@ pub enum TerraformError {
     /// The file is no HCL, no JSON, or no plan.
     #[error("parse {path}: {detail}")]
     Syntax {
-        /// The file.
+        /// The file, with line and column where they are known.
         path: PathBuf,
-        /// Line, column and what was expected.
+        /// What was expected.
         detail: String,
     },
     /// A tfvars file holds assignments only.
@@ -49,13 +51,13 @@ pub enum TerraformError {
         "read {path}: it has a block `{block}`, but a tfvars file holds only lines `name = value`"
     )]
     Block {
-        /// The file.
+        /// The file, and the line where it is known.
         path: PathBuf,
         /// The block's name.
         block: String,
     },
     /// A value that no variable takes.
-    #[error("read {path}: `{key}` is not a variable of terraform/variables.tf or settings.tf{}", hint(.nearest.as_deref()))]
+    #[error("read {path}: `{key}` is not a variable of terraform/variables.tf or settings.tf{}", hint(.key, .nearest.as_deref()))]
     Unknown {
         /// The file, and the line where it is known.
         path: PathBuf,
@@ -85,22 +87,29 @@ pub enum TerraformError {
 }
 
 impl TerraformError {
-    /// The same with the line of the file that assigns the name it is about, if one does.
-    fn at_line(mut self) -> Self {
-        if let Self::Unknown { path, key, .. } | Self::Value { path, key, .. } = &mut self
-            && let Ok(text) = std::fs::read_to_string(&*path)
-            && let Some(line) = source::line_of(&text, key)
-        {
-            *path = PathBuf::from(format!("{}:{line}", path.display()));
+    /// The same with the file and the line that assign the name it is about: those of the error's own file, or
+    /// else of `other`, where the settings say what the sizing does not.
+    fn at_line(mut self, other: Option<&Path>) -> Self {
+        if let Self::Unknown { path, key, .. } | Self::Value { path, key, .. } = &mut self {
+            let assigned_in = |file: &Path| {
+                let text = std::fs::read_to_string(file).ok()?;
+                let line = source::line_of(&text, key)?;
+                Some(PathBuf::from(format!("{}:{line}", file.display())))
+            };
+            if let Some(found) = assigned_in(path).or_else(|| assigned_in(other?)) {
+                *path = found;
+            }
         }
         self
     }
 }
 
-fn hint(nearest: Option<&str>) -> String {
-    nearest
-        .map(|name| format!("; did you mean `{name}`?"))
-        .unwrap_or_default()
+fn hint(key: &str, nearest: Option<&str>) -> String {
+    match nearest {
+        _ if key == "format_version" => "; it looks like a plan: give it as --plan".to_owned(),
+        Some(name) => format!("; did you mean `{name}`?"),
+        None => String::new(),
+    }
 }
 
 fn named(keys: &[String]) -> String {
@@ -168,7 +177,7 @@ impl Configuration {
     /// When a file cannot be read or parsed, or when a name or a value in it is not one that the root
     /// module accepts.
     pub fn read(path: &Path, settings: Option<&Path>) -> Result<Self, TerraformError> {
-        Self::read_files(path, settings).map_err(TerraformError::at_line)
+        Self::read_files(path, settings).map_err(|error| error.at_line(settings))
     }
 
     fn read_files(path: &Path, settings: Option<&Path>) -> Result<Self, TerraformError> {
@@ -191,7 +200,16 @@ impl Configuration {
         let environment = stage(&given);
         let mut values = BTreeMap::new();
         assign(path, given, &mut values)?;
-        Self::new(path, values, environment)
+        Self::new(path, values, environment).map_err(|error| match error {
+            TerraformError::Missing { path, keys } => TerraformError::Syntax {
+                path,
+                detail: format!(
+                    "it plans another root module: {} no variable of it; plan terraform/ of this checkout",
+                    named(&keys)
+                ),
+            },
+            other => other,
+        })
     }
 
     fn new(
@@ -223,7 +241,11 @@ impl Configuration {
             let detail = message
                 .strip_prefix(&key)
                 .map_or_else(|| message.clone(), |rest| rest.trim().to_owned());
-            let detail = detail.trim_end_matches('.').to_owned();
+            let detail = detail.trim_end_matches('.');
+            let detail = match (detail.strip_prefix("must "), values.get(&key)) {
+                (Some(rule), Some(value)) => format!("is {} and must {rule}", shown(value)),
+                _ => detail.to_owned(),
+            };
             return Err(TerraformError::Value {
                 path: path.to_owned(),
                 key,
@@ -363,9 +385,18 @@ fn converted(variable: &Variable, value: Value) -> Result<Value, String> {
     converted.ok_or_else(|| format!("must be {kind}, not {}", shown(&value)))
 }
 
+/// Letters of a value that an error repeats.
+const SHOWN_MAX: usize = 60;
+
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
+        Value::String(text) if text.chars().count() > SHOWN_MAX => {
+            format!(
+                "\"{}...\"",
+                text.chars().take(SHOWN_MAX).collect::<String>()
+            )
+        }
         Value::String(text) => format!("\"{text}\""),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),

@@ -1,4 +1,4 @@
-# Load balancer, certificate, CDN, firewall.
+# A domain, the firewall and CloudFront. CloudFront under its own name is in toggles.tftest.hcl.
 
 mock_provider "aws" {
   source          = "./tests/mocks"
@@ -19,40 +19,6 @@ variables {
   tasks_min          = 1
   tasks_desired      = 2
   tasks_max          = 4
-}
-
-run "http_only" {
-  command = plan
-
-  variables {
-    alb_idle_timeout_s     = 1000
-    deregistration_delay_s = 60
-  }
-
-  assert {
-    condition     = aws_lb.main.idle_timeout == 1000 && aws_lb.main.internal == false && aws_lb.main.drop_invalid_header_fields
-    error_message = "the idle time-out must be the sizing's"
-  }
-
-  assert {
-    condition     = one(aws_lb.main.access_logs).enabled
-    error_message = "every request must be logged"
-  }
-
-  assert {
-    condition     = length(aws_lb_listener.https) == 0 && one(aws_lb_listener.http.default_action).type == "forward"
-    error_message = "without a domain the service answers by HTTP"
-  }
-
-  assert {
-    condition     = aws_lb_target_group.tasks["blue"].deregistration_delay == "60" && one(aws_lb_target_group.tasks["blue"].health_check).path == "/health"
-    error_message = "the health check must ask /health"
-  }
-
-  assert {
-    condition     = length(aws_cloudfront_distribution.main) == 0 && length(aws_wafv2_web_acl.main) == 0
-    error_message = "CDN and firewall must be off unless asked for"
-  }
 }
 
 run "https_and_firewall" {
@@ -97,29 +63,6 @@ run "https_and_firewall" {
   assert {
     condition     = length(one(aws_wafv2_web_acl.main).rule) == 4
     error_message = "one rate limit and three groups of AWS"
-  }
-}
-
-run "cloudfront" {
-  command = plan
-
-  variables {
-    cloudfront_enabled = true
-  }
-
-  assert {
-    condition     = one(one(one(aws_cloudfront_distribution.main).origin).custom_origin_config).origin_protocol_policy == "http-only"
-    error_message = "without a certificate the origin is HTTP"
-  }
-
-  assert {
-    condition     = aws_vpc_security_group_ingress_rule.load_balancer["80"].prefix_list_id == "pl-0123456789abcdef0" && aws_vpc_security_group_ingress_rule.load_balancer["80"].cidr_ipv4 == null
-    error_message = "the load balancer must admit nobody but CloudFront"
-  }
-
-  assert {
-    condition     = one(one(aws_cloudfront_distribution.main).default_cache_behavior).viewer_protocol_policy == "redirect-to-https"
-    error_message = "clients must come by HTTPS"
   }
 }
 

@@ -65,16 +65,23 @@ run "what_is_covered_asked_for_and_granted" {
   }
 }
 
-run "queue_that_is_cut_short" {
+run "queue_that_is_cut_short_and_blue_green_that_runs_both_sets" {
   command = plan
 
   variables {
     deregistration_delay_s = 29
     stop_timeout_s         = 9
-    tasks_max              = 8
-    cache_mode             = "sidecar"
+    cache_mode             = "none"
+    # One set of four tasks would hold both: 40 connections, 4 vCPU.
+    deployment_strategy = "blue_green"
+    tasks_max           = 4
     # A class that nobody knows counts as a micro.
     db_instance_class = "db.x9z.huge"
+  }
+
+  assert {
+    condition     = local.connections_peak == 80
+    error_message = "two sets of four tasks open ten connections each"
   }
 
   expect_failures = [
@@ -114,40 +121,38 @@ run "queue_at_its_bounds" {
   }
 }
 
-run "blue_green_runs_both_sets" {
-  command = plan
-
-  variables {
-    deployment_strategy = "blue_green"
-    tasks_max           = 4
-  }
-
-  assert {
-    condition     = local.connections_peak == 80
-    error_message = "two sets of four tasks open ten connections each"
-  }
-
-  expect_failures = [
-    terraform_data.findings,
-    check.database_connections,
-    check.vcpu_quota,
-  ]
-}
-
 run "finding_that_is_only_told" {
   command = plan
 
   variables {
+    tasks_min        = 2
     tasks_max        = 2
     task_cpu         = 4096
     task_memory_mib  = 8192
-    cache_mode       = "none"
+    cache_mode       = "sidecar"
     enforce_findings = false
   }
 
   assert {
     condition     = keys(output.findings) == ["shared_cache", "vcpu_quota"] && strcontains(output.findings["shared_cache"], "tasks_max to 1")
     error_message = "a finding must name its remedy"
+  }
+
+  # --- The sidecar, which is made all the same ---
+
+  assert {
+    condition     = length(aws_elasticache_replication_group.main) == 0 && length(aws_secretsmanager_secret.cache_url) == 0
+    error_message = "a sidecar needs no managed cache"
+  }
+
+  assert {
+    condition     = contains(({ for container in jsondecode(aws_ecs_task_definition.backend.container_definitions) : container.name => container })["backend"].environment, { name = "REDIS_URL", value = "redis://127.0.0.1:6379/0" })
+    error_message = "the backend must find the sidecar"
+  }
+
+  assert {
+    condition     = contains(({ for container in jsondecode(aws_ecs_task_definition.backend.container_definitions) : container.name => container })["cache"].command, "127.0.0.1")
+    error_message = "the sidecar must not listen outside of its task"
   }
 
   expect_failures = [

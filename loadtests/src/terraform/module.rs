@@ -51,7 +51,8 @@ pub(crate) struct Variable {
     pub(crate) default: Option<Value>,
     /// Whether null is a value of it; otherwise null stands for the default.
     pub(crate) nullable: bool,
-    validations: Vec<(Expression, Expression)>,
+    /// Condition and message of each validation.
+    pub(super) validations: Vec<(Expression, Expression)>,
 }
 
 /// A rule that the values break, with the remedy in words.
@@ -137,6 +138,14 @@ impl Module {
             warnings,
             referenced,
         }
+    }
+
+    /// The names of all checks: the findings, and what is only told.
+    #[cfg(test)]
+    pub(super) fn check_names(&self) -> Vec<String> {
+        let all = self.locals.iter().cloned().collect();
+        let told = self.warnings.iter().map(|(name, _, _)| name.clone());
+        findings_of(&all).into_iter().chain(told).collect()
     }
 
     /// The first validation that these values break: the variable and the message of its block.
@@ -277,7 +286,7 @@ fn need(name: &str, all: &BTreeMap<String, Expression>, order: &mut Vec<(String,
 }
 
 /// The names behind `prefix` (`var.` or `local.`) in an expression.
-fn references(expression: &Expression, prefix: &str) -> BTreeSet<String> {
+pub(super) fn references(expression: &Expression, prefix: &str) -> BTreeSet<String> {
     let text = hcl::to_string(&hcl::Attribute::new("value", expression.clone()))
         .expect("an expression that was parsed can be written");
     text.split(prefix)
@@ -290,7 +299,9 @@ fn references(expression: &Expression, prefix: &str) -> BTreeSet<String> {
         .collect()
 }
 
-fn with_variables<'a>(values: impl Iterator<Item = (&'a String, &'a Value)>) -> Context<'static> {
+pub(super) fn with_variables<'a>(
+    values: impl Iterator<Item = (&'a String, &'a Value)>,
+) -> Context<'static> {
     let mut context = functions::context();
     let variables: Map<String, Value> = values
         .map(|(name, value)| (name.clone(), value.clone()))

@@ -75,10 +75,18 @@ impl Reader<'_> {
             .ok()
             .and_then(|whole| N::try_from(whole).ok());
         whole.ok_or_else(|| {
-            self.wrong(
-                key,
-                format!("must be a whole number that is not negative, not {number}"),
-            )
+            // A thousand zeros would say no more than an exponent.
+            let given = if number.abs() < 1e15 {
+                number.to_string()
+            } else {
+                format!("{number:e}")
+            };
+            let detail = if number >= 0.0 && number.fract() == 0.0 {
+                format!("is {given}, which is too large")
+            } else {
+                format!("must be a whole number that is not negative, not {given}")
+            };
+            self.wrong(key, detail)
         })
     }
 

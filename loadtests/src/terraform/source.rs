@@ -1,7 +1,7 @@
 //! The files that values come from: `*.tfvars`, `*.tfvars.json`, and a plan as `terraform show -json` prints it.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hcl::eval::{Context, Evaluate};
 use hcl::{Body, Value};
@@ -14,7 +14,8 @@ pub(super) type Values = Vec<(String, Value)>;
 
 /// Reads a file of values; its name tells the format, as it does for Terraform.
 pub(super) fn read_values(path: &Path) -> Result<Values, TerraformError> {
-    let text = read_text(path)?;
+    const EXPECTED: &str = "a .tfvars file, such as terraform/environments/proposal.tfvars";
+    let text = read_text(path, EXPECTED)?;
     if path
         .extension()
         .is_some_and(|extension| extension == "json")
@@ -25,17 +26,19 @@ pub(super) fn read_values(path: &Path) -> Result<Values, TerraformError> {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, TerraformError> {
+fn read_text(path: &Path, expected: &'static str) -> Result<String, TerraformError> {
     let bytes = std::fs::read(path).map_err(|source| TerraformError::Read {
         path: path.to_owned(),
+        expected,
         source,
     })?;
-    String::from_utf8(bytes).map_err(|error| TerraformError::Syntax {
-        path: path.to_owned(),
-        detail: format!(
-            "it is not UTF-8 text: byte {} cannot be decoded",
-            error.utf8_error().valid_up_to()
-        ),
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = &error.as_bytes()[..valid];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let detail =
+            format!("it is not UTF-8 text: byte {valid} cannot be decoded; save it as UTF-8");
+        syntax(&at_line(path, line), detail)
     })
 }
 
@@ -46,16 +49,56 @@ fn syntax(path: &Path, detail: String) -> TerraformError {
     }
 }
 
-/// What is wrong with HCL, without the line itself, which may be long.
-fn in_one_line(error: &hcl::Error) -> String {
-    match error {
-        hcl::Error::Parse(error) => format!(
-            "line {}, column {}: {}; a .tfvars file holds lines `name = value`",
-            error.location().line(),
-            error.location().column(),
-            error.message().replace('\n', ", ")
-        ),
-        other => other.to_string(),
+/// The path as compilers write it, which an editor can open at the line.
+fn at_line(path: &Path, line: usize) -> PathBuf {
+    PathBuf::from(format!("{}:{line}", path.display()))
+}
+
+fn at(path: &Path, line: usize, column: usize) -> PathBuf {
+    PathBuf::from(format!("{}:{line}:{column}", path.display()))
+}
+
+/// What is wrong with HCL and where, with the start of what stands there.
+fn hcl_syntax(path: &Path, text: &str, error: &hcl::Error) -> TerraformError {
+    const SHOWN_MAX: usize = 30;
+    let hcl::Error::Parse(error) = error else {
+        return syntax(path, error.to_string());
+    };
+    let (line, column) = (error.location().line(), error.location().column());
+    let rest = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let rest = rest.chars().skip(column.saturating_sub(1));
+    let message = error.message().replace('\n', ", ");
+    let detail = if message.contains("redefined attribute") {
+        let is_name = |letter: &char| letter.is_alphanumeric() || matches!(letter, '_' | '-');
+        let key: String = rest.take_while(is_name).collect();
+        let first = line_of(text, &key).unwrap_or_default();
+        format!("`{key}` is set twice, first in line {first}: keep one of the lines")
+    } else {
+        // What no terminal prints must not reach one.
+        let printable = |letter: char| {
+            if letter.is_control() {
+                '\u{fffd}'
+            } else {
+                letter
+            }
+        };
+        let here: String = rest.take(SHOWN_MAX).map(printable).collect();
+        let here = match here.trim() {
+            "" => String::new(),
+            here => format!(" at `{here}`"),
+        };
+        format!("{message}{here}; a .tfvars file holds lines `name = value`")
+    };
+    syntax(&at(path, line, column), detail)
+}
+
+/// What is wrong with JSON and where.
+fn json_syntax(path: &Path, error: &serde_json::Error) -> TerraformError {
+    let (line, column) = (error.line(), error.column());
+    let text = error.to_string();
+    match text.strip_suffix(&format!(" at line {line} column {column}")) {
+        Some(detail) if line > 0 => syntax(&at(path, line, column), detail.to_owned()),
+        _ => syntax(path, text),
     }
 }
 
@@ -73,11 +116,15 @@ pub(super) fn line_of(text: &str, key: &str) -> Option<usize> {
 
 pub(super) fn parse_tfvars(path: &Path, text: &str) -> Result<Values, TerraformError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let body: Body = hcl::from_str(text).map_err(|error| syntax(path, in_one_line(&error)))?;
+    let body: Body = hcl::from_str(text).map_err(|error| hcl_syntax(path, text, &error))?;
     if let Some(block) = body.blocks().next() {
+        let block = block.identifier.to_string();
+        let line = text
+            .lines()
+            .position(|line| line.trim_start().starts_with(&block));
         return Err(TerraformError::Block {
-            path: path.to_owned(),
-            block: block.identifier.to_string(),
+            path: line.map_or_else(|| path.to_owned(), |index| at_line(path, index + 1)),
+            block,
         });
     }
     let mut values: Values = Vec::new();
@@ -130,14 +177,14 @@ impl<'de> Deserialize<'de> for Pairs {
 }
 
 pub(super) fn parse_json(path: &Path, text: &str) -> Result<Values, TerraformError> {
-    let pairs: Pairs =
-        serde_json::from_str(text).map_err(|error| syntax(path, error.to_string()))?;
+    let pairs: Pairs = serde_json::from_str(text).map_err(|error| json_syntax(path, &error))?;
     Ok(pairs.0)
 }
 
 /// The root variables of a plan: those that were set, over the defaults that the plan itself carries.
 pub(super) fn read_plan(path: &Path) -> Result<Values, TerraformError> {
-    parse_plan(path, &read_text(path)?)
+    const EXPECTED: &str = "a plan as `terraform show -json` prints it";
+    parse_plan(path, &read_text(path, EXPECTED)?)
 }
 
 pub(super) fn parse_plan(path: &Path, text: &str) -> Result<Values, TerraformError> {
@@ -145,7 +192,13 @@ pub(super) fn parse_plan(path: &Path, text: &str) -> Result<Values, TerraformErr
         let detail = "it is no plan: write one with `terraform plan -out=FILE` and `terraform show -json FILE`";
         syntax(path, detail.to_owned())
     };
-    let plan: serde_json::Value = serde_json::from_str(text).map_err(|_| no_plan())?;
+    let plan: serde_json::Value = serde_json::from_str(text).map_err(|error| {
+        let mut error = json_syntax(path, &error);
+        if let TerraformError::Syntax { detail, .. } = &mut error {
+            detail.push_str("; write it anew with `terraform show -json FILE`");
+        }
+        error
+    })?;
     let resources = plan
         .pointer("/planned_values/root_module/resources")
         .and_then(serde_json::Value::as_array)
@@ -190,7 +243,8 @@ fn agree(
     };
     if planned("cpu").is_none() {
         let detail =
-            "it plans no aws_ecs_task_definition, so there is no sizing to judge".to_owned();
+            "it plans no aws_ecs_task_definition, so there is no sizing to judge: plan terraform/ without -target"
+                .to_owned();
         return Err(syntax(path, detail));
     }
     for (attribute, variable) in [("cpu", "task_cpu"), ("memory", "task_memory_mib")] {

@@ -77,6 +77,7 @@ fn bad_values_name_the_variable_and_the_remedy() {
         message("stop_timeout_s", "stop_timeout_s = 900"),
         message("db_multi_az", "db_multi_az = \"yes\""),
         message("-", "module \"x\" {}"),
+        message("generation_workers", "generation_workers = 1e26"),
     ];
     insta::assert_snapshot!(messages.join("\n"));
 }
@@ -112,19 +113,19 @@ fn what_terraform_refuses_is_refused_in_its_words() {
     `tasks_max` is 0 and must lie between 1 and 5000
     `nat_gateways` is 3 and must lie between 0 and 2
     `scale_out_cooldown_s` must be a number, not "soon"
-    `autoscaling_queue_depth_target` must be more than 0 generations
+    `autoscaling_queue_depth_target` is 0 and must be more than 0 generations
     `alb_idle_timeout_s` must be a whole number that is not negative, not 60.5
     `db_instance_class` is "micro", which has no price here
     `cache_mode` must be a string, not null
-    `deployment_strategy` must be rolling or blue_green
-    `database_pool_max` must be a whole number of at least 3: the backend refuses fewer
-    `fargate_vcpu_quota` must be more than 0 vCPU
+    `deployment_strategy` is "canary" and must be rolling or blue_green
+    `database_pool_max` is 2 and must be a whole number of at least 3: the backend refuses fewer
+    `fargate_vcpu_quota` is 0 and must be more than 0 vCPU
     `domain_name` and route53_zone_id go together: give both, or neither
     `task_cpu` must be a literal value, not `var.cpu`: a tfvars file knows no variables and no functions
     "#);
     let twice = message("-", "task_cpu = 1024");
     assert!(
-        twice.contains("redefined attribute") && twice.contains("line"),
+        twice.contains("test.tfvars:29:1: `task_cpu` is set twice, first in line 4"),
         "{twice}"
     );
 }
@@ -225,10 +226,16 @@ fn a_plan_has_its_own_defaults_and_must_agree_with_itself() {
         error,
         "read plan.json: `task_cpu` is 1024, but the plan's task definition has cpu 512: plan again"
     );
-    let error = source::parse_plan(path, "{}")
-        .expect_err("no plan")
-        .to_string();
-    assert!(error.contains("terraform show -json"), "{error}");
+    for (text, place) in [
+        ("{}", "plan.json: "),
+        ("{\"variables\": {", "plan.json:1:15: "),
+    ] {
+        let error = source::parse_plan(path, text)
+            .expect_err("no plan")
+            .to_string();
+        assert!(error.contains(place), "{error}");
+        assert!(error.contains("terraform show -json"), "{error}");
+    }
 }
 
 #[test]
@@ -244,10 +251,44 @@ fn a_stage_has_its_settings_beside_it() {
 }
 
 #[test]
-fn broken_syntax_names_the_line() {
+fn broken_syntax_names_line_and_column_and_what_stands_there() {
     let error = parse("task_cpu = = 2").expect_err("no HCL").to_string();
-    assert!(
-        error.contains("test.tfvars") && error.contains('1'),
-        "{error}"
+    assert!(error.starts_with("parse test.tfvars:1:12: "), "{error}");
+    assert!(error.contains("at `= 2`"), "{error}");
+    let error = parse("task_cpu = 1\n\0").expect_err("no HCL").to_string();
+    assert!(error.starts_with("parse test.tfvars:2:1: "), "{error}");
+    assert!(!error.contains('\0'), "{error}");
+    let path = Path::new("test.tfvars.json");
+    let error = source::parse_json(path, "{\n\"task_cpu\": }").expect_err("no JSON");
+    assert_eq!(
+        error.to_string(),
+        "parse test.tfvars.json:2:13: expected value"
     );
+}
+
+#[test]
+fn a_stage_is_simulated_on_the_fleet_that_is_deployed() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for (stage, scenario, mode) in [
+        ("proposal", "proposal", Mode::Queue),
+        ("proposal", "proposal-sync", Mode::Sync),
+        ("mvp", "mvp", Mode::Queue),
+        ("growth", "growth", Mode::Queue),
+        ("scale", "scale", Mode::Queue),
+    ] {
+        let sizing = workspace.join(format!("terraform/environments/{stage}.tfvars"));
+        let settings = settings_of(&sizing, &workspace);
+        let configuration = Configuration::read(&sizing, settings.as_deref()).expect("a stage");
+        let mut deployed = configuration.fleet();
+        // The proposal is simulated in both modes, whichever its settings name.
+        deployed.mode = mode;
+        if deployed.autoscaling.metrics.is_empty() {
+            // Targets and cooldowns of nothing: the defaults of both sides differ, and no run sees them.
+            deployed.autoscaling = simulator::scenario::Autoscaling::none();
+        }
+        let file = workspace.join(format!("simulator/scenarios/{scenario}.toml"));
+        let text = std::fs::read_to_string(file).expect("a committed scenario");
+        let stated = simulator::scenario::Scenario::from_toml(&text).expect("a valid scenario");
+        assert_eq!(stated.fleet, deployed, "{scenario}.toml and {stage}.tfvars");
+    }
 }

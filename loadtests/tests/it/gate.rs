@@ -249,8 +249,11 @@ fn what_is_no_sizing_exits_with_2_and_says_why() {
             vec!["generation_worker = 6"],
             "did you mean `generation_workers`?",
         ),
-        (vec!["generation_workers"], "parse"),
-        (vec!["nat_gateways = 1", "nat_gateways = 2"], "redefined"),
+        (vec!["generation_workers"], "candidate.tfvars:7:"),
+        (
+            vec!["nat_gateways = 1", "nat_gateways = 2"],
+            "candidate.tfvars:9:1: `nat_gateways` is set twice, first in line 8",
+        ),
     ] {
         let scratch = Scratch::new();
         let file = scratch.file("candidate.tfvars", &with(&lines));
@@ -278,6 +281,54 @@ fn files_that_are_no_tfvars_exit_with_2() {
     let plan = scratch.file("plan.json", "{\"format_version\": \"1.2\"}");
     assert!(stderr_of(2, &["gate", "--plan", &plan]).contains("terraform show -json"));
     stderr_of(2, &["gate", "--plan", &plan, "--sizing", &empty]);
+}
+
+#[test]
+fn a_bad_file_is_named_with_the_line_and_what_to_give_instead() {
+    let scratch = Scratch::new();
+    let sizing = scratch.file("candidate.tfvars", HOLDS);
+    let settings = scratch.file("settings.tfvars", "name = \"lab\"\nspot_percent = 101\n");
+    let stderr = stderr_of(2, &["gate", "--sizing", &sizing, "--settings", &settings]);
+    assert!(
+        stderr.contains("settings.tfvars:2: `spot_percent` is 101 and must be"),
+        "{stderr}"
+    );
+    let binary = scratch.0.path().join("binary.tfvars");
+    std::fs::write(&binary, b"task_cpu = 1024\nname = \"\xff\"\n").expect("writable");
+    let binary = binary.to_str().expect("a UTF-8 path");
+    let stderr = stderr_of(2, &["gate", "--sizing", binary]);
+    assert!(
+        stderr.contains("binary.tfvars:2: it is not UTF-8"),
+        "{stderr}"
+    );
+
+    let planned = r#"{"planned_values": {"root_module": {"resources": [
+        {"type": "aws_ecs_task_definition", "mode": "managed", "values": {}}]}}}"#;
+    let plan = scratch.file("plan.json", planned);
+    let stderr = stderr_of(2, &["gate", "--plan", &plan]);
+    assert!(stderr.contains("it plans another root module"), "{stderr}");
+    let plan = scratch.file("other.tfvars.json", r#"{"format_version": "1.2"}"#);
+    let stderr = stderr_of(2, &["gate", "--sizing", &plan]);
+    assert!(stderr.contains("give it as --plan"), "{stderr}");
+    let stderr = stderr_of(2, &["gate", "--plan", "no-such-file.json"]);
+    assert!(stderr.contains("must be a plan"), "{stderr}");
+}
+
+#[test]
+fn thousands_of_tasks_are_judged_as_well() {
+    let result = judged(
+        1,
+        &with(&[
+            "tasks_min = 5000",
+            "tasks_desired = 5000",
+            "tasks_max = 5000",
+        ]),
+        &[],
+    );
+    assert_eq!(
+        causes(&result),
+        ["budget_usd_month", "database_connections", "vcpu_quota"]
+    );
 }
 
 #[test]

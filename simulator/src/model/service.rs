@@ -194,22 +194,25 @@ impl Service {
     /// One that has not started yet, else any running one. ECS balances zones and says nothing of what is in flight,
     /// so the choice is a fair draw.
     fn pick(&mut self, current: bool) -> Option<usize> {
-        let revision = self.revision;
-        let in_state = |state: State, slots: &[Task]| -> Vec<usize> {
-            (0..slots.len())
-                .filter(|slot| {
-                    slots[*slot].state == state && (slots[*slot].revision == revision) == current
-                })
-                .collect()
+        let (revision, protects) = (self.revision, self.protects);
+        let is_in = |state: State, task: &Task| {
+            task.state == state && (task.revision == revision) == current
         };
-        if let Some(starting) = in_state(State::Starting, &self.slots).last() {
-            return Some(*starting);
+        let starting = self
+            .slots
+            .iter()
+            .rposition(|task| is_in(State::Starting, task));
+        if starting.is_some() {
+            return starting;
         }
-        let mut running = in_state(State::Running, &self.slots);
-        if self.protects {
-            running.retain(|slot| self.slots[*slot].is_idle());
-        }
-        running.get(self.stream.below(running.len())).copied()
+        let may_stop = |task: &Task| is_in(State::Running, task) && (!protects || task.is_idle());
+        let count = self.slots.iter().filter(|task| may_stop(task)).count();
+        let drawn = self.stream.below(count);
+        let running = self.slots.iter().enumerate();
+        running
+            .filter(|(_, task)| may_stop(task))
+            .nth(drawn)
+            .map(|(slot, _)| slot)
     }
 
     fn pick_outdated(&mut self, running_min: u32) -> Option<usize> {
