@@ -12,7 +12,7 @@ use goose::GooseAttack;
 use goose::config::GooseConfiguration;
 use goose::metrics::GooseCoordinatedOmissionMitigation;
 use harness::openai::{Latency, LoadOpenAi, Script};
-use harness::{Sandbox, Stack, Template};
+use harness::{FaultProxy, NetworkFault, Sandbox, Stack, Template};
 
 use crate::backend_process::{BackendError, BackendProcess, BackendSpec, chain};
 use crate::measurement::{Cell, Load, Role, Shape, VcpuLimit};
@@ -159,7 +159,9 @@ impl<'a> Runner<'a> {
         role: Role,
         progress: impl Fn(f64),
     ) -> Result<Cell, RunError> {
-        let running = self.set_up(shape, "closed", &[]).await?;
+        let running = self
+            .set_up(shape, "closed", &Surroundings::default())
+            .await?;
         let campaign = Campaign::new(self.document.clone(), DOCUMENT_PAGES, Accounts::Own);
         let _stop = StopOnDrop(&campaign);
         let began = tokio::time::Instant::now();
@@ -211,13 +213,12 @@ impl<'a> Runner<'a> {
         reduce(&input).ok_or(RunError::Unwatched { shape })
     }
 
-    /// Starts a backend of this shape with everything it needs and everything that watches it; `settings` are
-    /// over those that all runs have.
+    /// Starts a backend of this shape with everything it needs and everything that watches it.
     async fn set_up(
         &self,
         shape: Shape,
         kind: &str,
-        settings: &[(&str, &str)],
+        surroundings: &Surroundings<'_>,
     ) -> Result<Running, RunError> {
         let sandbox = self
             .stack
@@ -227,6 +228,16 @@ impl<'a> Runner<'a> {
         let openai = LoadOpenAi::start(self.script())
             .await
             .map_err(|error| RunError::OpenAi(chain(&error)))?;
+        let (way_to_openai, openai_url) = match surroundings.way_to_openai {
+            None => (None, openai.base_url()),
+            Some(fault) => {
+                let (proxy, url) = FaultProxy::in_front_of(&openai.base_url())
+                    .await
+                    .map_err(|error| RunError::OpenAi(chain(&error)))?;
+                proxy.set(fault);
+                (Some(proxy), url)
+            }
+        };
         let name = format!(
             "{kind}-{}w-{}vcpu-{}mib-{}",
             shape.workers,
@@ -234,9 +245,9 @@ impl<'a> Runner<'a> {
             shape.memory_mib,
             self.started.fetch_add(1, Ordering::Relaxed),
         );
-        let mut environment = self.environment(&sandbox, &openai, shape.workers);
+        let mut environment = self.environment(&sandbox, openai_url, shape.workers);
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        environment.extend(settings.iter().map(owned));
+        environment.extend(surroundings.settings.iter().map(owned));
         let backend = BackendProcess::start(
             self.stack,
             &BackendSpec {
@@ -254,6 +265,7 @@ impl<'a> Runner<'a> {
             services: ServiceSampler::start(self.stack, &sandbox).await,
             log: self.stack.run_dir().join(format!("{name}.log")),
             _sandbox: sandbox,
+            _way_to_openai: way_to_openai,
             openai,
             backend,
         })
@@ -272,7 +284,7 @@ impl<'a> Runner<'a> {
     fn environment(
         &self,
         sandbox: &Sandbox,
-        openai: &LoadOpenAi,
+        openai_url: String,
         workers: u32,
     ) -> Vec<(String, String)> {
         let compressed_ms = |real_s: f64| ms_text(real_s * 1000.0 / self.load.speedup);
@@ -282,7 +294,7 @@ impl<'a> Runner<'a> {
                 ("LISTEN_ADDR", "127.0.0.1:0".to_owned()),
                 ("LOG_FORMAT", "json".to_owned()),
                 ("RUST_LOG", "info".to_owned()),
-                ("OPENAI_BASE_URL", openai.base_url()),
+                ("OPENAI_BASE_URL", openai_url),
                 ("OPENAI_API_KEY", "scripted".to_owned()),
                 ("GENERATION_WORKERS", workers.to_string()),
                 (
@@ -406,6 +418,15 @@ enum WindowError {
     TooFew { ended: usize, needed: usize },
 }
 
+/// What is particular about a kind of run.
+#[derive(Default)]
+struct Surroundings<'a> {
+    /// Settings of the backend, over those that all runs have.
+    settings: &'a [(&'a str, &'a str)],
+    /// What stands between the backend and OpenAI.
+    way_to_openai: Option<NetworkFault>,
+}
+
 /// A backend at work, and what watches it.
 struct Running {
     backend: BackendProcess,
@@ -414,8 +435,9 @@ struct Running {
     services: ServiceSampler,
     memory_idle_kib: u64,
     log: PathBuf,
-    // Cleared away when it is dropped.
+    // Both are cleared away when they are dropped.
     _sandbox: Sandbox,
+    _way_to_openai: Option<FaultProxy>,
 }
 
 impl Running {

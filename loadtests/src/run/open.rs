@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{DOCUMENT_PAGES, RunError, Runner};
+use super::{DOCUMENT_PAGES, RunError, Runner, Surroundings};
 use crate::measurement::{Load, Mark, OpenRun, Plan, Shape, Shard};
 use crate::observation::completed_per_hour;
 use crate::reduce::{Watched, experience, observer_marks};
@@ -52,7 +52,9 @@ impl Runner<'_> {
         spec: OpenSpec,
         progress: impl Fn(f64),
     ) -> Result<OpenRun, RunError> {
-        let running = self.set_up(spec.shape, "open", &[]).await?;
+        let running = self
+            .set_up(spec.shape, "open", &Surroundings::default())
+            .await?;
         let campaign = Campaign::new(self.document.clone(), DOCUMENT_PAGES, Accounts::Own);
         let base_url = running.backend.base_url().to_owned();
         let part = Part {

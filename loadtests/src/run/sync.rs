@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use harness::{FaultProxy, NetworkFault};
 
-use super::{DOCUMENT_PAGES, RunError, Runner};
+use super::{DOCUMENT_PAGES, RunError, Runner, Surroundings};
 use crate::backend_process::chain;
 use crate::measurement::{Plan, Shape, Shard};
 use crate::scenarios::planned_users::{self, ClientSender};
@@ -21,7 +21,8 @@ const REQUEST_TIMEOUT_MS: &str = "86400000";
 
 impl Runner<'_> {
     /// Sends the planned arrivals to a backend of this shape, each of them open until its generation has
-    /// ended, through a load balancer with an idle time-out of so many real seconds.
+    /// ended, through a load balancer with an idle time-out of so many real seconds; the backend reaches OpenAI
+    /// through a NAT gateway.
     ///
     /// # Errors
     /// When a part of the stack fails, or the backend refuses its users.
@@ -32,7 +33,11 @@ impl Runner<'_> {
         idle_timeout_s: f64,
     ) -> Result<Vec<Held>, RunError> {
         let request_timeout = ("REQUEST_TIMEOUT_MS", REQUEST_TIMEOUT_MS);
-        let running = self.set_up(shape, "sync", &[request_timeout]).await?;
+        let surroundings = Surroundings {
+            settings: &[request_timeout],
+            way_to_openai: Some(NetworkFault::nat_gateway(self.load.speedup)),
+        };
+        let running = self.set_up(shape, "sync", &surroundings).await?;
         let base_url = running.backend.base_url().to_owned();
         let refused = |reason: String| RunError::Target {
             target: base_url.clone(),

@@ -13,7 +13,8 @@ pub fn sync(measurement: &SyncMeasurement) -> Document {
     document.paragraph(format!(
         "{:.1} generations an hour of {:.0} s each (Poisson), {} on {} vCPU, at speed-up {}. Every request stays \
          open, silent, until its generation has ended (Prefer: wait), behind a proxy that answers 504 after so \
-         much silence, as a load balancer does. Predicted: the simulator, from the instants at which they were \
+         much silence, as a load balancer does; the backend reaches OpenAI through one that resets what was silent for \
+         350 s, as a NAT gateway does. Predicted: the simulator, from the instants at which they were \
          sent. Silence counts from the request on, the wait for a worker with it.",
         measurement.plan.rate_per_hour,
         load.generation_s,
