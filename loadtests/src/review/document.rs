@@ -152,7 +152,7 @@ fn alternatives(document: &mut Document, review: &Review, language: Language) {
     }
     document.table(rows);
     for row in &review.alternatives {
-        document.paragraph(format!("{}: {}", row.name, row.source));
+        document.paragraph(format!("{}: {}", row.name, row.source.get(language)));
     }
 }
 
@@ -191,6 +191,13 @@ fn stages(document: &mut Document, review: &Review, language: Language) {
         ]);
     }
     document.table(rows);
+    for stage in &review.stages {
+        document.paragraph(format!(
+            "{}: {}",
+            stage.name.get(language),
+            stage.recommendation.get(language)
+        ));
+    }
     let commands: Vec<_> = review
         .stages
         .iter()

@@ -22,6 +22,8 @@ use crate::terraform::{Sizing, TerraformError, parse_sizing};
 pub(super) const ROOMY_WORKERS: u32 = 24;
 /// Workers per task that are tried for the proposal's two tasks.
 pub(super) const WORKER_STEPS: [u32; 8] = [4, 6, 7, 8, 9, 10, 12, 16];
+/// Workers per task with which two tasks that follow the queue keep the promised wait: one more than the proposal's.
+pub(super) const QUEUE_DEPTH_WORKERS: u32 = 7;
 /// The proposal's own kind of stack as it was measured.
 const FASTAPI: &str = include_str!("../../../simulator/scenarios/fastapi.toml");
 
@@ -193,6 +195,15 @@ fn scenarios(input: &Input<'_>) -> Result<BTreeMap<String, Scenario>, EvidenceEr
     add(
         "queue_depth",
         with(&|s| s.fleet.autoscaling.metrics = vec![Metric::QueueDepth]),
+    );
+    // The queue followed by a fleet that need not wait for its second task.
+    add(
+        "queue_depth_two",
+        with(&|s| {
+            s.fleet.autoscaling.metrics = vec![Metric::QueueDepth];
+            s.fleet.tasks.min = s.fleet.tasks.desired;
+            s.fleet.workers = QUEUE_DEPTH_WORKERS;
+        }),
     );
     add(
         "fixed_two",

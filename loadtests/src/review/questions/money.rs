@@ -202,7 +202,7 @@ pub(super) fn first(evidence: &Evidence) -> Answer {
         command: "cargo sizing plan --top 5".to_owned(),
         would_change: say!(
             "The order follows the price book; a change of prices reorders it by itself.",
-            "El orden sigue al libro de precios; un cambio de precios lo reordena solo."
+            "El orden se sigue de la lista de precios; si los precios cambian, se reordena solo."
         ),
         holds: amount(0) > 100.0 && quarter.replications.throughput_per_hour.mean > 30.0,
     }
