@@ -50,10 +50,13 @@ pub fn simulate_day(base: &Scenario) -> Result<Day, InvalidScenario> {
     let mut scenario = base.clone();
     scenario.horizon = Duration::from_hours(24);
     scenario.warmup = Duration::ZERO;
-    scenario.workload.arrivals = Arrivals::Daily {
-        per_hour: base.workload.arrivals.mean_per_hour(),
-        hourly: HOURLY.to_vec(),
-    };
+    // Arrivals with a day of their own keep it.
+    if !matches!(base.workload.arrivals, Arrivals::Daily { .. }) {
+        scenario.workload.arrivals = Arrivals::Daily {
+            per_hour: base.workload.arrivals.mean_per_hour(),
+            hourly: HOURLY.to_vec(),
+        };
+    }
     scenario.fleet.deployments = Some(Deployments::every(Duration::from_hours(DEPLOYED_EVERY_H)));
     let mut tally = Tally::new();
     let outcome = simulate_traced(&scenario, &mut |event| tally.take(event.at_ns, event.what))?;
