@@ -1,6 +1,6 @@
 //! The review as a document, in one language.
 
-use super::words::{Language, Text, say, usd};
+use super::words::{Language, Text, grouped, say, usd};
 use super::{Question, Review};
 use crate::report::Document;
 use crate::report::document::{Block, Table};
@@ -181,8 +181,8 @@ fn stages(document: &mut Document, review: &Review, language: Language) {
     for stage in &review.stages {
         rows.row([
             stage.name.get(language).to_owned(),
-            format!("{:.0}", stage.asked_per_hour),
-            format!("{:.0}", stage.capacity_per_hour),
+            grouped(&format!("{:.0}", stage.asked_per_hour)),
+            grouped(&format!("{:.0}", stage.capacity_per_hour)),
             stage.wait_p95.shown(language),
             stage.lost.shown(language),
             usd(stage.stated_usd_month),
