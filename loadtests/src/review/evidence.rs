@@ -192,19 +192,8 @@ fn scenarios(input: &Input<'_>) -> Result<BTreeMap<String, Scenario>, EvidenceEr
             .requirements
             .scenario(proposal.fleet(Mode::Sync), profile.clone())?,
     );
-    add(
-        "queue_depth",
-        with(&|s| s.fleet.autoscaling.metrics = vec![Metric::QueueDepth]),
-    );
-    // The queue followed by a fleet that need not wait for its second task.
-    add(
-        "queue_depth_two",
-        with(&|s| {
-            s.fleet.autoscaling.metrics = vec![Metric::QueueDepth];
-            s.fleet.tasks.min = s.fleet.tasks.desired;
-            s.fleet.workers = QUEUE_DEPTH_WORKERS;
-        }),
-    );
+    add("queue_depth", with(&by_queue_depth));
+    add("queue_depth_two", with(&by_queue_depth_from_two));
     add(
         "fixed_two",
         with(&|s| fixed(&mut s.fleet, 2, proposal.generation_workers)),
@@ -277,6 +266,17 @@ fn scenarios(input: &Input<'_>) -> Result<BTreeMap<String, Scenario>, EvidenceEr
         }),
     );
     Ok(all)
+}
+
+fn by_queue_depth(scenario: &mut Scenario) {
+    scenario.fleet.autoscaling.metrics = vec![Metric::QueueDepth];
+}
+
+/// The queue followed by a fleet that need not wait for its second task.
+fn by_queue_depth_from_two(scenario: &mut Scenario) {
+    by_queue_depth(scenario);
+    scenario.fleet.tasks.min = scenario.fleet.tasks.desired;
+    scenario.fleet.workers = QUEUE_DEPTH_WORKERS;
 }
 
 fn fixed(fleet: &mut Fleet, tasks: u32, workers: u32) {

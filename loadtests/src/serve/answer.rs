@@ -263,12 +263,12 @@ impl Lab {
         let mut day = None;
         let mut outcomes = Vec::new();
         for piece in parallel(cores(), &pieces, |piece| match piece {
-            None => figures::simulate_day(scenario).map(Piece::Day),
+            None => figures::simulate_day(scenario).map(|day| Piece::Day(Box::new(day))),
             Some(index) => timed_simulation(&at_replication(scenario, *index))
                 .map(|outcome| Piece::Run(Box::new(outcome))),
         })? {
             match piece {
-                Piece::Day(simulated) => day = Some(simulated),
+                Piece::Day(simulated) => day = Some(*simulated),
                 Piece::Run(outcome) => outcomes.push(*outcome),
             }
         }
@@ -307,7 +307,7 @@ impl Lab {
 
 /// A piece of the work behind an answer.
 enum Piece {
-    Day(Day),
+    Day(Box<Day>),
     Run(Box<Outcome>),
 }
 

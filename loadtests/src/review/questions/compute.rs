@@ -236,7 +236,7 @@ pub(super) fn thresholds(evidence: &Evidence) -> Answer {
             roomy = ROOMY_WORKERS,
             alone = roomy.replications.wait_p95_s.mean
         ),
-        figures: vec![
+        figures: [
             Figure::over_seeds(
                 say!("workers busy", "workers ocupados"),
                 Unit::Percent,
@@ -267,34 +267,10 @@ pub(super) fn thresholds(evidence: &Evidence) -> Answer {
                 outs(by_queue),
                 1,
             ),
-            wait_p95(
-                say!("wait, 95 %, CPU and memory", "espera, 95 %, CPU y memoria"),
-                queued,
-            ),
-            wait_p95(
-                say!(
-                    "wait, 95 %, queue depth, 1 to 3 tasks of 6 workers",
-                    "espera, 95 %, longitud de la cola, 1 a 3 tareas de 6 workers"
-                ),
-                by_queue,
-            ),
-            wait_p95(
-                say!(
-                    "wait, 95 %, queue depth, 2 to 3 tasks of {workers} workers",
-                    "espera, 95 %, longitud de la cola, 2 a 3 tareas de {workers} workers",
-                    workers = QUEUE_DEPTH_WORKERS
-                ),
-                held,
-            ),
-            wait_p95(
-                say!(
-                    "wait, 95 %, one task of {workers} workers, no scaling",
-                    "espera, 95 %, una tarea de {workers} workers, sin escalado",
-                    workers = ROOMY_WORKERS
-                ),
-                roomy,
-            ),
-        ],
+        ]
+        .into_iter()
+        .chain(waits_by_scaling(evidence))
+        .collect(),
         command: simulate("queue_depth_two"),
         would_change: say!(
             "Work that computes instead of waiting: above some {cores:.0} CPU seconds a generation six workers would fill 70 % of 2 vCPU.",
@@ -309,6 +285,41 @@ pub(super) fn thresholds(evidence: &Evidence) -> Answer {
             && waits_hold(evidence, held)
             && waits_hold(evidence, roomy),
     }
+}
+
+/// The wait with each way to scale, the last of them with nothing to scale.
+fn waits_by_scaling(evidence: &Evidence) -> [Figure; 4] {
+    let (queued, by_queue) = (evidence.run("queued"), evidence.run("queue_depth"));
+    let (held, roomy) = (evidence.run("queue_depth_two"), evidence.run("task_2_vcpu"));
+    [
+        wait_p95(
+            say!("wait, 95 %, CPU and memory", "espera, 95 %, CPU y memoria"),
+            queued,
+        ),
+        wait_p95(
+            say!(
+                "wait, 95 %, queue depth, 1 to 3 tasks of 6 workers",
+                "espera, 95 %, longitud de la cola, 1 a 3 tareas de 6 workers"
+            ),
+            by_queue,
+        ),
+        wait_p95(
+            say!(
+                "wait, 95 %, queue depth, 2 to 3 tasks of {workers} workers",
+                "espera, 95 %, longitud de la cola, 2 a 3 tareas de {workers} workers",
+                workers = QUEUE_DEPTH_WORKERS
+            ),
+            held,
+        ),
+        wait_p95(
+            say!(
+                "wait, 95 %, one task of {workers} workers, no scaling",
+                "espera, 95 %, una tarea de {workers} workers, sin escalado",
+                workers = ROOMY_WORKERS
+            ),
+            roomy,
+        ),
+    ]
 }
 
 pub(super) fn min_and_max(evidence: &Evidence) -> Answer {
