@@ -160,8 +160,8 @@ fn stages(document: &mut Document, review: &Review, language: Language) {
     heading(document, language, &say!("The stages", "Las etapas"));
     document.paragraph(
         say!(
-            "Each stage's own tfvars under the peak hour of its most users, by the rule of loadtests/slo.toml: one generation per user every second day, 8 % of a day in its busiest hour. 30,000 users stand for \"10K+\".",
-            "Los tfvars de cada etapa bajo la hora pico de su máximo de usuarios, según la regla de loadtests/slo.toml: una generación por usuario cada dos días, el 8 % del día en su hora más cargada. 30,000 usuarios representan «10K+»."
+            "Each stage's own tfvars under the peak hour of its most users, by the rule of loadtests/slo.toml: one generation per user every second day, 8 % of a day in its busiest hour. 20,000 users stand for \"10K+\".",
+            "Los tfvars de cada etapa bajo la hora pico de su máximo de usuarios, según la regla de loadtests/slo.toml: una generación por usuario cada dos días, el 8 % del día en su hora más cargada. 20,000 usuarios representan «10K+»."
         )
         .get(language),
     );

@@ -125,6 +125,8 @@ pub struct Answer {
     pub asked: String,
     /// Generations an hour that come on average.
     pub asked_per_hour: f64,
+    /// Whether as many come in every hour; where not, those of the warm-up's hour are not in the average of the done.
+    pub steady: bool,
     /// Generations an hour that the most tasks carry.
     pub capacity_per_hour: f64,
     /// Those most tasks.
@@ -226,6 +228,7 @@ impl Lab {
             promised: wording::slo(&scenario),
             asked: wording::arrivals(&scenario),
             tasks_max: sizing.tasks_max,
+            steady: !matches!(scenario.workload.arrivals, Arrivals::Daily { .. }),
             asked_per_hour: scenario.workload.arrivals.mean_per_hour(),
             capacity_per_hour: capacity[&limit],
             bottleneck: limit.name().replace('_', " "),
@@ -514,6 +517,24 @@ mod tests {
         let many = lab().answer(&ask).expect("possible");
         assert!(many.wait_p95_s.mean < few.wait_p95_s.mean);
         assert!(many.cost_usd_month.mean <= few.cost_usd_month.mean + 1.0);
+    }
+
+    #[test]
+    fn the_load_of_each_stage_is_that_of_its_users() {
+        for (stage, users, requirements) in &lab().requirements {
+            let sizing = parse_sizing(Path::new("proposal"), PROPOSAL).expect("committed");
+            let scenario = requirements
+                .scenario(sizing.fleet(Mode::Queue), lab().profile)
+                .expect("possible");
+            // One generation per user every second day, 8 % of them in the busiest hour.
+            let expected = users / 2.0 * 0.08;
+            match scenario.workload.arrivals {
+                Arrivals::Poisson { per_hour } | Arrivals::Daily { per_hour, .. } => {
+                    assert!((per_hour - expected).abs() < 1e-9, "{stage}: {per_hour}");
+                }
+                other => panic!("{stage}: {other:?}"),
+            }
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ function show(answer) {
   verdict.className = `verdict ${answer.pass ? 'pass' : 'fail'}`;
   const word = document.createElement('b');
   word.textContent = answer.pass ? 'PASS' : 'FAIL';
-  verdict.replaceChildren(word, ` ${about(answer.done_per_hour, 1)} of ${answer.asked_per_hour.toFixed(0)} generations an hour are done.`);
+  verdict.replaceChildren(word, ` ${about(answer.done_per_hour, 1)} generations an hour are done${answer.steady ? `, of ${answer.asked_per_hour.toFixed(0)} that come` : ''}.`);
   if (answer.misses.length) {
     const list = document.createElement('ul');
     list.id = 'misses';
@@ -49,7 +49,7 @@ function show(answer) {
   }
   element('asked').textContent = `Asked: ${answer.asked}; promised: ${answer.promised}.`;
   const capacity = answer.capacity_per_hour;
-  element('capacity').textContent = capacity.toFixed(capacity < 100 ? 1 : 0);
+  element('capacity').textContent = capacity < 100 ? capacity.toFixed(1) : Math.round(capacity).toLocaleString('en-US');
   const tasks = answer.tasks_max === 1 ? '1 task' : `${answer.tasks_max} tasks`;
   element('capacity-says').textContent = `generations/h at most with ${tasks}, limited by ${answer.bottleneck}; CPU used: ${Number(answer.cpu_percent.toPrecision(2))} %`;
   const [wait, sure] = duration(answer.wait_p95_s);

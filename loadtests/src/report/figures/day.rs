@@ -237,7 +237,9 @@ fn draw_panel(
     let (name, values, color) = panel;
     let letters = canvas.letters();
     let (top, bottom) = (rows[0] + 24, rows[1] - 8);
-    let high = values.iter().copied().fold(0.0, f64::max).max(1e-3);
+    let highest = values.iter().copied().fold(0.0, f64::max);
+    // An axis of nothing would end at a made-up number.
+    let high = if highest > 0.0 { highest } else { 1.0 };
     let x = hour_scale(canvas);
     let y = Scale::linear([0.0, high * 1.05], [bottom, top]);
     text(area, name, (LEFT, rows[0] + 12), letters, FAINT, HPos::Left)?;
