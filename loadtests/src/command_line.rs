@@ -25,7 +25,12 @@ pub const REPLICATIONS: u32 = 10;
 /// Exit codes: 0 done (gate: the sizing holds; storm: all went well), 1 gate: the SLO or the budget is
 /// missed or a finding breaks the sizing, storm: something was lost, duplicated or billed twice, 2 the input, the machine or the stack is at fault, or the run was interrupted.
 #[derive(Debug, Parser)]
-#[command(name = "sizing", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "sizing",
+    version,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 80
+)]
 pub struct CommandLine {
     /// What to do; the main job when nothing is said.
     #[command(subcommand)]
@@ -33,7 +38,8 @@ pub struct CommandLine {
     /// Options of the main job.
     #[command(flatten)]
     pub main: MainArguments,
-    /// Say the result only: no progress, no remarks.
+    /// Print the result alone: no progress, and nothing about the run itself, such as what was written where.
+    /// What limits the result (doubts, marks, assumptions) is part of it and stays; errors are still printed.
     #[arg(long, global = true)]
     pub quiet: bool,
 }

@@ -49,7 +49,7 @@ fn run(arguments: CommandLine) -> Result<Outcome> {
         Some(Command::Compare(of)) => compare::run(&of, arguments.quiet),
         Some(Command::Simulate(arguments)) => simulate::run(&arguments),
         Some(Command::Plan(arguments)) => plan::run(&arguments),
-        Some(Command::Review(arguments)) => review::run(&arguments),
+        Some(Command::Review(of)) => review::run(&of, arguments.quiet),
         Some(Command::Serve(arguments)) => serve::run(&arguments),
         Some(Command::Calibrate(arguments)) => calibrate::run(&arguments),
         Some(Command::Merge(arguments)) => merge::run(&arguments),

@@ -6,7 +6,7 @@ pub mod html;
 pub mod markdown;
 pub mod sections;
 pub mod terminal;
-mod wording;
+pub(crate) mod wording;
 
 pub use document::Document;
 

@@ -2,6 +2,7 @@
 
 mod elsewhere;
 mod extras;
+mod regions;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::prices::{MicroUsd, PriceBook, price_book};
 use crate::scenario::{Architecture, Bill, CacheMode, Fleet, InvalidScenario};
+
+pub use regions::{Region, RegionRow, regions};
 
 /// One line of the monthly bill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -58,9 +58,11 @@ pub(crate) fn run(arguments: &CompareArguments, quiet: bool) -> Result<Outcome> 
         &report::markdown::render(&document),
     )?;
     show(&document);
-    println!(
-        "\nWritten: comparison.json, comparison.md in {}",
-        out.display()
-    );
+    if !quiet {
+        println!(
+            "\nWritten: comparison.json, comparison.md in {}",
+            out.display()
+        );
+    }
     Ok(Outcome::Success)
 }

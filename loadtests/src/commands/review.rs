@@ -12,7 +12,7 @@ use loadtests::review::{self, Evidence, Input, Language, Review};
 use super::console::show;
 use super::files::{WORKSPACE, existing, json, read_calibration, write};
 
-pub(crate) fn run(arguments: &ReviewArguments) -> Result<Outcome> {
+pub(crate) fn run(arguments: &ReviewArguments, quiet: bool) -> Result<Outcome> {
     let requirements = Requirements::read(&existing(&arguments.slo))?;
     let calibration = read_calibration(&arguments.calibration)?;
     let input = Input {
@@ -37,7 +37,9 @@ pub(crate) fn run(arguments: &ReviewArguments) -> Result<Outcome> {
             let path = Path::new(WORKSPACE).join("docs").join(file);
             let document = review::document(&review, language, None);
             write(&path, &report::markdown::render(&document))?;
-            println!("Written: docs/{file}");
+            if !quiet {
+                println!("Written: docs/{file}");
+            }
         }
         return Ok(Outcome::Success);
     }

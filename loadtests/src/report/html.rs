@@ -9,6 +9,8 @@ use super::figures::{Figure, Value};
 pub(crate) const STYLE: &str = include_str!("page.css");
 /// Rows up to which a figure's numbers stand below it; longer tables are for download only.
 const ROWS_SHOWN_MAX: usize = 60;
+/// Columns up to which a table fits a printed page at its usual size.
+const COLUMNS_PRINTED: usize = 12;
 /// Bytes from which on the text of a cell wants a width of its own.
 const LONG_CELL: usize = 32;
 
@@ -24,12 +26,16 @@ pub fn render_in(document: &Document, language: &str) -> String {
         "<!doctype html>\n<html lang=\"{language}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <link rel=\"icon\" href=\"data:,\">\n\
-         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n{}</header>\n<main>\n",
-        contents(document)
+         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{}</h1>\n</header>\n<main>\n",
+        // A path may break at its slashes, not within a name.
+        title.replace('/', "/<wbr>"),
     );
+    // The verdict stands first, what else there is comes after it.
+    let mut contents = Some(contents(document));
     for block in &document.blocks {
         let _ = match block {
             Block::Heading(heading) => {
+                page.push_str(&contents.take().unwrap_or_default());
                 writeln!(
                     page,
                     "<h2 id=\"{}\">{}</h2>",
@@ -38,14 +44,14 @@ pub fn render_in(document: &Document, language: &str) -> String {
                 )
             }
             Block::Subheading(heading) => writeln!(page, "<h3>{}</h3>", escaped(heading)),
-            Block::Paragraph(paragraph) => writeln!(page, "<p>{}</p>", escaped(paragraph)),
+            Block::Paragraph(paragraph) => writeln!(page, "<p>{}</p>", prose(paragraph)),
             Block::Tiles(tiles) => writeln!(page, "{}", tiled(tiles)),
             Block::Verdict { pass, text } => {
                 let (class, word) = verdict(*pass);
                 writeln!(
                     page,
                     "<p class=\"verdict {class}\"><b>{word}</b> {}</p>",
-                    escaped(text)
+                    prose(text)
                 )
             }
             Block::Table(table) => writeln!(page, "{}", rendered(table)),
@@ -107,11 +113,17 @@ fn tiled(tiles: &[Tile]) -> String {
     let tiles: Vec<String> = tiles
         .iter()
         .map(|tile| {
-            let class = tile.pass.map_or("", |pass| verdict(pass).0);
+            let (class, word) = tile.pass.map_or(("", ""), verdict);
+            // Colour alone would not tell everybody.
+            let word = if word.is_empty() {
+                String::new()
+            } else {
+                format!("<em>{word}</em> ")
+            };
             format!(
-                "<div class=\"tile {class}\"><b>{}</b><span>{}</span></div>",
-                escaped(&tile.number),
-                escaped(&tile.says)
+                "<div class=\"tile {class}\"><b>{}</b><span>{word}{}</span></div>",
+                prose(&tile.number),
+                prose(&tile.says)
             )
         })
         .collect();
@@ -169,12 +181,25 @@ fn rendered(table: &Table) -> String {
             ""
         }
     };
+    // What says nothing in any row only takes room.
+    let says = |column: &usize| {
+        *column < table.key_columns
+            || table.rows.is_empty()
+            || table.rows.iter().any(|row| !row[*column].is_empty())
+    };
+    let columns: Vec<usize> = (0..table.header.len()).filter(says).collect();
+    let many = if columns.len() > COLUMNS_PRINTED {
+        " class=\"many\""
+    } else {
+        ""
+    };
     // A region that scrolls must be reachable by the keyboard.
     let label = escaped(&table.header.join(", "));
     let mut html = format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"table: {label}\"><table>\n<thead><tr>"
+        "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"table: {label}\"><table{many}>\n<thead><tr>"
     );
-    for (column, heading) in table.header.iter().enumerate() {
+    for &column in &columns {
+        let heading = &table.header[column];
         let _ = if heading.is_empty() {
             write!(html, "<td></td>")
         } else {
@@ -189,14 +214,15 @@ fn rendered(table: &Table) -> String {
     html.push_str("</tr></thead>\n<tbody>\n");
     for row in &table.rows {
         html.push_str("<tr>");
-        for (column, cell) in row.iter().enumerate() {
+        for &column in &columns {
+            let cell = &row[column];
             // A long text in a table that scrolls would be squeezed into a tall, thin column.
             let class = if cell.len() > LONG_CELL {
                 " class=\"long\""
             } else {
                 class(column)
             };
-            let text = escaped(cell).replace('\n', "<br>");
+            let text = prose(cell).replace('\n', "<br>");
             let _ = write!(html, "<td{class}>{text}</td>");
         }
         html.push_str("</tr>\n");
@@ -216,7 +242,7 @@ fn labelled(svg: &str, class: &str, figure: &Figure) -> String {
     let (width, height) = (size("width"), size("height"));
     let body = svg.split_once('>').map_or("", |(_, body)| body);
     format!(
-        "<svg class=\"{class}\" viewBox=\"0 0 {width} {height}\" xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" aria-label=\"{}\"><desc>{}</desc>{body}",
+        "<svg class=\"{class}\" viewBox=\"0 0 {width} {height}\" xmlns=\"http://www.w3.org/2000/svg\" preserveAspectRatio=\"xMinYMin meet\" role=\"img\" aria-label=\"{}\"><desc>{}</desc>{body}",
         escaped(&figure.title),
         escaped(&figure.alternative)
     )
@@ -234,6 +260,29 @@ fn percent_encoded(text: &str) -> String {
     encoded
 }
 
+/// Text to read: what stands between backticks is code, and a number stays on one line with its unit and interval.
+fn prose(text: &str) -> String {
+    let mut html = String::with_capacity(text.len() + 16);
+    let parts: Vec<&str> = text.split('`').collect();
+    let paired = parts.len() % 2 == 1;
+    for (index, part) in parts.iter().enumerate() {
+        let part = escaped(part);
+        if index % 2 == 1 && paired {
+            let _ = write!(html, "<code>{part}</code>");
+        } else {
+            if index > 0 && !paired {
+                html.push('`');
+            }
+            html.push_str(
+                &part
+                    .replace(" ± ", "\u{a0}±\u{a0}")
+                    .replace(" %", "\u{a0}%"),
+            );
+        }
+    }
+    html
+}
+
 pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -244,6 +293,13 @@ pub(crate) fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_between_backticks_is_code_and_a_lone_one_stays() {
+        assert_eq!(prose("run `a < b` now"), "run <code>a &lt; b</code> now");
+        assert_eq!(prose("a ` b"), "a ` b");
+        assert_eq!(prose("1.0 ± 0.1 %"), "1.0\u{a0}±\u{a0}0.1\u{a0}%");
+    }
 
     #[test]
     fn text_cannot_become_markup() {

@@ -8,7 +8,7 @@ use simulator::scenario::{Arrivals, Fleet, GenerationLength, Metric, Scenario};
 
 use crate::simulation::over;
 
-pub(super) fn arrivals(scenario: &Scenario) -> String {
+pub(crate) fn arrivals(scenario: &Scenario) -> String {
     match &scenario.workload.arrivals {
         Arrivals::Poisson { per_hour } => format!(
             "{per_hour} generations an hour (Poisson), for {}",
@@ -56,14 +56,17 @@ pub(super) fn generation_length(scenario: &Scenario) -> String {
     }
 }
 
-pub(super) fn slo(scenario: &Scenario) -> String {
+pub(crate) fn slo(scenario: &Scenario) -> String {
     let slo = &scenario.slo;
     let mut clauses = Vec::new();
     if let Some(wait) = slo.wait_p95 {
-        clauses.push(format!("95 % must wait at most {wait}"));
+        clauses.push(format!("95 % must start within {wait}"));
     }
     if let Some(lost) = slo.lost_max {
-        clauses.push(format!("at most {lost} may be lost"));
+        clauses.push(match lost {
+            0 => "none may be lost".to_owned(),
+            some => format!("at most {some} may be lost"),
+        });
     }
     if let Some(budget) = slo.budget_usd_month {
         clauses.push(format!("at most ${budget} a month"));

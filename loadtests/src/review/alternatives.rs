@@ -25,7 +25,7 @@ pub struct Alternative {
     /// What a price does not say.
     pub note: Text,
     /// Where limit and prices were read, and when.
-    pub source: &'static str,
+    pub source: Text,
 }
 
 /// App Runner, active: dollars per vCPU-hour and GB-hour.
@@ -102,7 +102,10 @@ pub(super) fn rows(evidence: &Evidence) -> Vec<Alternative> {
                 "The limit is a setting whose default is 60 s; a stopped task gets at most 120 s, and a NAT gateway cuts a silent call to OpenAI after 350 s.",
                 "El límite es un ajuste cuyo valor por defecto es 60 s; una tarea detenida recibe 120 s como máximo, y un NAT corta una llamada silenciosa a OpenAI a los 350 s."
             ),
-            "price book simulator/prices/us-east-1.toml; botocore 1.44.5",
+            say!(
+                "price book simulator/prices/us-east-1.toml; botocore 1.44.5",
+                "lista de precios simulator/prices/us-east-1.toml; botocore 1.44.5"
+            ),
         ),
         row(
             "App Runner + Supabase + Upstash",
@@ -113,7 +116,10 @@ pub(super) fn rows(evidence: &Evidence) -> Vec<Alternative> {
                 "Closed to new customers since spring 2026; its CPU is throttled between requests, so work in the background is not safe either. Supabase's smallest database takes 60 direct connections.",
                 "Cerrado a clientes nuevos desde la primavera de 2026; la CPU se frena entre peticiones, así que tampoco es seguro trabajar en segundo plano. La base más pequeña de Supabase admite 60 conexiones directas."
             ),
-            "https://aws.amazon.com/apprunner/pricing/, https://docs.aws.amazon.com/apprunner/latest/dg/develop.html (2026-10-01); Supabase and Upstash: their repositories' documentation (2026-08-21)",
+            say!(
+                "https://aws.amazon.com/apprunner/pricing/, https://docs.aws.amazon.com/apprunner/latest/dg/develop.html (2026-10-01); Supabase and Upstash: their repositories' documentation (2026-08-21)",
+                "https://aws.amazon.com/apprunner/pricing/, https://docs.aws.amazon.com/apprunner/latest/dg/develop.html (2026-10-01); Supabase y Upstash: la documentación de sus repositorios (2026-08-21)"
+            ),
         ),
         row(
             "Cloud Run",
@@ -124,7 +130,10 @@ pub(super) fn rows(evidence: &Evidence) -> Vec<Alternative> {
                 "Default 300 s. Ten seconds between SIGTERM and the end: a held request dies on every deployment.",
                 "Por defecto 300 s. Diez segundos entre SIGTERM y el final: una petición abierta muere en cada despliegue."
             ),
-            "https://cloud.google.com/run/pricing, https://docs.cloud.google.com/run/docs/configuring/request-timeout (2026-10-01)",
+            say!(
+                "https://cloud.google.com/run/pricing, https://docs.cloud.google.com/run/docs/configuring/request-timeout (2026-10-01)",
+                "https://cloud.google.com/run/pricing, https://docs.cloud.google.com/run/docs/configuring/request-timeout (2026-10-01)"
+            ),
         ),
         row(
             "Render",
@@ -135,7 +144,10 @@ pub(super) fn rows(evidence: &Evidence) -> Vec<Alternative> {
                 "Limit and price are users' reports; no official page was found. The plan is Pro.",
                 "El límite y el precio son testimonios de usuarios; no se encontró página oficial. El plan es Pro."
             ),
-            "users' reports (2026-11-24), unofficial",
+            say!(
+                "users' reports (2026-11-24), unofficial",
+                "testimonios de usuarios (2026-11-24), no oficiales"
+            ),
         ),
         row(
             "Railway",
@@ -146,7 +158,10 @@ pub(super) fn rows(evidence: &Evidence) -> Vec<Alternative> {
                 "Five minutes without data, fifteen in all: a generation of 15 minutes does not fit even when it streams.",
                 "Cinco minutos sin datos, quince en total: una generación de 15 minutos no cabe ni aunque envíe datos."
             ),
-            "https://github.com/railwayapp/docs, content/docs/pricing/plans.md and .../specs-and-limits.md (2026-08-21)",
+            say!(
+                "https://github.com/railwayapp/docs, content/docs/pricing/plans.md and .../specs-and-limits.md (2026-08-21)",
+                "https://github.com/railwayapp/docs, content/docs/pricing/plans.md y .../specs-and-limits.md (2026-08-21)"
+            ),
         ),
     ]
 }

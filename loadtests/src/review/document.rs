@@ -1,6 +1,6 @@
 //! The review as a document, in one language.
 
-use super::words::{Language, Text, say, usd};
+use super::words::{Language, Text, grouped, say, usd};
 use super::{Question, Review};
 use crate::report::Document;
 use crate::report::document::{Block, Table};
@@ -152,7 +152,7 @@ fn alternatives(document: &mut Document, review: &Review, language: Language) {
     }
     document.table(rows);
     for row in &review.alternatives {
-        document.paragraph(format!("{}: {}", row.name, row.source));
+        document.paragraph(format!("{}: {}", row.name, row.source.get(language)));
     }
 }
 
@@ -160,8 +160,8 @@ fn stages(document: &mut Document, review: &Review, language: Language) {
     heading(document, language, &say!("The stages", "Las etapas"));
     document.paragraph(
         say!(
-            "Each stage's own tfvars under the peak hour of its most users, by the rule of loadtests/slo.toml: one generation per user every second day, 8 % of a day in its busiest hour. 30,000 users stand for \"10K+\".",
-            "Los tfvars de cada etapa bajo la hora pico de su máximo de usuarios, según la regla de loadtests/slo.toml: una generación por usuario cada dos días, el 8 % del día en su hora más cargada. 30,000 usuarios representan «10K+»."
+            "Each stage's own tfvars under the peak hour of its most users, by the rule of loadtests/slo.toml: one generation per user every second day, 8 % of a day in its busiest hour. 20,000 users stand for \"10K+\".",
+            "Los tfvars de cada etapa bajo la hora pico de su máximo de usuarios, según la regla de loadtests/slo.toml: una generación por usuario cada dos días, el 8 % del día en su hora más cargada. 20,000 usuarios representan «10K+»."
         )
         .get(language),
     );
@@ -181,8 +181,8 @@ fn stages(document: &mut Document, review: &Review, language: Language) {
     for stage in &review.stages {
         rows.row([
             stage.name.get(language).to_owned(),
-            format!("{:.0}", stage.asked_per_hour),
-            format!("{:.0}", stage.capacity_per_hour),
+            grouped(&format!("{:.0}", stage.asked_per_hour)),
+            grouped(&format!("{:.0}", stage.capacity_per_hour)),
             stage.wait_p95.shown(language),
             stage.lost.shown(language),
             usd(stage.stated_usd_month),
@@ -191,6 +191,13 @@ fn stages(document: &mut Document, review: &Review, language: Language) {
         ]);
     }
     document.table(rows);
+    for stage in &review.stages {
+        document.paragraph(format!(
+            "{}: {}",
+            stage.name.get(language),
+            stage.recommendation.get(language)
+        ));
+    }
     let commands: Vec<_> = review
         .stages
         .iter()

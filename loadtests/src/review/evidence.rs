@@ -22,6 +22,8 @@ use crate::terraform::{Sizing, TerraformError, parse_sizing};
 pub(super) const ROOMY_WORKERS: u32 = 24;
 /// Workers per task that are tried for the proposal's two tasks.
 pub(super) const WORKER_STEPS: [u32; 8] = [4, 6, 7, 8, 9, 10, 12, 16];
+/// Workers per task with which two tasks that follow the queue keep the promised wait: one more than the proposal's.
+pub(super) const QUEUE_DEPTH_WORKERS: u32 = 7;
 /// The proposal's own kind of stack as it was measured.
 const FASTAPI: &str = include_str!("../../../simulator/scenarios/fastapi.toml");
 
@@ -190,10 +192,8 @@ fn scenarios(input: &Input<'_>) -> Result<BTreeMap<String, Scenario>, EvidenceEr
             .requirements
             .scenario(proposal.fleet(Mode::Sync), profile.clone())?,
     );
-    add(
-        "queue_depth",
-        with(&|s| s.fleet.autoscaling.metrics = vec![Metric::QueueDepth]),
-    );
+    add("queue_depth", with(&by_queue_depth));
+    add("queue_depth_two", with(&by_queue_depth_from_two));
     add(
         "fixed_two",
         with(&|s| fixed(&mut s.fleet, 2, proposal.generation_workers)),
@@ -266,6 +266,17 @@ fn scenarios(input: &Input<'_>) -> Result<BTreeMap<String, Scenario>, EvidenceEr
         }),
     );
     Ok(all)
+}
+
+fn by_queue_depth(scenario: &mut Scenario) {
+    scenario.fleet.autoscaling.metrics = vec![Metric::QueueDepth];
+}
+
+/// The queue followed by a fleet that need not wait for its second task.
+fn by_queue_depth_from_two(scenario: &mut Scenario) {
+    by_queue_depth(scenario);
+    scenario.fleet.tasks.min = scenario.fleet.tasks.desired;
+    scenario.fleet.workers = QUEUE_DEPTH_WORKERS;
 }
 
 fn fixed(fleet: &mut Fleet, tasks: u32, workers: u32) {

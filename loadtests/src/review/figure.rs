@@ -4,8 +4,11 @@ use serde::Serialize;
 use simulator::replications::Interval;
 
 use super::Text;
-use super::words::Language;
+use super::words::{Language, grouped};
 use crate::stats::Mean;
+
+/// Seconds from which on a time is shown in minutes.
+const SECONDS_SHOWN_MAX: f64 = 600.0;
 
 /// What a number counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -124,12 +127,14 @@ impl Figure {
     /// The number with its interval and unit.
     pub fn shown(&self, language: Language) -> String {
         let digits = self.digits;
-        let unit = self.unit.name(language);
-        let value = format!("{:.digits$}", self.value);
-        let (low, high) = (
-            format!("{:.digits$}", self.low),
-            format!("{:.digits$}", self.high),
-        );
+        // Nobody reads hours in seconds.
+        let (per, unit) = match self.unit {
+            Unit::Seconds if self.value.abs() >= SECONDS_SHOWN_MAX => (60.0, Unit::Minutes),
+            unit => (1.0, unit),
+        };
+        let unit = unit.name(language);
+        let shown = |number: f64| grouped(&format!("{:.digits$}", number / per));
+        let (value, low, high) = (shown(self.value), shown(self.low), shown(self.high));
         let number = if low == value && high == value {
             value
         } else {
@@ -147,6 +152,19 @@ impl Figure {
 mod tests {
     use super::*;
     use crate::review::words::say;
+
+    #[test]
+    fn a_long_time_is_shown_in_minutes() {
+        let figure = Figure::range(
+            say!("a", "a"),
+            Unit::Seconds,
+            [23_589.7, 22_370.7, 24_808.7],
+            1,
+        );
+        assert_eq!(figure.shown(Language::Es), "393.2 (372.8 a 413.5) min");
+        let figure = Figure::exact(say!("a", "a"), Unit::Seconds, 201.6, 1);
+        assert_eq!(figure.shown(Language::En), "201.6 s");
+    }
 
     #[test]
     fn a_number_shows_its_interval_only_where_it_has_one() {

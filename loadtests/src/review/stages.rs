@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 use simulator::capacity::{Resource, capacity_per_hour};
+use simulator::scenario::Fleet;
 
 use super::evidence::{Evidence, database_is_priced};
 use super::figure::Unit;
-use super::words::say;
+use super::words::{grouped, percent, say, usd};
 use super::{Figure, Text};
 use crate::stages::STAGES;
 
@@ -31,6 +32,8 @@ pub struct Stage {
     pub lost: Figure,
     /// What a reader must know of it.
     pub note: Text,
+    /// What to take, and what to leave, of the review's recommendation for it.
+    pub recommendation: Text,
     /// The command that judges it.
     pub command: String,
 }
@@ -50,8 +53,8 @@ pub(super) fn rows(evidence: &Evidence) -> Vec<Stage> {
                     other = fleet.db_instance_class.clone()
                 ),
                 (None, "scale") => say!(
-                    "The replica, WAF and CDN of this stage are not in the bill.",
-                    "La réplica, el WAF y la CDN de esta etapa no están en la cuenta."
+                    "Read replica, second cache node, WAF and CDN are not in the bill; `cargo sizing gate` prices all but the CDN.",
+                    "La réplica de lectura, el segundo nodo de caché, el WAF y la CDN no están en la cuenta; `cargo sizing gate` les pone precio a todos menos a la CDN."
                 ),
                 (None, "mvp") => say!(
                     "One task, sessions in process: a deployment signs everybody out.",
@@ -67,7 +70,7 @@ pub(super) fn rows(evidence: &Evidence) -> Vec<Stage> {
                     "{title} ({users} users)",
                     "{title} ({users} usuarios)",
                     title = title(key),
-                    users = format!("{users:.0}")
+                    users = grouped(&format!("{users:.0}"))
                 ),
                 asked_per_hour: run.scenario.workload.arrivals.mean_per_hour(),
                 capacity_per_hour: capacity_per_hour(&run.scenario, f64::from(fleet.tasks.max))
@@ -92,10 +95,60 @@ pub(super) fn rows(evidence: &Evidence) -> Vec<Stage> {
                     0,
                 ),
                 note,
+                recommendation: recommendation(evidence, key),
                 command: format!("cargo sizing review --simulate {key}"),
             }
         })
         .collect()
+}
+
+/// The review recommends a change for each stage; which of them its numbers bear out.
+fn recommendation(evidence: &Evidence, key: &str) -> Text {
+    let run = evidence.run(key);
+    let fleet = &run.scenario.fleet;
+    let proposed = evidence
+        .run("queued")
+        .scenario
+        .fleet
+        .workers
+        .saturating_mul(evidence.proposal.tasks_max);
+    match key {
+        "mvp" => {
+            let bill = |nat: u32| {
+                let change = |changed: &mut Fleet| {
+                    *changed = fleet.clone();
+                    (changed.vcpu, changed.memory_gib) = (0.25, 0.5);
+                    changed.nat_gateways = nat;
+                };
+                evidence.total(change, 1)
+            };
+            say!(
+                "of the review's four savings take all, and the third further: not 1 vCPU, which mvp.tfvars keeps, but 0.25, with {workers} workers; one NAT gateway ({one} a month) or none and public addresses ({none}), Redis in process, a single zone for the database.",
+                "de los cuatro ahorros del documento, tómalos todos, y el tercero aún más lejos: no 1 vCPU, que mvp.tfvars conserva, sino 0.25, con {workers} workers; un NAT Gateway ({one} al mes) o ninguno y direcciones públicas ({none}), Redis en memoria y la base de datos en una sola zona.",
+                workers = fleet.workers,
+                one = usd(bill(1)),
+                none = usd(bill(0))
+            )
+        }
+        "growth" => say!(
+            "Multi-AZ and the second NAT gateway, as the review says; but \"more aggressive autoscaling\" on CPU adds nothing, and its architecture kept as it is runs {proposed} generations at a time where {needed:.0} are in flight on average: {workers} workers a task, scaled on the queue's depth.",
+            "Multi-AZ y el segundo NAT Gateway, como dice el documento; pero un «auto-scaling más agresivo» por CPU no aporta nada, y su arquitectura sin cambios ejecuta {proposed} generaciones a la vez cuando hay {needed:.0} en curso en promedio: {workers} workers por tarea, escalados por la longitud de la cola.",
+            proposed = proposed,
+            needed =
+                run.scenario.workload.arrivals.mean_per_hour() * evidence.generation_s() / 3600.0,
+            workers = fleet.workers
+        ),
+        _ => {
+            let per_hour = run.scenario.workload.arrivals.mean_per_hour();
+            let busy = per_hour * evidence.calibration.db_ms_per_generation.value / 3.6e6;
+            say!(
+                "none of the review's four additions is needed to carry the load: PostgreSQL executes for {busy} of an hour, so the read replica relieves nothing. The second cache node buys availability, WAF and CDN buy protection; take them for that. What carries the load is {workers} workers a task and the queue.",
+                "ninguna de las cuatro adiciones del documento hace falta para soportar la carga: PostgreSQL trabaja el {busy} de cada hora, así que la réplica de lectura no alivia nada. El segundo nodo de caché compra disponibilidad; el WAF y la CDN, protección: son motivos para tomarlos. Lo que soporta la carga son {workers} workers por tarea y la cola.",
+                busy = percent(busy),
+                workers = fleet.workers
+            )
+        }
+    }
 }
 
 fn title(key: &str) -> &str {

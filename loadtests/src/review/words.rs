@@ -56,11 +56,34 @@ pub(super) use say;
 
 /// `$1234.50`.
 pub(super) fn usd(amount: f64) -> String {
+    let digits = grouped(&format!("{:.2}", amount.abs()));
     if amount < 0.0 {
-        format!("-${:.2}", -amount)
+        format!("-${digits}")
     } else {
-        format!("${amount:.2}")
+        format!("${digits}")
     }
+}
+
+/// The digits before the point in groups of three.
+pub(super) fn grouped(number: &str) -> String {
+    let (sign, digits) = number
+        .strip_prefix('-')
+        .map_or(("", number), |digits| ("-", digits));
+    let (whole, rest) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
+    let mut text = sign.to_owned();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text + rest
+}
+
+/// A bound of a model: two significant digits, more would be false precision.
+pub(super) fn about(value: f64) -> String {
+    let unit = 10_f64.powf(value.abs().max(10.0).log10().floor() - 1.0);
+    grouped(&format!("{:.0}", (value / unit).round() * unit))
 }
 
 /// A share as a percentage with as many digits as tell it from zero.
@@ -69,8 +92,25 @@ pub(super) fn percent(share: f64) -> String {
     let digits = match value.abs() {
         size if !(1e-9..10.0).contains(&size) => 0,
         size if size >= 1.0 => 1,
-        size if size >= 0.1 => 2,
+        // What rounds up to a tenth of a percent has no third digit.
+        size if size >= 0.099_5 => 2,
         _ => 3,
     };
     format!("{value:.digits$} %")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_groups_of_three_digits_and_no_more_than_they_know() {
+        assert_eq!(usd(4942.708), "$4,942.71");
+        assert_eq!(usd(-12.0), "-$12.00");
+        assert_eq!(grouped("-1234567.8"), "-1,234,567.8");
+        assert_eq!(grouped("999"), "999");
+        assert_eq!(about(11_652.0), "12,000");
+        assert_eq!(about(8.3), "8");
+        assert_eq!(percent(0.000_999_9), "0.10 %");
+    }
 }

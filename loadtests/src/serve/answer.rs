@@ -1,17 +1,22 @@
 //! One what-if question and its answer: pure.
 
+use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use simulator::capacity::{bottleneck, capacity_per_hour};
+use simulator::cost::{Region, regions};
+use simulator::outcome::Outcome;
 use simulator::prices::price_book;
-use simulator::replications::Interval;
+use simulator::replications::{Interval, Replications, at_replication, combine};
 use simulator::scenario::{Arrivals, InvalidScenario, Mode, Profile, Scenario};
-use simulator::slo::Failure;
+use simulator::slo::{Failure, judge_replications};
 
-use crate::judgement::judge;
-use crate::report::{figures, html};
-use crate::requirements::Requirements;
+use crate::judgement::{cores, parallel, timed_simulation};
+use crate::report::figures::{self, Day};
+use crate::report::{html, wording};
+use crate::requirements::{Requirements, RequirementsError};
 use crate::stages::{PROPOSAL, SLO_USERS, STAGES};
 use crate::terraform::{Sizing, TerraformError, parse_sizing};
 
@@ -19,6 +24,8 @@ use crate::terraform::{Sizing, TerraformError, parse_sizing};
 const REPLICATIONS: u32 = 3;
 /// Most users that are simulated.
 const USERS_MAX: f64 = 60_000.0;
+/// Fleets whose runs are kept: whoever compares two goes back and forth, and a price changes no run.
+const KEPT: usize = 16;
 
 /// The presets: name, users, values.
 pub(super) const PRESETS: [(&str, f64, &str); 4] = [
@@ -56,6 +63,12 @@ pub struct Ask {
     pub nat_gateways: u32,
     /// Where sessions live.
     pub cache_mode: String,
+    /// RDS instance class.
+    pub db_instance_class: String,
+    /// Whether RDS has a standby.
+    pub db_multi_az: bool,
+    /// The region whose prices the bill has.
+    pub region: String,
 }
 
 /// Why there is no answer.
@@ -67,6 +80,14 @@ pub enum AskError {
     /// Too many or too few users.
     #[error("users must be from 1 to {USERS_MAX}, not {0}")]
     Users(f64),
+    /// No prices are known of this region.
+    #[error("there are no prices of the region \"{region}\": take {known}")]
+    Region {
+        /// What was asked for.
+        region: String,
+        /// What there is.
+        known: String,
+    },
     /// A value that Terraform would refuse.
     #[error(transparent)]
     Sizing(#[from] TerraformError),
@@ -98,10 +119,20 @@ pub struct Answer {
     pub pass: bool,
     /// Every promise missed, in words.
     pub misses: Vec<String>,
-    /// Generations an hour that come at the peak.
+    /// What is promised, in words.
+    pub promised: String,
+    /// The load, in words.
+    pub asked: String,
+    /// Generations an hour that come on average.
     pub asked_per_hour: f64,
+    /// Whether as many come in every hour; where not, those of the warm-up's hour are not in the average of the done.
+    pub steady: bool,
     /// Generations an hour that the most tasks carry.
     pub capacity_per_hour: f64,
+    /// Those most tasks.
+    pub tasks_max: u32,
+    /// Promises missed, by their keys.
+    pub missed: Vec<String>,
     /// What limits them.
     pub bottleneck: String,
     /// Generations an hour that were done.
@@ -124,20 +155,44 @@ pub struct Answer {
     pub notes: Vec<String>,
 }
 
-/// Everything an answer rests on that no control changes.
-#[derive(Clone, Debug)]
-pub struct Lab {
-    profile: Profile,
-    requirements: Requirements,
+/// The runs of one fleet, and its day: what takes time, and what no price changes.
+#[derive(Debug)]
+struct Simulated {
+    outcomes: Vec<Outcome>,
+    day: Day,
 }
 
+/// Everything an answer rests on that no control changes, and what was simulated last.
+#[derive(Debug)]
+pub struct Lab {
+    profile: Profile,
+    /// By preset: the users that the load stands for, and what is promised them.
+    requirements: Vec<(&'static str, f64, Requirements)>,
+    kept: Mutex<VecDeque<(String, Arc<Simulated>)>>,
+}
+
+/// What each stage must do is committed beside the load that it is for, as the gate reads it.
+const STAGE_REQUIREMENTS: [&str; 3] = [
+    include_str!("../../slo/mvp.toml"),
+    include_str!("../../slo/growth.toml"),
+    include_str!("../../slo/scale.toml"),
+];
+
 impl Lab {
-    /// With this cost of a generation, and this promise.
-    pub fn new(profile: Profile, requirements: Requirements) -> Lab {
-        Lab {
+    /// With this cost of a generation, and what is promised of the proposal; the stages are held to their own files.
+    ///
+    /// # Errors
+    /// When the file of a stage is not valid, which a test rules out.
+    pub fn new(profile: Profile, proposal: Requirements) -> Result<Lab, RequirementsError> {
+        let mut requirements = vec![("proposal", SLO_USERS, proposal)];
+        for ((name, users, _), text) in STAGES.into_iter().zip(STAGE_REQUIREMENTS) {
+            requirements.push((name, users, Requirements::parse(Path::new(name), text)?));
+        }
+        Ok(Lab {
             profile,
             requirements,
-        }
+            kept: Mutex::default(),
+        })
     }
 
     /// The answer to one question.
@@ -148,20 +203,17 @@ impl Lab {
         if !(1.0..=USERS_MAX).contains(&ask.users) {
             return Err(AskError::Users(ask.users));
         }
+        let region = region(&ask.region)?;
         let tfvars = tfvars(ask)?;
         let sizing = parse_sizing(Path::new("these values"), &tfvars)?;
-        let mut notes = Vec::new();
-        let scenario = self.scenario(ask, &sizing, &mut notes)?;
-        let judgement = judge(&scenario, REPLICATIONS)?;
-        let runs = &judgement.replications;
+        let scenario = self.scenario(ask, &sizing)?;
+        let simulated = self.simulated(&scenario)?;
+        let runs = &priced(&simulated.outcomes, region);
+        let verdict = judge_replications(runs, &scenario.slo);
         let capacity = capacity_per_hour(&scenario, f64::from(sizing.tasks_max));
         let limit = bottleneck(&capacity);
-        let mut misses: Vec<String> = judgement
-            .verdict
-            .failures
-            .iter()
-            .map(Failure::to_string)
-            .collect();
+        let mut misses: Vec<String> = verdict.failures.iter().map(Failure::to_string).collect();
+        let missed = verdict.failures.into_iter().map(|failure| failure.key);
         if ask.cache_mode != "elasticache" && sizing.tasks_max > 1 {
             misses.push(format!(
                 "up to {} tasks, but sessions in a cache that only one task sees",
@@ -169,10 +221,14 @@ impl Lab {
             ));
         }
         let first = runs.outcomes.first();
-        let day = figures::simulate_day(&scenario)?;
         Ok(Answer {
             pass: misses.is_empty(),
             misses,
+            missed: missed.collect(),
+            promised: wording::slo(&scenario),
+            asked: wording::arrivals(&scenario),
+            tasks_max: sizing.tasks_max,
+            steady: !matches!(scenario.workload.arrivals, Arrivals::Daily { .. }),
             asked_per_hour: scenario.workload.arrivals.mean_per_hour(),
             capacity_per_hour: capacity[&limit],
             bottleneck: limit.name().replace('_', " "),
@@ -189,39 +245,136 @@ impl Lab {
                     .collect()
             }),
             cpu_percent: first.map_or(0.0, |outcome| outcome.cpu_utilization * 100.0),
-            day: html::drawn(&figures::of_day(&day)),
+            day: html::drawn(&figures::of_day(&simulated.day)),
             tfvars,
-            notes,
+            notes: notes(ask, &simulated.outcomes, region),
         })
     }
 
-    fn scenario(
-        &self,
-        ask: &Ask,
-        sizing: &Sizing,
-        notes: &mut Vec<String>,
-    ) -> Result<Scenario, InvalidScenario> {
-        let mut fleet = sizing.fleet(ask.mode);
-        let book = price_book();
-        if book.rds_nanos(&fleet.db_instance_class).is_none() {
-            let dearest = book
-                .rds_instance
-                .iter()
-                .max_by_key(|row| row.price_usd_nanos);
-            let stands_in = dearest.map_or_else(String::new, |row| row.class.clone());
-            notes.push(format!(
-                "{} has no price in the book: the bill has {stands_in} instead.",
-                fleet.db_instance_class
-            ));
-            fleet.db_instance_class = stands_in;
+    /// The runs of this scenario: kept ones, or else new ones on all cores.
+    fn simulated(&self, scenario: &Scenario) -> Result<Arc<Simulated>, InvalidScenario> {
+        let key = format!("{scenario:?}");
+        // A thread that panicked has left whole entries behind.
+        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = kept().iter().find(|(known, _)| *known == key) {
+            return Ok(Arc::clone(found));
         }
-        let mut scenario = self.requirements.scenario(fleet, self.profile.clone())?;
-        scenario.workload.arrivals = Arrivals::Poisson {
-            per_hour: scenario.workload.arrivals.mean_per_hour() * ask.users / SLO_USERS,
+        // The day first: it is the longest piece of work.
+        let pieces: Vec<Option<u32>> = std::iter::once(None)
+            .chain((0..REPLICATIONS).map(Some))
+            .collect();
+        let mut day = None;
+        let mut outcomes = Vec::new();
+        for piece in parallel(cores(), &pieces, |piece| match piece {
+            None => figures::simulate_day(scenario).map(|day| Piece::Day(Box::new(day))),
+            Some(index) => timed_simulation(&at_replication(scenario, *index))
+                .map(|outcome| Piece::Run(Box::new(outcome))),
+        })? {
+            match piece {
+                Piece::Day(simulated) => day = Some(*simulated),
+                Piece::Run(outcome) => outcomes.push(*outcome),
+            }
+        }
+        let simulated = Arc::new(Simulated {
+            outcomes,
+            day: day.expect("one of the pieces is the day"),
+        });
+        let mut kept = kept();
+        kept.push_front((key, Arc::clone(&simulated)));
+        kept.truncate(KEPT);
+        Ok(simulated)
+    }
+
+    /// The fleet under the load of so many users: the stage's own load, as much of it as they are of its users.
+    fn scenario(&self, ask: &Ask, sizing: &Sizing) -> Result<Scenario, AskError> {
+        let (_, users, requirements) = self
+            .requirements
+            .iter()
+            .find(|(name, _, _)| *name == ask.stage)
+            .ok_or_else(|| AskError::Stage(ask.stage.clone()))?;
+        let mut scenario = requirements.scenario(sizing.fleet(ask.mode), self.profile.clone())?;
+        let share = ask.users / users;
+        scenario.workload.arrivals = match scenario.workload.arrivals {
+            Arrivals::Daily { per_hour, hourly } => Arrivals::Daily {
+                per_hour: per_hour * share,
+                hourly,
+            },
+            other => Arrivals::Poisson {
+                per_hour: other.mean_per_hour() * share,
+            },
         };
         scenario.validate()?;
         Ok(scenario)
     }
+}
+
+/// A piece of the work behind an answer.
+enum Piece {
+    Day(Box<Day>),
+    Run(Box<Outcome>),
+}
+
+/// The regions that the page offers, that of the price book first.
+pub(super) fn region_names() -> Vec<&'static str> {
+    std::iter::once(price_book().region.as_str())
+        .chain(regions().iter().map(|region| region.name.as_str()))
+        .collect()
+}
+
+/// The prices of a region; none for the price book's own.
+fn region(name: &str) -> Result<Option<&'static Region>, AskError> {
+    let found = regions().iter().find(|region| region.name == name);
+    if found.is_none() && name != price_book().region {
+        return Err(AskError::Region {
+            region: name.to_owned(),
+            known: region_names().join(" or "),
+        });
+    }
+    Ok(found)
+}
+
+/// The same runs with the bill of a region.
+fn priced(outcomes: &[Outcome], region: Option<&Region>) -> Replications {
+    let mut outcomes = outcomes.to_vec();
+    if let Some(region) = region {
+        for outcome in &mut outcomes {
+            outcome.cost_usd_month = region.reprice(&outcome.cost_usd_month);
+        }
+    }
+    combine(outcomes)
+}
+
+/// What a reader of this bill must know.
+fn notes(ask: &Ask, outcomes: &[Outcome], region: Option<&Region>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if ask.stage == "scale" {
+        notes.push(
+            "The read replica, the second cache node and the firewall of environments/settings/scale.tfvars are not \
+             in this bill: the gate prices them."
+                .to_owned(),
+        );
+    }
+    notes.extend(not_of_the_region(outcomes, region));
+    notes
+}
+
+/// Which lines of the bill have the price book's prices for want of the region's.
+fn not_of_the_region(outcomes: &[Outcome], region: Option<&Region>) -> Option<String> {
+    let (region, outcome) = region.zip(outcomes.first())?;
+    let unpriced = region.unpriced(&outcome.cost_usd_month);
+    if unpriced.is_empty() {
+        return None;
+    }
+    let lines: Vec<String> = unpriced
+        .iter()
+        .map(|line| line.name().replace('_', " "))
+        .collect();
+    Some(format!(
+        "Billed at the prices of {}, for want of a source for {}: {}.",
+        price_book().region,
+        region.name,
+        lines.join(", ")
+    ))
 }
 
 /// The preset with the controls written over it, as a tfvars file.
@@ -234,7 +387,7 @@ fn tfvars(ask: &Ask) -> Result<String, AskError> {
     let wrong_word = |word: &str| {
         !word
             .chars()
-            .all(|character| character.is_ascii_lowercase() || character == '_')
+            .all(|character| matches!(character, 'a'..='z' | '0'..='9' | '_' | '.'))
     };
     let word = |word: &str| {
         if wrong_word(word) {
@@ -243,7 +396,7 @@ fn tfvars(ask: &Ask) -> Result<String, AskError> {
             format!("\"{word}\"")
         }
     };
-    let lines: [(&str, String); 19] = [
+    let mut lines: Vec<(&str, String)> = vec![
         ("task_cpu", ask.task_cpu.to_string()),
         ("task_memory_mib", ask.task_memory_mib.to_string()),
         ("generation_workers", ask.generation_workers.to_string()),
@@ -278,16 +431,22 @@ fn tfvars(ask: &Ask) -> Result<String, AskError> {
             preset.deregistration_delay_s.to_string(),
         ),
         ("stop_timeout_s", preset.stop_timeout_s.to_string()),
-        (
-            "db_instance_class",
-            format!("\"{}\"", preset.db_instance_class),
-        ),
-        ("db_multi_az", preset.db_multi_az.to_string()),
+        ("db_instance_class", word(&ask.db_instance_class)),
+        ("db_multi_az", ask.db_multi_az.to_string()),
         ("cache_mode", word(&ask.cache_mode)),
     ];
+    // The root module's defaults are those of the price book's region.
+    if let Some(region) = region(&ask.region)? {
+        let name = &region.name;
+        lines.push(("region", format!("\"{name}\"")));
+        lines.push(("availability_zones", format!("[\"{name}a\", \"{name}b\"]")));
+    }
+    // Aligned, as `terraform fmt` leaves a file.
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     Ok(lines
-        .map(|(name, value)| format!("{name} = {value}\n"))
-        .concat())
+        .iter()
+        .map(|(name, value)| format!("{name:width$} = {value}\n"))
+        .collect())
 }
 
 /// What a preset asks.
@@ -312,6 +471,9 @@ pub(super) fn preset(name: &str, users: f64, text: &str) -> Result<Ask, Terrafor
         autoscaling_metric: word(serde_json::to_value(sizing.autoscaling_metric)),
         nat_gateways: sizing.nat_gateways,
         cache_mode: word(serde_json::to_value(sizing.cache_mode)),
+        db_instance_class: sizing.db_instance_class,
+        db_multi_az: sizing.db_multi_az,
+        region: price_book().region.clone(),
     })
 }
 
@@ -326,7 +488,7 @@ mod tests {
         let requirements =
             Requirements::parse(Path::new("slo.toml"), include_str!("../../slo.toml"))
                 .expect("committed");
-        Lab::new(crate::vcpu_factor::profile(&calibration), requirements)
+        Lab::new(crate::vcpu_factor::profile(&calibration), requirements).expect("committed")
     }
 
     fn asked(index: usize) -> Ask {
@@ -342,6 +504,7 @@ mod tests {
             let sizing =
                 parse_sizing(Path::new("copied"), &answer.tfvars).expect("Terraform's own names");
             assert_eq!(sizing.generation_workers, ask.generation_workers);
+            assert_eq!(sizing.db_multi_az, ask.db_multi_az);
             assert!(answer.day.contains("role=\"img\""));
         }
     }
@@ -357,6 +520,56 @@ mod tests {
     }
 
     #[test]
+    fn the_load_of_each_stage_is_that_of_its_users() {
+        for (stage, users, requirements) in &lab().requirements {
+            let sizing = parse_sizing(Path::new("proposal"), PROPOSAL).expect("committed");
+            let scenario = requirements
+                .scenario(sizing.fleet(Mode::Queue), lab().profile)
+                .expect("possible");
+            // One generation per user every second day, 8 % of them in the busiest hour.
+            let expected = users / 2.0 * 0.08;
+            match scenario.workload.arrivals {
+                Arrivals::Poisson { per_hour } | Arrivals::Daily { per_hour, .. } => {
+                    assert!((per_hour - expected).abs() < 1e-9, "{stage}: {per_hour}");
+                }
+                other => panic!("{stage}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_stages_hold_here_as_they_do_before_the_gate() {
+        let lab = lab();
+        let pass = |index| lab.answer(&asked(index)).expect("possible").pass;
+        assert_eq!([0, 1, 2, 3].map(pass), [false, true, true, true]);
+    }
+
+    #[test]
+    fn a_region_and_a_standby_change_the_bill_and_nothing_else() {
+        let lab = lab();
+        let mut ask = asked(0);
+        let here = lab.answer(&ask).expect("possible");
+        assert!(here.notes.is_empty(), "{:?}", here.notes);
+        ask.region = "eu-west-1".to_owned();
+        let ireland = lab.answer(&ask).expect("possible");
+        // The gateways, their data, the balancer, the instance and its storage are dearer.
+        assert!(ireland.cost_usd_month.mean > here.cost_usd_month.mean + 5.0);
+        assert!(
+            ireland.notes[0].contains("elasticache"),
+            "{:?}",
+            ireland.notes
+        );
+        assert!(ireland.tfvars.contains("= \"eu-west-1\"\n"));
+        assert_eq!(ireland.day, here.day);
+        ask.region = price_book().region.clone();
+        ask.db_multi_az = true;
+        let standby = lab.answer(&ask).expect("possible").cost_usd_month.mean;
+        assert!((standby - here.cost_usd_month.mean - 13.98).abs() < 0.005);
+        ask.db_instance_class = "db.t4g.medium".to_owned();
+        assert!(lab.answer(&ask).expect("possible").cost_usd_month.mean > standby);
+    }
+
+    #[test]
     fn impossible_values_are_refused_by_name() {
         let mut ask = asked(0);
         ask.task_memory_mib = 3000;
@@ -365,6 +578,17 @@ mod tests {
         let mut ask = asked(0);
         ask.cache_mode = "x\" }".to_owned();
         lab().answer(&ask).expect_err("no such cache");
+        let mut ask = asked(0);
+        ask.region = "eu-west-9".to_owned();
+        let error = lab().answer(&ask).expect_err("no prices").to_string();
+        assert!(error.contains("us-east-1 or eu-west-1"), "{error}");
+        let mut ask = asked(0);
+        ask.db_instance_class = "db.x9.micro".to_owned();
+        let error = lab().answer(&ask).expect_err("no price").to_string();
+        assert!(
+            error.contains("db.x9.micro") && error.contains("db.t4g.micro"),
+            "{error}"
+        );
         let mut ask = asked(0);
         ask.users = f64::NAN;
         lab().answer(&ask).expect_err("no such number of users");

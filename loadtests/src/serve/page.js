@@ -2,7 +2,8 @@
 const data = JSON.parse(document.getElementById('data').textContent);
 const form = document.getElementById('controls');
 const element = (id) => document.getElementById(id);
-let running = null;
+let running = false;
+let again = false;
 
 function fillMemories(chosen) {
   const list = form.elements.task_memory_mib;
@@ -39,20 +40,31 @@ function show(answer) {
   verdict.className = `verdict ${answer.pass ? 'pass' : 'fail'}`;
   const word = document.createElement('b');
   word.textContent = answer.pass ? 'PASS' : 'FAIL';
-  verdict.replaceChildren(word, ` ${about(answer.done_per_hour, 1)} of ${answer.asked_per_hour.toFixed(0)} generations an hour are done.`);
+  verdict.replaceChildren(word, ` ${about(answer.done_per_hour, 1)} generations an hour are done${answer.steady ? `, of ${answer.asked_per_hour.toFixed(0)} that come` : ''}.`);
   if (answer.misses.length) {
     const list = document.createElement('ul');
     list.id = 'misses';
     list.append(...answer.misses.map((miss) => Object.assign(document.createElement('li'), { textContent: miss })));
     verdict.append(list);
   }
-  element('capacity').textContent = answer.capacity_per_hour.toFixed(1);
-  element('capacity-says').textContent = `generations/h at most, limited by ${answer.bottleneck}; CPU used: ${answer.cpu_percent.toFixed(3)} %`;
+  element('asked').textContent = `Asked: ${answer.asked}; promised: ${answer.promised}.`;
+  const capacity = answer.capacity_per_hour;
+  element('capacity').textContent = capacity < 100 ? capacity.toFixed(1) : Math.round(capacity).toLocaleString('en-US');
+  const tasks = answer.tasks_max === 1 ? '1 task' : `${answer.tasks_max} tasks`;
+  element('capacity-says').textContent = `generations/h at most with ${tasks}, limited by ${answer.bottleneck}; CPU used: ${Number(answer.cpu_percent.toPrecision(2))} %`;
   const [wait, sure] = duration(answer.wait_p95_s);
   element('wait').textContent = wait;
   element('wait-says').textContent = `one in twenty waits longer${sure}`;
   element('lost').textContent = about(answer.lost, 0);
   element('cost').textContent = `$${answer.cost_usd_month.mean.toFixed(2)}`;
+  for (const tile of document.querySelectorAll('.tile')) {
+    const missed = answer.missed.includes(tile.dataset.key);
+    tile.classList.toggle('fail', missed);
+    tile.querySelector('em')?.remove();
+    if (missed) tile.querySelector('span').prepend(Object.assign(document.createElement('em'), { textContent: 'MISSED ' }));
+  }
+  element('short').textContent = `${word.textContent} · wait ${wait} · lost ${answer.lost.mean.toFixed(0)} · $${answer.cost_usd_month.mean.toFixed(0)}`;
+  element('short').className = answer.pass ? 'pass' : 'fail';
   element('notes').replaceChildren(...answer.notes.map((note) => Object.assign(document.createElement('p'), { textContent: note })));
   element('day').innerHTML = answer.day;
   element('bill').replaceChildren(...answer.bill.map(([line, usd]) => {
@@ -66,23 +78,34 @@ function show(answer) {
   element('tfvars').textContent = answer.tfvars;
 }
 
+// One question at a time: what changes meanwhile is asked when the answer is there, and only its last state.
 async function ask() {
-  if (running) running.abort();
-  running = new AbortController();
+  if (running) {
+    again = true;
+    return;
+  }
+  running = true;
+  const began = performance.now();
   const asked = query();
   history.replaceState(null, '', `?${asked}`);
   element('result').setAttribute('aria-busy', 'true');
   try {
-    const response = await fetch(`/answer?${asked}`, { signal: running.signal });
+    const response = await fetch(`/answer?${asked}`);
     if (response.ok) {
       show(await response.json());
       element('problem').textContent = '';
     } else {
       element('problem').textContent = await response.text();
     }
-  } catch (error) {
-    if (error.name === 'AbortError') return;
+  } catch {
     element('problem').textContent = 'The lab does not answer: is `cargo sizing serve` still running?';
+  }
+  running = false;
+  element('result').dataset.redrawnMs = performance.now() - began;
+  if (again) {
+    again = false;
+    ask();
+    return;
   }
   element('result').setAttribute('aria-busy', 'false');
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use simulator::prices::{fargate_pairs, price_book};
 
-use super::answer::{Lab, PRESETS, preset};
+use super::answer::{Lab, PRESETS, preset, region_names};
 use crate::report::html::{STYLE, escaped};
 
 const PAGE: &str = include_str!("page.html");
@@ -29,11 +29,23 @@ pub(super) fn render(_lab: &Lab) -> String {
             .or_default()
             .push(format!("{:.0}", gib * 1024.0));
     }
+    let classes = price_book()
+        .rds_instance
+        .iter()
+        .map(|row| row.class.as_str());
     let data = serde_json::json!({ "presets": presets, "sizes": sizes });
     PAGE.replace("/*STYLE*/", STYLE)
         .replace("/*LOOK*/", LOOK)
         .replace("/*SCRIPT*/", SCRIPT)
-        .replace("REGION", &escaped(&price_book().region))
+        .replace("<!--CLASSES-->", &options(classes))
+        .replace("<!--REGIONS-->", &options(region_names()))
         // `<` in JSON would end the script element early.
         .replace("/*DATA*/", &data.to_string().replace('<', "\\u003c"))
+}
+
+fn options<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
+    let options = values.into_iter();
+    options
+        .map(|value| format!("<option>{}</option>", escaped(value)))
+        .collect()
 }

@@ -10,6 +10,7 @@ mod review;
 mod simulation;
 mod storm;
 mod sync;
+mod terminal;
 mod webdriver;
 
 use std::path::{Path, PathBuf};

@@ -50,10 +50,13 @@ pub fn simulate_day(base: &Scenario) -> Result<Day, InvalidScenario> {
     let mut scenario = base.clone();
     scenario.horizon = Duration::from_hours(24);
     scenario.warmup = Duration::ZERO;
-    scenario.workload.arrivals = Arrivals::Daily {
-        per_hour: base.workload.arrivals.mean_per_hour(),
-        hourly: HOURLY.to_vec(),
-    };
+    // Arrivals with a day of their own keep it.
+    if !matches!(base.workload.arrivals, Arrivals::Daily { .. }) {
+        scenario.workload.arrivals = Arrivals::Daily {
+            per_hour: base.workload.arrivals.mean_per_hour(),
+            hourly: HOURLY.to_vec(),
+        };
+    }
     scenario.fleet.deployments = Some(Deployments::every(Duration::from_hours(DEPLOYED_EVERY_H)));
     let mut tally = Tally::new();
     let outcome = simulate_traced(&scenario, &mut |event| tally.take(event.at_ns, event.what))?;
@@ -234,7 +237,9 @@ fn draw_panel(
     let (name, values, color) = panel;
     let letters = canvas.letters();
     let (top, bottom) = (rows[0] + 24, rows[1] - 8);
-    let high = values.iter().copied().fold(0.0, f64::max).max(1e-3);
+    let highest = values.iter().copied().fold(0.0, f64::max);
+    // An axis of nothing would end at a made-up number.
+    let high = if highest > 0.0 { highest } else { 1.0 };
     let x = hour_scale(canvas);
     let y = Scale::linear([0.0, high * 1.05], [bottom, top]);
     text(area, name, (LEFT, rows[0] + 12), letters, FAINT, HPos::Left)?;

@@ -77,7 +77,7 @@ pub(super) fn capacity(base: &Scenario, measurement: &Measurement) -> Figure {
     let tiles = tiles(base, carried, measured);
     Figure {
         id: "capacity",
-        title: "What one task carries: generations per hour".to_owned(),
+        title: "Capacity of one task, generations per hour".to_owned(),
         alternative: "Heat map: more workers carry more, in proportion; more vCPU carry no more, since a generation waits for OpenAI nearly all of its time. Framed are the shapes that this run measured, with its longest generations; the figures in all cells are for the generations asked for.".to_owned(),
         columns: ["workers", "vCPU", "capacity, generations/h", "shape measured in this run"].map(str::to_owned).to_vec(),
         rows: rows(&tiles, |tile| Some(if tile.measured { "yes" } else { "no" })),
@@ -94,11 +94,11 @@ pub(super) fn cost(base: &Scenario) -> Figure {
     let tiles = tiles(base, price, |_, _| false);
     Figure {
         id: "cost-per-thousand",
-        title: "What a thousand generations cost on one busy task: USD".to_owned(),
+        title: "What a thousand generations cost on one busy task, USD".to_owned(),
         alternative: "Heat map of the whole monthly bill over what one task carries at full use: cheapest with many workers on the smallest task, dearest with one worker on 4 vCPU.".to_owned(),
         columns: ["workers", "vCPU", "USD per thousand generations"].map(str::to_owned).to_vec(),
         rows: rows(&tiles, |_| None),
-        drawings: drawings(&tiles, short),
+        drawings: drawings(&tiles, |usd| format!("{usd:.2}")),
     }
 }
 

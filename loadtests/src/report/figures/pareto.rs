@@ -157,12 +157,16 @@ pub(super) fn figure(results: &Results) -> Figure {
             pen.center("proposal", (at.0, at.1 + 18), VERMILION)?;
         }
         let mut at = 2;
-        let step = if canvas.narrow { 84 } else { 130 };
-        for (name, color) in [("holds", BLUE), ("misses", FAINT), ("best of cost", GREEN)] {
-            area.draw(&Circle::new((at + 5, 29), 4, color.filled()))?;
-            pen.left(name, (at + 14, 29), INK)?;
-            at += step;
-        }
+        let step = if canvas.narrow { 70 } else { 130 };
+        // Each as it is drawn below.
+        area.draw(&Circle::new((at + 5, 29), 3, BLUE.filled()))?;
+        pen.left("holds", (at + 14, 29), INK)?;
+        at += step;
+        area.draw(&Circle::new((at + 5, 29), 2, FAINT.stroke_width(1)))?;
+        pen.left("misses", (at + 14, 29), INK)?;
+        at += step;
+        line(area, (at - 6, 29), (at + 10, 29), GREEN.stroke_width(3))?;
+        pen.left("cheapest for what it carries", (at + 14, 29), INK)?;
         Ok(())
     });
     Figure {

@@ -127,7 +127,9 @@ pub(super) fn figure(results: &Results) -> Figure {
                 (x.at(limit_s), bottom),
                 INK.stroke_width(1),
             )?;
-            pen.left("promised to 95 %", (x.at(limit_s) + 5, y.at(0.5) - 10), INK)?;
+            for (row, words) in (0..).zip(["95 % should have", "started by here"]) {
+                pen.left(words, (x.at(limit_s) + 6, y.at(0.5) - 18 + 16 * row), INK)?;
+            }
         }
         for (index, (name, color, shares)) in (0..).zip(&series) {
             let path: Vec<(i32, i32)> = TIMES_S
@@ -150,18 +152,13 @@ pub(super) fn figure(results: &Results) -> Figure {
     columns.extend(series.iter().map(|(name, _, _)| format!("share, {name}")));
     let beyond: Vec<_> = series
         .iter()
-        .map(|(name, _, shares)| {
-            format!(
-                "{name}: {:.0} % wait longer than a minute",
-                shares[6] * 100.0
-            )
-        })
+        .map(|(name, _, shares)| format!("{:.0} % ({name})", shares[6] * 100.0))
         .collect();
     Figure {
         id: "waits",
-        title: "How many wait, and how long".to_owned(),
+        title: "How many generations wait, and how long".to_owned(),
         alternative: format!(
-            "Share of the generations that wait longer than the time on the axis. {}.",
+            "Share of the generations that wait longer than the time on the axis. Longer than a minute: {}.",
             beyond.join("; ")
         ),
         columns,

@@ -19,8 +19,8 @@ pub(super) fn costs(document: &mut Document, results: &Results) {
         "its USD/month",
         "priced again",
         "difference",
+        "why",
     ]);
-    let mut reasons = Vec::new();
     let mut priced_total = 0.0;
     for row in &seed.row {
         let stated = usd(row.usd_micros_month);
@@ -31,8 +31,8 @@ pub(super) fn costs(document: &mut Document, results: &Results) {
             format!("{stated:.2}"),
             format!("{priced:.2}"),
             format!("{:+.2}", priced - stated),
+            row.note.clone(),
         ]);
-        reasons.push(format!("{}: {}", row.item, row.note));
     }
     let stated_total = seed.total().as_usd();
     table.row([
@@ -40,6 +40,7 @@ pub(super) fn costs(document: &mut Document, results: &Results) {
         format!("{stated_total:.2}"),
         format!("{priced_total:.2}"),
         format!("{:+.2}", priced_total - stated_total),
+        String::new(),
     ]);
     document.table(table);
     let simulated = &results.queued.replications;
@@ -50,9 +51,6 @@ pub(super) fn costs(document: &mut Document, results: &Results) {
         interval(simulated.tasks_mean, 2),
         interval(simulated.cost_usd_month, 2),
     ));
-    for reason in reasons {
-        document.paragraph(reason);
-    }
 }
 
 fn usd(micros: u64) -> f64 {

@@ -1,9 +1,9 @@
 //! Size of a task, workers, autoscaling.
 
 use super::{Answer, done_per_hour, over, simulate, wait_p95, waits_hold, worker_capacity};
-use crate::review::evidence::{Evidence, ROOMY_WORKERS, WORKER_STEPS};
+use crate::review::evidence::{Evidence, QUEUE_DEPTH_WORKERS, ROOMY_WORKERS, WORKER_STEPS};
 use crate::review::facts::{DEPLOYMENT_MAXIMUM_PERCENT, FARGATE_VCPU_QUOTA};
-use crate::review::words::{percent, say, usd};
+use crate::review::words::{about, percent, say, usd};
 use crate::review::{Figure, Text, Unit};
 
 /// CPU that one task's busy workers use, as a share of its vCPU.
@@ -47,7 +47,7 @@ pub(super) fn two_vcpu(evidence: &Evidence) -> Answer {
         ),
         answer: say!(
             "No, it is eight times too large: this backend's generation waits for OpenAI, and six busy workers use {share} of 2 vCPU. A task of 0.25 vCPU and 0.5 GiB with {workers} workers does the same for {small} a month instead of {large}.",
-            "No, es ocho veces demasiado grande: la generación de este backend espera a OpenAI, y seis workers ocupados usan el {share} de 2 vCPU. Una tarea de 0.25 vCPU y 0.5 GiB con {workers} workers hace lo mismo por {small} al mes en lugar de {large}.",
+            "No, es ocho veces más grande de lo necesario: las generaciones de este backend esperan a OpenAI, y seis workers ocupados usan el {share} de 2 vCPU. Una tarea de 0.25 vCPU y 0.5 GiB con {workers} workers hace lo mismo por {small} al mes en lugar de {large}.",
             share = percent(share),
             workers = ROOMY_WORKERS,
             small = usd(small),
@@ -82,7 +82,7 @@ pub(super) fn two_vcpu(evidence: &Evidence) -> Answer {
         command: simulate("task_quarter_vcpu"),
         would_change: say!(
             "Rendering in process: the FastAPI service of this kind that was measured takes 3.07 CPU seconds for one PDF and 2.3 GiB after the first ones, and needs its 2 vCPU and 4 GB.",
-            "Renderizar dentro del proceso: el servicio FastAPI de este tipo que se midió usa 3.07 segundos de CPU por PDF y 2.3 GiB después de los primeros, y sí necesita sus 2 vCPU y 4 GB."
+            "Generar el PDF dentro del proceso: el servicio FastAPI de este tipo que se midió usa 3.07 segundos de CPU por PDF y ocupa 2.3 GiB después de los primeros; ese sí necesita sus 2 vCPU y 4 GB."
         ),
         holds: share < 0.01
             && same_rate(
@@ -150,7 +150,7 @@ pub(super) fn speculative(evidence: &Evidence) -> Answer {
         command: simulate("task_1_vcpu"),
         would_change: say!(
             "Documents far larger than the ones measured, or a machine much slower than the one that measured: the smallest task could work on {times:.0} times as many.",
-            "Documentos mucho mayores que los medidos, o una máquina mucho más lenta que la que midió: la tarea más pequeña podría con {times:.0} veces más.",
+            "Documentos mucho mayores que los medidos, o una máquina mucho más lenta que la de la medición: la tarea más pequeña podría con {times:.0} veces esa cantidad.",
             times = (workers_at(evidence, 0.7, 0.25).min((512.0 - base) / in_flight_mib)
                 / f64::from(ROOMY_WORKERS))
             .floor()
@@ -201,6 +201,12 @@ pub(super) fn without_metrics(evidence: &Evidence) -> Answer {
 
 pub(super) fn thresholds(evidence: &Evidence) -> Answer {
     let (queued, by_queue) = (evidence.run("queued"), evidence.run("queue_depth"));
+    let (held, roomy) = (evidence.run("queue_depth_two"), evidence.run("task_2_vcpu"));
+    let promised_s = evidence
+        .load
+        .slo
+        .wait_p95
+        .map_or(f64::NAN, simulator::time::Duration::as_secs_f64);
     let cpu = over(queued, |outcome| outcome.cpu_utilization * 100.0);
     let memory = over(queued, |outcome| outcome.memory_utilization * 100.0);
     let busy = over(queued, |outcome| outcome.worker_utilization * 100.0);
@@ -216,15 +222,21 @@ pub(super) fn thresholds(evidence: &Evidence) -> Answer {
             "¿Auto-scaling thresholds (70% CPU, 80% Memory) adecuados?"
         ),
         answer: say!(
-            "No threshold on CPU or memory is: with {busy:.0} % of the workers busy, CPU stands at {cpu:.3} % and memory at {memory:.1} %, so the alarms never fire ({outs:.0} scale-outs in a day that drowns). CPU would reach 70 % at {needed:.0} workers. Scale on the queue's depth instead.",
-            "Ningún umbral de CPU o memoria lo es: con el {busy:.0} % de los workers ocupados, la CPU está en {cpu:.3} % y la memoria en {memory:.1} %, así que las alarmas nunca se disparan ({outs:.0} ampliaciones en un día que se ahoga). La CPU llegaría al 70 % con {needed:.0} workers. Hay que escalar por la longitud de la cola.",
+            "No threshold on CPU or memory is: with {busy:.0} % of the workers busy, CPU stands at {cpu:.2} % and memory at {memory:.1} %, so the alarms never fire ({outs:.0} scale-outs in a day that drowns); CPU would reach 70 % at {needed} workers. Scaling on the queue's depth is the right signal but comes too late by itself: from one task of six workers one in twenty still waits {late:.0} s where {promised:.0} s are promised. What keeps the promise is to follow the queue from two tasks of {workers} workers on ({held:.0} s), or {roomy} workers in a single task, which then has nothing to scale ({alone:.0} s).",
+            "Ningún umbral de CPU o memoria lo es: con el {busy:.0} % de los workers ocupados, la CPU está en el {cpu:.2} % y la memoria en el {memory:.1} %, así que las alarmas nunca se disparan ({outs:.0} ampliaciones en un día en que la cola no deja de crecer); la CPU llegaría al 70 % con {needed} workers. La longitud de la cola es la señal correcta, pero por sí sola llega tarde: si se parte de una tarea de seis workers, una de cada veinte generaciones aún espera {late:.0} s, y lo prometido son {promised:.0} s. Lo que cumple es seguir la cola a partir de dos tareas de {workers} workers ({held:.0} s), o bien {roomy} workers en una sola tarea, que entonces no tiene nada que escalar ({alone:.0} s).",
             busy = busy.mean,
             cpu = cpu.mean,
             memory = memory.mean,
             outs = outs(queued).mean,
-            needed = needed
+            needed = about(needed),
+            late = by_queue.replications.wait_p95_s.mean,
+            promised = promised_s,
+            workers = QUEUE_DEPTH_WORKERS,
+            held = held.replications.wait_p95_s.mean,
+            roomy = ROOMY_WORKERS,
+            alone = roomy.replications.wait_p95_s.mean
         ),
-        figures: vec![
+        figures: [
             Figure::over_seeds(
                 say!("workers busy", "workers ocupados"),
                 Unit::Percent,
@@ -255,19 +267,11 @@ pub(super) fn thresholds(evidence: &Evidence) -> Answer {
                 outs(by_queue),
                 1,
             ),
-            wait_p95(
-                say!("wait, 95 %, CPU and memory", "espera, 95 %, CPU y memoria"),
-                queued,
-            ),
-            wait_p95(
-                say!(
-                    "wait, 95 %, queue depth",
-                    "espera, 95 %, longitud de la cola"
-                ),
-                by_queue,
-            ),
-        ],
-        command: simulate("queue_depth"),
+        ]
+        .into_iter()
+        .chain(waits_by_scaling(evidence))
+        .collect(),
+        command: simulate("queue_depth_two"),
         would_change: say!(
             "Work that computes instead of waiting: above some {cores:.0} CPU seconds a generation six workers would fill 70 % of 2 vCPU.",
             "Un trabajo que calcule en lugar de esperar: con más de unos {cores:.0} segundos de CPU por generación, seis workers llenarían el 70 % de 2 vCPU.",
@@ -276,8 +280,46 @@ pub(super) fn thresholds(evidence: &Evidence) -> Answer {
         ),
         holds: outs(queued).mean <= 0.0
             && busy.mean > 90.0
-            && by_queue.replications.wait_p95_s.mean < queued.replications.wait_p95_s.mean,
+            && by_queue.replications.wait_p95_s.mean < queued.replications.wait_p95_s.mean
+            && !waits_hold(evidence, by_queue)
+            && waits_hold(evidence, held)
+            && waits_hold(evidence, roomy),
     }
+}
+
+/// The wait with each way to scale, the last of them with nothing to scale.
+fn waits_by_scaling(evidence: &Evidence) -> [Figure; 4] {
+    let (queued, by_queue) = (evidence.run("queued"), evidence.run("queue_depth"));
+    let (held, roomy) = (evidence.run("queue_depth_two"), evidence.run("task_2_vcpu"));
+    [
+        wait_p95(
+            say!("wait, 95 %, CPU and memory", "espera, 95 %, CPU y memoria"),
+            queued,
+        ),
+        wait_p95(
+            say!(
+                "wait, 95 %, queue depth, 1 to 3 tasks of 6 workers",
+                "espera, 95 %, longitud de la cola, 1 a 3 tareas de 6 workers"
+            ),
+            by_queue,
+        ),
+        wait_p95(
+            say!(
+                "wait, 95 %, queue depth, 2 to 3 tasks of {workers} workers",
+                "espera, 95 %, longitud de la cola, 2 a 3 tareas de {workers} workers",
+                workers = QUEUE_DEPTH_WORKERS
+            ),
+            held,
+        ),
+        wait_p95(
+            say!(
+                "wait, 95 %, one task of {workers} workers, no scaling",
+                "espera, 95 %, una tarea de {workers} workers, sin escalado",
+                workers = ROOMY_WORKERS
+            ),
+            roomy,
+        ),
+    ]
 }
 
 pub(super) fn min_and_max(evidence: &Evidence) -> Answer {
@@ -294,7 +336,7 @@ pub(super) fn min_and_max(evidence: &Evidence) -> Answer {
         ),
         answer: say!(
             "Not with these alarms and this size. Idle CPU scales the two tasks in to one ({tasks:.2} on average), whose six workers carry {at_min:.1} of the {asked:.0} generations an hour; and a rolling deployment of three tasks asks for {deploying:.0} vCPU where a new account has {quota:.0}.",
-            "No con estas alarmas y este tamaño. La CPU ociosa reduce las dos tareas a una ({tasks:.2} en promedio), cuyos seis workers procesan {at_min:.1} de las {asked:.0} generaciones por hora; y un despliegue rolling de tres tareas pide {deploying:.0} vCPU cuando una cuenta nueva tiene {quota:.0}.",
+            "No con estas alarmas y este tamaño. La CPU ociosa reduce las dos tareas a una ({tasks:.2} en promedio), cuyos seis workers procesan {at_min:.1} de las {asked:.0} generaciones por hora; y un despliegue gradual (rolling) de tres tareas pide {deploying:.0} vCPU cuando una cuenta nueva tiene {quota:.0}.",
             tasks = queued.replications.tasks_mean.mean,
             at_min = at_min,
             asked = evidence.asked_per_hour(),
@@ -313,7 +355,7 @@ pub(super) fn min_and_max(evidence: &Evidence) -> Answer {
             Figure::exact(
                 say!(
                     "vCPU of a rolling deployment at the maximum",
-                    "vCPU de un despliegue rolling en el máximo"
+                    "vCPU de un despliegue gradual con el máximo de tareas"
                 ),
                 Unit::Vcpu,
                 deploying,
@@ -352,8 +394,8 @@ pub(super) fn six_workers(evidence: &Evidence) -> Answer {
             "Gunicorn con 6 workers: ¿Es el número correcto?"
         ),
         answer: say!(
-            "No. With two tasks that stay on, six workers each make one in twenty wait {wait:.0} s; {enough} keep it within the promise, at no cost. If they are Gunicorn's and recycle at 100 requests, each poll counts: the measured service then answers nobody for {deaf:.0} task-minutes of a day.",
-            "No. Con dos tareas siempre encendidas, seis workers en cada una hacen esperar {wait:.0} s a una de cada veinte generaciones; {enough} la mantienen en lo prometido, sin costo. Si son de Gunicorn y se reciclan a las 100 peticiones, cada consulta de estado cuenta: el servicio medido no responde a nadie durante {deaf:.0} minutos-tarea al día.",
+            "No. With two tasks that stay on, six workers each make one generation in twenty wait {wait:.0} s or more; {enough} keep the promise, at no cost. If they are Gunicorn's and recycle at 100 requests, each poll counts: the measured service then answers nobody for {deaf:.0} task-minutes of a day.",
+            "No. Con dos tareas siempre encendidas, seis workers en cada una hacen que una de cada veinte generaciones espere {wait:.0} s o más; con {enough} se cumple lo prometido, sin costo adicional. Si son de Gunicorn y se reciclan a las 100 peticiones, cada consulta de estado cuenta: el servicio medido no responde a nadie durante {deaf:.0} minutos-tarea al día.",
             wait = six.replications.wait_p95_s.mean,
             enough = enough.unwrap_or(0),
             deaf = unanswering(recycled).mean
@@ -425,10 +467,10 @@ pub(super) fn dynamic_workers(evidence: &Evidence) -> Answer {
             "¿Debería ser dinámico según CPU?"
         ),
         answer: say!(
-            "No. Gunicorn's rule, 2 × cores + 1, is for work that computes. Here {in_flight:.1} generations are in flight on average and a quarter vCPU could carry {by_cpu:.0}: the number follows the load, plus room for its peaks, and memory sets the ceiling.",
-            "No. La regla de Gunicorn, 2 × núcleos + 1, es para trabajo que calcula. Aquí hay {in_flight:.1} generaciones en curso en promedio y un cuarto de vCPU podría llevar {by_cpu:.0}: el número sigue a la carga, con margen para los picos, y el techo lo pone la memoria.",
+            "No. Gunicorn's rule, 2 × cores + 1, is for work that computes. Here {in_flight:.1} generations are in flight on average and a quarter vCPU could carry {by_cpu}: the number follows the load, plus room for its peaks, and memory sets the ceiling.",
+            "No. La regla de Gunicorn, 2 × núcleos + 1, es para trabajo que calcula. Aquí hay {in_flight:.1} generaciones en curso en promedio y un cuarto de vCPU podría llevar {by_cpu}: el número sigue a la carga, con margen para los picos, y el techo lo pone la memoria.",
             in_flight = in_flight,
-            by_cpu = by_cpu
+            by_cpu = about(by_cpu)
         ),
         figures: vec![
             Figure::exact(
@@ -457,7 +499,7 @@ pub(super) fn dynamic_workers(evidence: &Evidence) -> Answer {
         command: simulate("task_quarter_vcpu"),
         would_change: say!(
             "A generation that renders or computes on its own worker: then the core count is the right rule.",
-            "Una generación que renderice o calcule en su propio worker: entonces la regla correcta es el número de núcleos."
+            "Una generación que calcule o genere el PDF en su propio worker: entonces la regla correcta es el número de núcleos."
         ),
         holds: by_cpu > 10.0 * in_flight,
     }

@@ -42,7 +42,7 @@ pub(super) fn multi_az_from_day_one(evidence: &Evidence) -> Answer {
         asked: say!("Multi-AZ from day one?", "¿Multi-AZ desde día 1?"),
         answer: say!(
             "No for the MVP: it adds {cost} a month ({year} a year). It does not mean zero downtime either: a failover takes {low:.0} to {high:.0} s, during which this backend answers 503 and its generations go on at OpenAI.",
-            "No para el MVP: añade {cost} al mes ({year} al año). Tampoco significa cero interrupción: un failover tarda de {low:.0} a {high:.0} s, en los que este backend responde 503 y sus generaciones siguen en OpenAI.",
+            "No para el MVP: añade {cost} al mes ({year} al año). Tampoco significa cero interrupción: una conmutación (failover) tarda de {low:.0} a {high:.0} s, en los que este backend responde 503 y sus generaciones siguen en OpenAI.",
             cost = usd(cost),
             year = usd(12.0 * cost),
             low = FAILOVER_S[0],
@@ -59,7 +59,10 @@ pub(super) fn multi_az_from_day_one(evidence: &Evidence) -> Answer {
                 2,
             ),
             Figure::range(
-                say!("failover, typical (AWS)", "failover, típico (AWS)"),
+                say!(
+                    "failover, typical (AWS)",
+                    "conmutación, duración típica (AWS)"
+                ),
                 Unit::Seconds,
                 [
                     f64::midpoint(FAILOVER_S[0], FAILOVER_S[1]),
@@ -212,8 +215,8 @@ pub(super) fn elasticache_from_day_one(evidence: &Evidence) -> Answer {
             "¿ElastiCache necesario desde día 1?"
         ),
         answer: say!(
-            "No, as long as one task is enough, and for the MVP it is: with sessions in process it starts 95 % of the generations within {wait:.1} s and loses {lost:.0}. That saves {saved} a month. From the second task on a shared cache is needed.",
-            "No, mientras baste una tarea, y para el MVP basta: con las sesiones en el proceso inicia el 95 % de las generaciones en {wait:.1} s y pierde {lost:.0}. Eso ahorra {saved} al mes. A partir de la segunda tarea hace falta una caché compartida.",
+            "No, as long as one task is enough, and for the MVP it is: with sessions in process 95 % of the generations wait {wait:.1} s at most and {lost:.0} are lost. That saves {saved} a month. From the second task on a shared cache is needed.",
+            "No, mientras baste una tarea, y para el MVP basta: con las sesiones en el proceso el 95 % de las generaciones espera {wait:.1} s como máximo y se pierden {lost:.0}. Eso ahorra {saved} al mes. A partir de la segunda tarea hace falta una caché compartida.",
             wait = mvp.replications.wait_p95_s.mean,
             lost = mvp.replications.lost.mean,
             saved = usd(saved)
@@ -254,7 +257,7 @@ pub(super) fn managed_or_in_memory(evidence: &Evidence) -> Answer {
         ),
         answer: say!(
             "In memory for one task, managed from the second on: the Growth stage runs {tasks:.1} tasks on average. Then take Valkey, {valkey} a month instead of {redis}; Redis 6.2 leaves standard support on 2027-01-31.",
-            "En memoria con una tarea; administrado a partir de la segunda: la etapa Growth usa {tasks:.1} tareas en promedio. Entonces conviene Valkey, {valkey} al mes en lugar de {redis}; Redis 6.2 sale del soporte estándar el 2027-01-31.",
+            "En memoria con una sola tarea; el servicio administrado, a partir de la segunda: la etapa Growth usa {tasks:.1} tareas en promedio. Entonces conviene Valkey, {valkey} al mes en lugar de {redis}; Redis 6.2 sale del soporte estándar el 2027-01-31.",
             tasks = tasks.mean,
             valkey = usd(valkey),
             redis = usd(redis)

@@ -18,7 +18,7 @@ pub(super) fn copilot(evidence: &Evidence) -> Answer {
         ),
         answer: say!(
             "Right. Terraform is what the gate reads: the same tfvars that AWS gets are simulated and priced before they are applied, {bill} a month for the proposal. Neither Copilot nor the ECS CLI would make the bill smaller or the request survive.",
-            "Correcto. Terraform es lo que lee el gate: los mismos tfvars que recibe AWS se simulan y se calculan antes de aplicarse, {bill} al mes para la propuesta. Ni Copilot ni ECS CLI reducirían la cuenta ni harían sobrevivir la petición.",
+            "Correcto. Terraform es lo que lee `cargo sizing gate`: los mismos tfvars que recibe AWS se simulan y se calculan antes de aplicarse, {bill} al mes para la propuesta. Ni Copilot ni ECS CLI reducirían la cuenta ni harían sobrevivir la petición.",
             bill = usd(bill)
         ),
         figures: vec![Figure::exact(
@@ -112,7 +112,7 @@ pub(super) fn sqs(evidence: &Evidence) -> Answer {
         ),
         answer: say!(
             "A queue is needed, SQS is not: the jobs are rows in PostgreSQL, claimed by lease, and an hour of the Growth stage takes {db_s:.1} s of the database. SQS would cost only {cost} a month, but the state of a generation would then live in two places.",
-            "Hace falta una cola, pero no SQS: los trabajos son filas en PostgreSQL, reclamadas por arrendamiento, y una hora de la etapa Growth ocupa {db_s:.1} s de la base. SQS costaría solo {cost} al mes, pero el estado de una generación viviría entonces en dos sitios.",
+            "Hace falta una cola, pero no SQS: los trabajos son filas en PostgreSQL, reservadas con un plazo (lease), y una hora de la etapa Growth ocupa {db_s:.1} s de la base. SQS costaría solo {cost} al mes, pero el estado de una generación viviría entonces en dos sitios.",
             db_s = db_s,
             cost = usd(cost)
         ),
@@ -163,7 +163,7 @@ pub(super) fn what_to_change(evidence: &Evidence) -> Answer {
         ),
         answer: say!(
             "Change: answer 202 and work from a queue; scale on its depth. Simplify: {sizing} and one NAT gateway or none ({cost} a month with two). Add: HTTPS by default, the quota increase before the first blue/green deployment, PostgreSQL 17 instead of 14, and the gate in CI. growth.tfvars then carries {growth:.0} generations an hour for {growth_usd}.",
-            "Cambiar: responder 202 y trabajar desde una cola; escalar por su longitud. Simplificar: {sizing_es} y un NAT o ninguno ({cost} al mes con dos). Agregar: HTTPS por defecto, la ampliación de cuota antes del primer despliegue blue/green, PostgreSQL 17 en lugar de 14 y el gate en CI. growth.tfvars procesa entonces {growth:.0} generaciones por hora por {growth_usd}.",
+            "Cambiar: responder 202 y trabajar desde una cola; escalar por su longitud. Simplificar: {sizing_es} y un NAT o ninguno ({cost} al mes con dos). Agregar: HTTPS por defecto, la ampliación de cuota antes del primer despliegue blue/green, PostgreSQL 17 en lugar de 14 y `cargo sizing gate` en la CI. growth.tfvars procesa entonces {growth:.0} generaciones por hora por {growth_usd}.",
             sizing = cheapest.words.en.clone(),
             sizing_es = cheapest.words.es.clone(),
             cost = usd(cheapest.usd),
@@ -203,7 +203,7 @@ pub(super) fn red_flags(evidence: &Evidence) -> Answer {
         asked: say!("Red flags identified", "Red flags identificados"),
         answer: say!(
             "Seven. The held request loses everything. The alarms stay silent and scale in under load. Three tasks at most carry {most:.0} of the {growth:.0} generations an hour of Growth. 30 s of deregistration delay cut what is in flight. A call to OpenAI that is silent for {nat:.0} s is reset by the NAT gateway. PostgreSQL 14 and Redis 6.2 leave support in early 2027. And the bill is {bill}, not $183.",
-            "Siete. La petición abierta lo pierde todo. Las alarmas callan y reducen tareas bajo carga. Tres tareas como máximo procesan {most:.0} de las {growth:.0} generaciones por hora de Growth. Los 30 s de deregistration delay cortan lo que está en curso. Una llamada a OpenAI en silencio {nat:.0} s es cortada por el NAT. PostgreSQL 14 y Redis 6.2 salen de soporte a comienzos de 2027. Y la cuenta es {bill}, no $183.",
+            "Siete. La petición abierta lo pierde todo. Las alarmas no suenan y quitan tareas bajo carga. Tres tareas como máximo procesan {most:.0} de las {growth:.0} generaciones por hora de Growth. Los 30 s de deregistration delay cortan lo que está en curso. Una llamada a OpenAI en silencio {nat:.0} s es cortada por el NAT. PostgreSQL 14 y Redis 6.2 salen de soporte a comienzos de 2027. Y la cuenta es {bill}, no $183.",
             most = worker_capacity(queued, evidence.proposal.tasks_max),
             growth = peak_per_hour(&evidence.load, STAGES[1].1),
             nat = NAT_IDLE_S,
@@ -237,7 +237,7 @@ pub(super) fn red_flags(evidence: &Evidence) -> Answer {
         command: simulate("proposal_at_growth"),
         would_change: say!(
             "Each flag is lowered by one change of those above; `cargo sizing gate` tells which are left.",
-            "Cada bandera baja con uno de los cambios anteriores; `cargo sizing gate` dice cuáles quedan."
+            "Cada una desaparece con alguno de los cambios anteriores; `cargo sizing gate` dice cuáles quedan."
         ),
         holds: at_growth.replications.throughput_per_hour.mean < 200.0
             && silent.replications.lost.mean > 100.0,

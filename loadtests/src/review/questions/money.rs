@@ -6,7 +6,7 @@ use crate::review::facts::{
     DAY_OVER_PEAK_HOUR, DAYS_PER_MONTH, SEED_OPENAI_USD, SEED_TOTAL_USD, TOKEN_USD_PER_MILLION,
     TOKENS,
 };
-use crate::review::words::{percent, say, usd};
+use crate::review::words::{grouped, percent, say, usd};
 use crate::review::{Figure, Text, Unit};
 use simulator::prices::seed_table;
 use simulator::scenario::Architecture;
@@ -34,13 +34,13 @@ pub(super) fn reasonable(evidence: &Evidence) -> Answer {
             "¿$233/mes razonable para un MVP con AI processing?"
         ),
         answer: say!(
-            "The figure is wrong twice. The table's own list costs {bill}, not {stated}: its Fargate row leaves out the memory and the second task. And $50 buys {bought:.0} generations of OpenAI at {each} each, while the load it is sized for makes {generations:.0} a month: {openai}.",
-            "La cifra está mal dos veces. La propia lista de la tabla cuesta {bill}, no {stated}: su fila de Fargate omite la memoria y la segunda tarea. Y $50 compran {bought:.0} generaciones de OpenAI a {each} cada una, cuando la carga para la que se dimensiona hace {generations:.0} al mes: {openai}.",
+            "The figure is wrong twice. The table's own list costs {bill}, not {stated}: its Fargate row leaves out the memory and the second task. And $50 buys {bought:.0} generations of OpenAI at {each} each, while the load it is sized for makes {generations} a month: {openai}.",
+            "La cifra está mal dos veces. La propia lista de la tabla cuesta {bill}, no {stated}: su fila de Fargate omite la memoria y la segunda tarea. Y $50 compran {bought:.0} generaciones de OpenAI a {each} cada una, cuando la carga para la que se dimensiona hace {generations} al mes: {openai}.",
             bill = usd(bill),
             stated = usd(stated),
             bought = SEED_OPENAI_USD / each,
             each = usd(each),
-            generations = generations,
+            generations = grouped(&format!("{generations:.0}")),
             openai = usd(generations * each)
         ),
         figures: vec![
@@ -202,7 +202,7 @@ pub(super) fn first(evidence: &Evidence) -> Answer {
         command: "cargo sizing plan --top 5".to_owned(),
         would_change: say!(
             "The order follows the price book; a change of prices reorders it by itself.",
-            "El orden sigue al libro de precios; un cambio de precios lo reordena solo."
+            "El orden se sigue de la lista de precios; si los precios cambian, se reordena solo."
         ),
         holds: amount(0) > 100.0 && quarter.replications.throughput_per_hour.mean > 30.0,
     }

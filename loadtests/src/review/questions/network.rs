@@ -43,7 +43,7 @@ pub(super) fn nat_for_mvp(evidence: &Evidence) -> Answer {
         ),
         answer: say!(
             "No. The second one costs {cost} a month with its address and spares about {minutes:.0} minutes a year without OpenAI, if a zone is out for an hour a year: {per_minute} for each minute. Queued generations only wait meanwhile, none is lost.",
-            "No. El segundo cuesta {cost} al mes con su dirección y ahorra unos {minutes:.0} minutos al año sin OpenAI, si una zona cae una hora al año: {per_minute} por minuto. Mientras tanto las generaciones en cola solo esperan; no se pierde ninguna.",
+            "No. El segundo cuesta {cost} al mes con su dirección y evita unos {minutes:.0} minutos al año sin OpenAI, si una zona cae una hora al año: {per_minute} por cada minuto. Mientras tanto las generaciones en cola solo esperan; no se pierde ninguna.",
             cost = usd(cost),
             minutes = outage_min_per_year(),
             per_minute = usd(per_minute)
@@ -58,7 +58,7 @@ pub(super) fn nat_for_mvp(evidence: &Evidence) -> Answer {
             Figure::exact(
                 say!(
                     "minutes a year that it spares, at one zone hour a year",
-                    "minutos al año que ahorra, con una hora de zona al año"
+                    "minutos al año que evita, con una hora de zona al año"
                 ),
                 Unit::MinutesPerYear,
                 outage_min_per_year(),
@@ -99,8 +99,8 @@ pub(super) fn nat_from_day_one(evidence: &Evidence) -> Answer {
             "¿Justificado 2 NAT Gateways desde día 1?"
         ),
         answer: say!(
-            "No; one is enough, and none is cheaper still. In a simulated hour without a zone, two gateways keep the longest wait at {zone:.1} minutes; with one, and if it was that zone's, it is {gateway:.0} minutes. Tasks with public addresses and no gateway save {none} a month and fail with nobody's gateway.",
-            "No; basta con uno, y ninguno es aún más barato. En una hora simulada sin una zona, dos NAT mantienen la espera más larga en {zone:.1} minutos; con uno solo, si era el de esa zona, llega a {gateway:.0} minutos. Las tareas con dirección pública y sin NAT ahorran {none} al mes y no dependen de ningún NAT.",
+            "No; one is enough, and to have none is cheaper still. In a simulated hour without a zone, two gateways keep the longest wait at {zone:.1} minutes; with one, and if it was that zone's, it is {gateway:.0} minutes. Tasks with public addresses and no gateway save {none} a month and fail with nobody's gateway.",
+            "No; con uno basta, y prescindir de ambos es aún más barato. En una hora simulada sin una zona, dos NAT mantienen la espera más larga en {zone:.1} minutos; con uno solo, si era el de esa zona, llega a {gateway:.0} minutos. Las tareas con dirección pública y sin NAT ahorran {none} al mes y no dependen de ningún NAT.",
             zone = zone.mean,
             gateway = gateway.mean,
             none = usd(none)

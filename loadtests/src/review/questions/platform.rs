@@ -103,7 +103,7 @@ pub(super) fn complexity(evidence: &Evidence) -> Answer {
         ),
         answer: say!(
             "Yes, once its size is right: the managed option A costs {option_a} with two active instances and cannot hold a generation, Fargate with {sizing} costs {cheapest} and can. The hours of set-up (8 to 10 against 2 to 3, the review's own estimate) are spent: the Terraform in this repository is written and tested.",
-            "Sí, con el tamaño correcto: la opción A administrada cuesta {option_a} con dos instancias activas y no puede sostener una generación; Fargate con {sizing_es} cuesta {cheapest} y puede. Las horas de instalación (8 a 10 frente a 2 a 3, según el propio documento) ya están invertidas: el Terraform de este repositorio está escrito y probado.",
+            "Sí, con el tamaño correcto: la opción A administrada cuesta {option_a} con dos instancias activas y no puede mantener abierta la petición de una generación; Fargate con {sizing_es} cuesta {cheapest} y puede. Las horas de instalación (8 a 10 frente a 2 a 3, según el propio documento) ya están invertidas: el Terraform de este repositorio está escrito y probado.",
             option_a = usd(option_a),
             sizing = cheapest.words.en.clone(),
             sizing_es = cheapest.words.es.clone(),
