@@ -67,7 +67,7 @@ impl fmt::Display for Failure {
         match key.as_str() {
             "wait_p95" => {
                 let (actual, limit) = (in_words(*actual), in_words(*limit));
-                write!(f, "95 % start within {actual}, {limit} promised")
+                write!(f, "wait p95 {actual}, at most {limit} promised")
             }
             "lost_max" => write!(
                 f,
