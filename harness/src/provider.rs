@@ -57,7 +57,9 @@ pub enum ProviderError {
     #[error("{PROVIDER_VARIABLE} is {0:?} and must be auto, docker or native")]
     Unknown(String),
     /// Docker was asked for and no engine answers.
-    #[error("use Docker: start its engine, or set {PROVIDER_VARIABLE}=native")]
+    #[error(
+        "use Docker: start its engine, say where it is with DOCKER_HOST, or set {PROVIDER_VARIABLE}=native"
+    )]
     Engine(#[source] Box<dyn Error + Send + Sync>),
     /// Docker was asked for and an image is missing.
     #[error("use Docker")]
