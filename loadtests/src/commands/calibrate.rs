@@ -1,7 +1,5 @@
 //! `sizing calibrate`: what a measurement that is there already says a generation costs.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, bail};
 use loadtests::calibrate::Calibration;
 use loadtests::command_line::CalibrateArguments;
@@ -11,7 +9,7 @@ use loadtests::measurement::Measurement;
 use loadtests::report::{self, Document};
 
 use super::console::show;
-use super::files::{WORKSPACE, existing, json, read, write};
+use super::files::{existing, json, read, workspace, write};
 
 pub(crate) fn run(arguments: &CalibrateArguments) -> Result<Outcome> {
     let file = existing(&arguments.measurement);
@@ -55,7 +53,7 @@ pub(crate) fn record(
     calibration: &Calibration,
     fidelity: &Fidelity,
 ) -> Result<()> {
-    let folder = Path::new(WORKSPACE).join("loadtests/results");
+    let folder = workspace().join("loadtests/results");
     let of_speedup = |what: &str| folder.join(format!("{what}-{}.json", fidelity.speedup));
     write(&of_speedup("measurement"), measurement)?;
     write(&of_speedup("fidelity"), &json(fidelity)?)?;

@@ -1,7 +1,5 @@
 //! `sizing compare`: the backend beside the proposal's own stack.
 
-use std::path::Path;
-
 use anyhow::Result;
 use loadtests::command_line::{CompareArguments, CompareTarget};
 use loadtests::exit_code::Outcome;
@@ -10,7 +8,7 @@ use loadtests::reference::service::{Conditions, Kind};
 use loadtests::report::{self, Document};
 
 use super::console::show;
-use super::files::{WORKSPACE, json, out_dir, write};
+use super::files::{json, out_dir, workspace, write};
 use super::measuring::until_interrupted;
 
 pub(crate) fn run(arguments: &CompareArguments, quiet: bool) -> Result<Outcome> {
@@ -37,7 +35,7 @@ pub(crate) fn run(arguments: &CompareArguments, quiet: bool) -> Result<Outcome> 
     // Only said, not counted: most of the time goes to starting and stopping.
     let progress = Progress::new(1.0, quiet);
     let compared = loadtests::reference::run::run(
-        Path::new(WORKSPACE),
+        workspace(),
         conditions,
         &kinds,
         arguments.backend.as_deref(),

@@ -1,6 +1,7 @@
 //! The files that commands read and write, wherever they are run from.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use anyhow::{Context, Result, bail};
 use loadtests::calibrate::Calibration;
@@ -10,13 +11,27 @@ use simulator::scenario::Scenario;
 /// The committed cost of one generation.
 pub(crate) const CALIBRATION: &str = "loadtests/results/calibration.json";
 
-/// The root of this checkout, where the binary was built.
-pub(crate) const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// Where the binary was built.
+const BUILT_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// The root of the checkout that the binary lies in, as `target/debug/sizing` does, for a `target` may have been copied
+/// with it; of the one where it was built when it lies in none.
+pub(crate) fn workspace() -> &'static Path {
+    static WORKSPACE: LazyLock<PathBuf> = LazyLock::new(|| {
+        let program = std::env::current_exe().unwrap_or_default();
+        let is_checkout = |folder: &&Path| folder.join("loadtests/slo.toml").is_file();
+        program
+            .ancestors()
+            .find(is_checkout)
+            .map_or_else(|| PathBuf::from(BUILT_IN), Path::to_owned)
+    });
+    &WORKSPACE
+}
 
 /// A file as the user wrote it, or below the checkout when it is not below the current folder: the
 /// defaults work from anywhere.
 pub(crate) fn existing(path: &Path) -> PathBuf {
-    let below_workspace = Path::new(WORKSPACE).join(path);
+    let below_workspace = workspace().join(path);
     if !path.exists() && below_workspace.exists() {
         below_workspace
     } else {
@@ -64,11 +79,16 @@ pub(crate) fn read_scenario(path: &Path) -> Result<(String, Scenario)> {
 pub(crate) fn out_dir(path: &Path) -> Result<PathBuf> {
     // The default belongs to the checkout, wherever the command is run from.
     let dir = if path == Path::new("target/sizing") {
-        Path::new(WORKSPACE).join(path)
+        workspace().join(path)
     } else {
         path.to_owned()
     };
-    std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    std::fs::create_dir_all(&dir).with_context(|| {
+        format!(
+            "make the folder {} for the results; --out names another",
+            dir.display()
+        )
+    })?;
     dir.canonicalize()
         .with_context(|| format!("find {}", dir.display()))
 }

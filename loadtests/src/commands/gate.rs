@@ -14,7 +14,7 @@ use loadtests::terraform::{Configuration, settings_of};
 use loadtests::vcpu_factor::{VcpuFactor, profile_on};
 
 use super::console::show;
-use super::files::{WORKSPACE, existing, json, out_dir, read_calibration};
+use super::files::{existing, json, out_dir, read_calibration, workspace};
 use super::measuring::{interruptible, measured};
 
 pub(crate) fn run(arguments: &GateArguments, quiet: bool) -> Result<Outcome> {
@@ -25,13 +25,13 @@ pub(crate) fn run(arguments: &GateArguments, quiet: bool) -> Result<Outcome> {
         .as_deref()
         .map(|file| {
             let file = existing(file);
-            let own = settings_of(&file, Path::new(WORKSPACE)).or(settings);
+            let own = settings_of(&file, workspace()).or(settings);
             Configuration::read(&file, own.as_deref())
         })
         .transpose()?;
     let slo_file = match &arguments.slo {
         Some(file) => file.clone(),
-        None => Requirements::file_of(after.stage(), Path::new(WORKSPACE)),
+        None => Requirements::file_of(after.stage(), workspace()),
     };
     let requirements = Requirements::read(&existing(&slo_file))?;
     let (calibration, file) = if arguments.measure {
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &GateArguments, quiet: bool) -> Result<Outcome> {
     let vcpu = VcpuFactor::new(&calibration, arguments.vcpu_score);
     let source = CalibrationSource {
         age: match file {
-            Some(_) => calibration_age::age(Path::new(WORKSPACE), &calibration.commit),
+            Some(_) => calibration_age::age(workspace(), &calibration.commit),
             None => Age::Current,
         },
         file,
@@ -94,7 +94,7 @@ fn subject(arguments: &GateArguments) -> Result<(Configuration, Option<PathBuf>)
     let file = existing(sizing);
     let settings = match &arguments.settings {
         Some(settings) => Some(existing(settings)),
-        None => settings_of(&file, Path::new(WORKSPACE)),
+        None => settings_of(&file, workspace()),
     };
     let mut configuration = Configuration::read(&file, settings.as_deref())?;
     configuration.file = sizing.to_owned();

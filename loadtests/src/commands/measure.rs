@@ -17,7 +17,7 @@ use loadtests::scenarios::proposal_writer::Accounts;
 
 use super::calibrate::record;
 use super::console::show;
-use super::files::{CALIBRATION, WORKSPACE, json, out_dir, read_calibration, write};
+use super::files::{CALIBRATION, json, out_dir, read_calibration, workspace, write};
 use super::measuring::{grid_of, interruptible, keep, measured};
 
 pub(crate) fn run(arguments: &MeasureArguments, quiet: bool) -> Result<Outcome> {
@@ -121,8 +121,7 @@ async fn at_target(
         .open
         .clone()
         .context("plan the arrivals: --open is missing")?;
-    let mut measurement =
-        Measurement::begin(Hardware::of_machine(Path::new(WORKSPACE)), load.clone());
+    let mut measurement = Measurement::begin(Hardware::of_machine(workspace()), load.clone());
     keep(out, &measurement)?;
     progress.say(&format!("sending users to {url}"));
     let expected_s = open.generations_long * load.compressed_generation_ms() / 1000.0;

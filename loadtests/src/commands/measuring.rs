@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use loadtests::command_line::GridArguments;
 use loadtests::exit_code::Outcome;
 use loadtests::grid::{Grid, check_speedup};
@@ -11,7 +11,7 @@ use loadtests::pipeline;
 use loadtests::progress::Progress;
 use loadtests::result_file;
 
-use super::files::{CALIBRATION, WORKSPACE, read, read_calibration};
+use super::files::{CALIBRATION, read, read_calibration, workspace};
 
 /// The grid of a command with what the user changed, refused when the speed-up asked for cannot hold.
 pub(crate) fn grid_of(base: Grid, arguments: &GridArguments) -> Result<Grid> {
@@ -29,6 +29,14 @@ pub(crate) fn grid_of(base: Grid, arguments: &GridArguments) -> Result<Grid> {
     // Said before anything is started.
     grid.shapes()?;
     grid.generations_min = arguments.generations;
+    if let Some(backend) = &arguments.backend
+        && !backend.is_file()
+    {
+        bail!(
+            "use --backend {}: there is no such file; without --backend cargo builds it",
+            backend.display()
+        );
+    }
     grid.backend.clone_from(&arguments.backend);
     if arguments.speedup.is_some() {
         let committed = read_calibration(Path::new(CALIBRATION))?;
@@ -38,7 +46,7 @@ pub(crate) fn grid_of(base: Grid, arguments: &GridArguments) -> Result<Grid> {
 }
 
 pub(crate) async fn measured(grid: &Grid, progress: &Progress, out: &Path) -> Result<Measurement> {
-    let workspace = Path::new(WORKSPACE);
+    let workspace = workspace();
     let kept = |measurement: &Measurement| keep(out, measurement);
     Ok(pipeline::measure(workspace, grid, progress, kept).await?)
 }

@@ -1,7 +1,5 @@
 //! `sizing review`: the infrastructure review's questions, answered.
 
-use std::path::Path;
-
 use anyhow::{Result, bail};
 use loadtests::command_line::{REPLICATIONS, ReviewArguments, ReviewFormat};
 use loadtests::exit_code::Outcome;
@@ -10,7 +8,7 @@ use loadtests::requirements::Requirements;
 use loadtests::review::{self, Evidence, Input, Language, Review};
 
 use super::console::show;
-use super::files::{WORKSPACE, existing, json, read_calibration, write};
+use super::files::{existing, json, read_calibration, workspace, write};
 
 pub(crate) fn run(arguments: &ReviewArguments, quiet: bool) -> Result<Outcome> {
     let requirements = Requirements::read(&existing(&arguments.slo))?;
@@ -34,7 +32,7 @@ pub(crate) fn run(arguments: &ReviewArguments, quiet: bool) -> Result<Outcome> {
     }
     if arguments.write {
         for (language, file) in [(Language::En, "review.md"), (Language::Es, "review.es.md")] {
-            let path = Path::new(WORKSPACE).join("docs").join(file);
+            let path = workspace().join("docs").join(file);
             let document = review::document(&review, language, None);
             write(&path, &report::markdown::render(&document))?;
             if !quiet {

@@ -1,7 +1,5 @@
 //! `sizing storm`: what becomes of generations while everything around them goes wrong.
 
-use std::path::Path;
-
 use anyhow::Result;
 use loadtests::command_line::{StormArguments, TableFormat};
 use loadtests::exit_code::Outcome;
@@ -11,7 +9,7 @@ use loadtests::storm::settings::Size;
 use loadtests::storm::{run, table};
 
 use super::console::show;
-use super::files::{WORKSPACE, json, out_dir, write};
+use super::files::{json, out_dir, workspace, write};
 use super::measuring::until_interrupted;
 
 pub(crate) fn run(arguments: &StormArguments, quiet: bool) -> Result<Outcome> {
@@ -31,7 +29,7 @@ pub(crate) fn run(arguments: &StormArguments, quiet: bool) -> Result<Outcome> {
         std::fs::remove_dir_all(&logs)?;
     }
     let backend = arguments.backend.as_deref();
-    let storming = run::run(Path::new(WORKSPACE), size, backend, &logs, &progress);
+    let storming = run::run(workspace(), size, backend, &logs, &progress);
     let Some(storm) = until_interrupted(async { Ok(Box::pin(storming).await?) })? else {
         return Ok(Outcome::Interrupted);
     };

@@ -18,7 +18,7 @@ use loadtests::scenarios::waiting_users::Fate;
 use loadtests::sync_mode::{Fates, SCHEMA_VERSION, SyncMeasurement, SyncRun, predict};
 
 use super::console::show;
-use super::files::{CALIBRATION, WORKSPACE, json, out_dir, read_calibration, write};
+use super::files::{CALIBRATION, json, out_dir, read_calibration, workspace, write};
 use super::measuring::until_interrupted;
 
 pub(crate) fn run(arguments: &SyncArguments, quiet: bool) -> Result<Outcome> {
@@ -80,7 +80,7 @@ async fn measured(
     calibration: &Calibration,
     (progress, tell): (&Progress, &impl Fn(usize)),
 ) -> Result<SyncMeasurement> {
-    let workspace = Path::new(WORKSPACE);
+    let workspace = workspace();
     progress.say("starting Postgres, Redis and S3");
     let stack = Stack::start().await.context("start the stack")?;
     progress.say(stack.provider_reason());
