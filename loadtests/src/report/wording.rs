@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use simulator::plan::Evaluated;
+use simulator::precision::is_lower_bound;
 use simulator::replications::{Interval, Replications};
 use simulator::scenario::{Arrivals, Fleet, GenerationLength, Metric, Scenario};
 
@@ -160,6 +161,16 @@ pub(super) fn autoscaling(fleet: &Fleet) -> String {
 pub(super) fn bottleneck(replications: &Replications) -> String {
     let first = replications.outcomes.first();
     first.map_or_else(String::new, |outcome| outcome.bottleneck.to_string())
+}
+
+/// The wait that one in twenty exceeds.
+pub(super) fn wait_p95(replications: &Replications) -> String {
+    let wait = seconds(replications.wait_p95_s);
+    if is_lower_bound(&replications.outcomes, 95) {
+        format!("at least {wait}")
+    } else {
+        wait
+    }
 }
 
 pub(super) fn fargate_usd(replications: &Replications) -> f64 {

@@ -171,6 +171,16 @@ fn a_folder_that_cannot_be_written_to_exits_with_2() {
 }
 
 #[test]
+fn a_backend_that_is_not_there_is_named_before_anything_starts() {
+    let scratch = Scratch::new();
+    let missing = scratch.path("backend");
+    let stderr = stderr_of(2, &["measure", "--backend", &missing]);
+    assert!(stderr.contains(&missing), "{stderr}");
+    assert!(stderr.contains("there is no such file"), "{stderr}");
+    assert!(!stderr.contains("starting"), "{stderr}");
+}
+
+#[test]
 fn a_memory_that_fargate_does_not_sell_is_refused_with_those_that_it_does() {
     let stderr = stderr_of(2, &["measure", "--vcpus", "0.25", "--memory-gib", "8"]);
     assert!(stderr.contains("it sells 0.5, 1, 2 GiB"), "{stderr}");

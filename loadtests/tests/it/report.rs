@@ -257,3 +257,20 @@ fn a_run_that_tells_no_cost_is_judged_by_the_committed_one_and_says_so() {
     assert_eq!(own.calibrated_from, CalibratedFrom::ThisRun);
     assert!(!text(&own).contains(notice));
 }
+
+#[test]
+fn a_wait_that_the_end_of_the_day_cut_short_is_said_to_be_one() {
+    let results = results();
+    let page = markdown::render(&sections::results(&results, &figures::of_results(&results)));
+    assert!(page.contains("wait p95 at least "), "{page}");
+    assert!(
+        page.contains("generations still waited when the day ended"),
+        "{page}"
+    );
+    // The sizing that holds leaves nobody waiting.
+    let pass = page
+        .lines()
+        .find(|line| line.contains("Cheapest sizing that holds with"))
+        .expect("the search finds one");
+    assert!(!pass.contains("at least"), "{pass}");
+}

@@ -1,7 +1,9 @@
 //! The report of the main job.
 
+use simulator::precision::is_lower_bound;
 use simulator::prices::seed_table;
 use simulator::replications::Replications;
+use simulator::scenario::Fleet;
 use simulator::slo::Failure;
 
 use super::costs::costs;
@@ -15,7 +17,7 @@ use crate::report::document::{Block, Document, Table, Tile};
 use crate::report::figures::Figure;
 use crate::report::wording::{
     about, arrivals, bottleneck, candidate_in_words, fargate_usd, fleet_in_words,
-    generation_length, interval, mean_losses, percent, seconds, slo, spare,
+    generation_length, interval, mean_losses, percent, seconds, slo, spare, wait_p95,
 };
 use crate::simulation::{lost_by_cause, over};
 use crate::stats::count_u64_as_f64;
@@ -51,8 +53,24 @@ pub fn results(results: &Results, figures: &[Figure]) -> Document {
     measurement(&mut document, &results.measurement);
     document.figure(figures, "measured-against-predicted");
     document.heading("What one generation costs: calibrated");
+    if results.measurement.load.repetitions_min < 2
+        && results.calibrated_from == CalibratedFrom::ThisRun
+    {
+        document.paragraph(
+            "A smoke run: one repetition of few cells tells memory and CPU of a generation only roughly; the full run \
+             is what to quote."
+                .to_owned(),
+        );
+    }
     calibration(&mut document, &results.calibration);
     document.heading("How well the simulator predicts what was measured");
+    if results.calibrated_from == CalibratedFrom::Committed {
+        document.paragraph(
+            "The cost of a generation is the committed calibration's here, and nothing of this run's: none of its cells \
+             is a calibration cell of what is compared."
+                .to_owned(),
+        );
+    }
     fidelity(&mut document, &results.fidelity);
     document.heading("How to get these numbers again");
     provenance(&mut document, results);
@@ -82,7 +100,7 @@ fn tiles(results: &Results) -> Vec<Tile> {
             ),
             says: format!(
                 "with the same tasks and a queue; one in twenty waits {}",
-                seconds(queued.replications.wait_p95_s)
+                wait_p95(&queued.replications)
             ),
             pass: Some(queued.verdict.pass),
         },
@@ -216,7 +234,7 @@ fn verdict(prefix: &str, judgement: &Judgement) -> Block {
         "{prefix}{} generations/h done, wait p95 {}, bottleneck {}, {} tasks on average: Fargate ${:.2} a month, \
          all of it ${}.",
         interval(replications.throughput_per_hour, 1),
-        seconds(replications.wait_p95_s),
+        wait_p95(replications),
         bottleneck(replications),
         interval(replications.tasks_mean, 2),
         fargate_usd(replications),
@@ -224,6 +242,14 @@ fn verdict(prefix: &str, judgement: &Judgement) -> Block {
     );
     if !reasons.is_empty() {
         text.push_str(&format!(" Misses: {}.", reasons.join("; ")));
+    }
+    if is_lower_bound(&replications.outcomes, 95) {
+        let waiting = over(replications, |run| count_u64_as_f64(run.censored_waits));
+        text.push_str(&format!(
+            " It does not carry the load: {:.0} generations still waited when the day ended, so waits grow without \
+             end.",
+            waiting.mean
+        ));
     }
     Block::Verdict {
         pass: judgement.verdict.pass,
@@ -243,9 +269,12 @@ fn fleets(document: &mut Document, results: &Results) {
     row("completed per hour", &|runs| {
         interval(runs.throughput_per_hour, 1)
     });
+    row("unfinished at the end", &|runs| {
+        interval(over(runs, |run| count_u64_as_f64(run.in_flight_at_end)), 0)
+    });
     row("lost", &|runs| mean_losses(&lost_by_cause(runs)));
     row("wait mean", &|runs| seconds(runs.wait_mean_s));
-    row("wait p95", &|runs| seconds(runs.wait_p95_s));
+    row("wait p95", &wait_p95);
     row("tasks", &|runs| interval(runs.tasks_mean, 2));
     row("scale-outs", &|runs| {
         interval(over(runs, |run| count_u64_as_f64(run.scale_out_count)), 1)
@@ -267,11 +296,11 @@ fn fleets(document: &mut Document, results: &Results) {
         results.queued.scenario.seed,
     ));
     document.table(table);
-    document.paragraph(explanation(sides[1]));
+    document.paragraph(explanation(&results.queued.scenario.fleet, sides[1]));
 }
 
 /// What a reader of the table should not have to find out alone.
-fn explanation(runs: &Replications) -> String {
+fn explanation(fleet: &Fleet, runs: &Replications) -> String {
     let first = runs.outcomes.first();
     let capacity: Vec<_> = first
         .into_iter()
@@ -279,9 +308,10 @@ fn explanation(runs: &Replications) -> String {
         .map(|(resource, per_hour)| format!("{resource} {}", about(*per_hour)))
         .collect();
     format!(
-        "What {} on average could carry, in generations per hour, were each resource the only bound: {}. CPU \
-         use stays at {} even while {} of the workers are busy, so an alarm on CPU says nothing about the queue.",
+        "What {} on average could carry, in generations per hour, were each resource the only bound (CPU \
+         up to the {} % at which it scales out): {}. CPU use stays at {} even while {} of the workers are busy, so an alarm on CPU says nothing about the queue.",
         tasks_mean_in_words(runs),
+        fleet.autoscaling.cpu_target_percent,
         capacity.join(", "),
         percent(over(runs, |run| run.cpu_utilization)),
         percent(over(runs, |run| run.worker_utilization)),
@@ -313,9 +343,11 @@ fn provenance(document: &mut Document, results: &Results) {
     ));
     document.blocks.push(Block::Code(format!(
         "HARNESS_PROVIDER={} {}\n# the sizing as proposed\n\
-         cargo sizing simulate --scenario target/sizing/proposed.toml\n\
+         cargo sizing simulate --scenario target/sizing/proposed.toml --replications {runs}\n\
          # the same tasks with this backend\n\
-         cargo sizing simulate --scenario target/sizing/queued.toml",
-        hardware.provider, results.command
+         cargo sizing simulate --scenario target/sizing/queued.toml --replications {runs}",
+        hardware.provider,
+        results.command,
+        runs = results.queued.replications.outcomes.len(),
     )));
 }
