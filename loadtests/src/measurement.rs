@@ -32,6 +32,11 @@ pub struct Measurement {
 }
 
 impl Measurement {
+    /// Cells and open runs that it holds.
+    pub fn found(&self) -> usize {
+        self.cells.len() + self.open_runs.len()
+    }
+
     /// A run that has measured nothing yet.
     pub fn begin(hardware: Hardware, load: Load) -> Self {
         Self {

@@ -107,13 +107,17 @@ pub async fn measure(
     mut keep: impl FnMut(&Measurement) -> std::io::Result<()>,
 ) -> Result<Measurement, PipelineError> {
     let mut measurement = Measurement::begin(Hardware::unknown(), grid.load.clone());
-    keep(&measurement).map_err(PipelineError::Keep)?;
     let measured = measure_into(&mut measurement, workspace, grid, progress, &mut keep).await;
     match &measured {
         Ok(()) => measurement.complete = true,
         Err(error) => measurement.incomplete_because = Some(backend_process::chain(error)),
     }
-    let kept = keep(&measurement).map_err(PipelineError::Keep);
+    // Of a run that measured nothing there is nothing to keep.
+    let kept = if measurement.complete || measurement.found() > 0 {
+        keep(&measurement).map_err(PipelineError::Keep)
+    } else {
+        Ok(())
+    };
     measured?;
     kept?;
     Ok(measurement)

@@ -89,6 +89,13 @@ pub(crate) fn out_dir(path: &Path) -> Result<PathBuf> {
             dir.display()
         )
     })?;
+    // Said now and not after the first minutes of a measurement.
+    tempfile::tempfile_in(&dir).with_context(|| {
+        format!(
+            "write to the folder {} for the results; --out names another",
+            dir.display()
+        )
+    })?;
     dir.canonicalize()
         .with_context(|| format!("find {}", dir.display()))
 }

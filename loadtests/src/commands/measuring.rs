@@ -71,7 +71,7 @@ pub(crate) fn keep(out: &Path, measurement: &Measurement) -> std::io::Result<()>
 fn say_kept(out: &Path) {
     let path = out.join(PARTIAL);
     if let Ok(kept) = read_partial(&path)
-        && kept.cells.len() + kept.open_runs.len() > 0
+        && kept.found() > 0
     {
         eprintln!(
             "kept: {} and {} in {}, marked partial",
