@@ -160,7 +160,6 @@ fn verdicts(document: &mut Document, results: &Results) {
     });
 }
 
-/// How many cells are marked: what a reader of the verdicts should know before the grid says it.
 /// Says so when the run could not tell what a generation costs.
 fn borrowed_calibration(document: &mut Document, results: &Results) {
     if results.calibrated_from == CalibratedFrom::ThisRun {
@@ -175,6 +174,7 @@ fn borrowed_calibration(document: &mut Document, results: &Results) {
     ));
 }
 
+/// How many cells are marked: what a reader of the verdicts should know before the grid says it.
 fn marked_cells(document: &mut Document, results: &Results) {
     let cells = &results.measurement.cells;
     let marked = cells.iter().filter(|cell| !cell.is_valid()).count();
