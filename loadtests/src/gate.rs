@@ -5,6 +5,7 @@ pub mod counter_example;
 mod extras;
 mod headroom;
 mod nearest;
+mod regional;
 mod vacuity;
 
 use std::collections::BTreeMap;
@@ -248,15 +249,29 @@ fn candidate(
         .requirements
         .scenario(configuration.fleet(), request.profile.clone())?;
     let replications = judge(&scenario, replications)?.replications;
+    Ok(judged(configuration, scenario, replications))
+}
+
+/// Judges what became of a configuration in these runs of `scenario`; they come back with the bill of its region.
+pub(crate) fn judged(
+    configuration: &Configuration,
+    scenario: Scenario,
+    replications: Replications,
+) -> (Candidate, Replications) {
+    let replications = regional::priced(configuration, replications);
     let cost_usd_month = bill(configuration, &replications);
     let total_usd = cost_usd_month.last().map_or(0.0, |line| line.usd.mean);
     let failures = failures(&scenario, &replications, total_usd);
-    let (findings, warnings) = configuration.findings();
+    let (findings, mut warnings) = configuration.findings();
+    warnings.extend(regional::warning(
+        configuration,
+        replications.outcomes.first(),
+    ));
     let causes: Vec<Cause> = failures
         .iter()
         .map(Cause::of_failure)
         .chain(findings.into_iter().map(Cause::of_finding))
-        .chain(worker_memory(configuration, &request.profile))
+        .chain(worker_memory(configuration, &scenario.profile))
         .collect();
     let over = |figure: fn(&Outcome) -> f64| over(&replications, figure);
     let at_tasks_max = capacity_per_hour(&scenario, scenario.fleet.tasks.max.into());
@@ -285,7 +300,7 @@ fn candidate(
         cost_usd_month,
         scenario,
     };
-    Ok((candidate, replications))
+    (candidate, replications)
 }
 
 impl Cause {
@@ -355,6 +370,14 @@ fn smallest<K>(capacities: &BTreeMap<K, f64>) -> f64 {
     capacities.values().copied().fold(f64::INFINITY, f64::min)
 }
 
+/// Dollars a month that the settings add to what the simulator meters.
+pub(crate) fn extra_usd(configuration: &Configuration) -> f64 {
+    extras::lines(configuration)
+        .iter()
+        .map(|(_, usd)| usd)
+        .sum()
+}
+
 /// The bill by line: what the simulator meters, and what only the settings know.
 fn bill(configuration: &Configuration, replications: &Replications) -> Vec<CostLine> {
     let Some(first) = replications.outcomes.first() else {
@@ -371,7 +394,7 @@ fn bill(configuration: &Configuration, replications: &Replications) -> Vec<CostL
         })
         .collect();
     let extras = extras::lines(configuration);
-    let extra_usd: f64 = extras.iter().map(|(_, usd)| usd).sum();
+    let extra_usd = extra_usd(configuration);
     lines.extend(extras.into_iter().map(|(line, usd)| CostLine {
         line: line.to_owned(),
         usd: Interval {

@@ -54,6 +54,7 @@ pub enum RequirementsError {
 #[derive(Clone, Debug)]
 pub struct Requirements {
     scenario: Scenario,
+    text: String,
 }
 
 impl Requirements {
@@ -96,7 +97,29 @@ impl Requirements {
                 path: path.to_owned(),
             });
         }
-        Ok(Self { scenario })
+        Ok(Self {
+            scenario,
+            text: text.to_owned(),
+        })
+    }
+
+    /// The text of an SLO file that asks the same under so many times the load, without this one's comments, which
+    /// speak of this one's load. None for arrivals at given instants, of which there are no more or fewer.
+    pub fn scaled_text(&self, factor: f64) -> Option<String> {
+        let mut table: toml::Table = self.text.parse().ok()?;
+        let arrivals = table.get_mut("workload")?.get_mut("arrivals")?;
+        let load = ["per_hour", "users"]
+            .into_iter()
+            .find(|key| arrivals.get(*key).is_some())?;
+        scale(arrivals.get_mut(load)?, factor)?;
+        // A promise of throughput is one for the load that was asked.
+        if let Some(least) = table
+            .get_mut("slo")
+            .and_then(|slo| slo.get_mut("throughput_per_hour_min"))
+        {
+            scale(least, factor.min(1.0))?;
+        }
+        toml::to_string(&table).ok()
     }
 
     /// The scenario in which `fleet` meets these requirements, or not.
@@ -112,6 +135,23 @@ impl Requirements {
         scenario.validate()?;
         Ok(scenario)
     }
+}
+
+/// Multiplies a number, or the ends of an interval.
+fn scale(value: &mut toml::Value, factor: f64) -> Option<()> {
+    match value {
+        toml::Value::Table(ends) => ends
+            .iter_mut()
+            .try_for_each(|(_, end)| scale(end, factor))?,
+        number => {
+            let whole = number
+                .as_integer()
+                .and_then(|whole| i32::try_from(whole).ok());
+            let stated = number.as_float().or(whole.map(f64::from))?;
+            *number = toml::Value::Float(stated * factor);
+        }
+    }
+    Some(())
 }
 
 #[cfg(test)]
@@ -147,6 +187,32 @@ mod tests {
         assert_eq!(file(Some("growth")), Path::new("loadtests/slo/growth.toml"));
         assert_eq!(file(Some("mine")), Path::new("loadtests/slo.toml"));
         assert_eq!(file(None), Path::new("loadtests/slo.toml"));
+    }
+
+    #[test]
+    fn a_file_of_so_many_times_the_load_asks_the_same_otherwise() {
+        for text in [
+            include_str!("../slo.toml").to_owned(),
+            include_str!("../slo/growth.toml").to_owned(),
+            include_str!("../slo.toml").replace(
+                "{ kind = \"poisson\", per_hour = 40 }",
+                "{ kind = \"users\", users = { low = 10, mid = 20, high = 30 }, \
+                 generations_per_user_day = 0.5, hourly = [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, \
+                 1, 1, 1, 1] }",
+            ),
+        ] {
+            let stated = parse(&text).expect("valid");
+            let scaled = parse(&stated.scaled_text(0.25).expect("a load")).expect("valid");
+            let per_hour = |of: &Requirements| of.scenario.workload.arrivals.mean_per_hour();
+            assert!((per_hour(&scaled) - per_hour(&stated) / 4.0).abs() < 1e-9);
+            assert_eq!(scaled.scenario.slo, stated.scenario.slo);
+            assert_eq!(scaled.scenario.workload.generation, stated.scenario.workload.generation);
+        }
+        let trace = include_str!("../slo.toml").replace(
+            "{ kind = \"poisson\", per_hour = 40 }",
+            "{ kind = \"trace\", at = [\"2h\"] }",
+        );
+        assert_eq!(parse(&trace).expect("valid").scaled_text(0.5), None);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! `sizing serve`: the what-if page. One HTML page with a small script, one route that answers, on this machine only.
 
 mod answer;
+mod ask;
+mod copied;
 mod page;
+mod presets;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,7 +16,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use tokio::net::TcpListener;
 
-pub use answer::{Answer, Ask, AskError, Lab};
+pub use answer::{Answer, Estimate, Lab};
+pub use ask::{Ask, AskError};
+pub use copied::Copied;
 
 /// Why the page is not served.
 #[derive(Debug, thiserror::Error)]
@@ -78,9 +83,12 @@ async fn show(State(lab): State<Arc<Lab>>) -> Response {
     (headers, Html(page::render(&lab))).into_response()
 }
 
-async fn answered(State(lab): State<Arc<Lab>>, Query(ask): Query<Ask>) -> Response {
+async fn answered(
+    State(lab): State<Arc<Lab>>,
+    Query(fields): Query<Vec<(String, String)>>,
+) -> Response {
     // A day of simulation computes for a while: not on a thread that answers others.
-    let result = tokio::task::spawn_blocking(move || lab.answer(&ask)).await;
+    let result = tokio::task::spawn_blocking(move || lab.answer(&Ask::from_fields(fields)?)).await;
     match result {
         Ok(Ok(answer)) => Json(answer).into_response(),
         Ok(Err(error)) => (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).into_response(),

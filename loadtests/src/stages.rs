@@ -25,3 +25,27 @@ pub(crate) const STAGES: [(&str, f64, &str); 3] = [
         include_str!("../../terraform/environments/scale.tfvars"),
     ),
 ];
+
+/// The other values of the proposal.
+pub(crate) const PROPOSAL_SETTINGS: &str =
+    include_str!("../../terraform/environments/settings/proposal.tfvars");
+
+/// The other values of each stage.
+pub(crate) const STAGE_SETTINGS: [&str; 3] = [
+    include_str!("../../terraform/environments/settings/mvp.tfvars"),
+    include_str!("../../terraform/environments/settings/growth.tfvars"),
+    include_str!("../../terraform/environments/settings/scale.tfvars"),
+];
+
+/// What each stage must do, beside the load that it is for: the file that the gate reads, and its text.
+pub(crate) const STAGE_SLOS: [(&str, &str); 3] = [
+    ("loadtests/slo/mvp.toml", include_str!("../slo/mvp.toml")),
+    (
+        "loadtests/slo/growth.toml",
+        include_str!("../slo/growth.toml"),
+    ),
+    (
+        "loadtests/slo/scale.toml",
+        include_str!("../slo/scale.toml"),
+    ),
+];

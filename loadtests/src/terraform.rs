@@ -135,9 +135,18 @@ pub fn read_sizing(path: &Path) -> Result<Sizing, TerraformError> {
 /// # Errors
 /// As [`read_sizing`].
 pub fn parse_sizing(path: &Path, text: &str) -> Result<Sizing, TerraformError> {
-    let mut values = BTreeMap::new();
-    assign(path, source::parse_tfvars(path, text)?, &mut values)?;
-    Ok(Configuration::new(path, values, None)?.sizing)
+    Ok(Configuration::parse(path, text)?.sizing)
+}
+
+/// The values of a tfvars file's text by name, in its order; `path` is what errors call it.
+///
+/// # Errors
+/// When the text cannot be parsed.
+pub(crate) fn parse_values(
+    path: &Path,
+    text: &str,
+) -> Result<Vec<(String, Value)>, TerraformError> {
+    source::parse_tfvars(path, text)
 }
 
 /// The settings of the stage whose sizing is at `sizing`: the file of the same name in the folder `settings`
@@ -188,6 +197,18 @@ impl Configuration {
             environment = stage(&given).or(environment);
             assign(file, given, &mut values)?;
         }
+        Self::new(path, values, environment)
+    }
+
+    /// Reads the text of one file that holds a whole stage; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`Configuration::read`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, TerraformError> {
+        let given = source::parse_tfvars(path, text)?;
+        let environment = stage(&given);
+        let mut values = BTreeMap::new();
+        assign(path, given, &mut values)?;
         Self::new(path, values, environment)
     }
 

@@ -12,7 +12,10 @@ use super::files::{existing, read_calibration};
 pub(crate) fn run(arguments: &ServeArguments) -> Result<Outcome> {
     let requirements = Requirements::read(&existing(&arguments.slo))?;
     let profile = profile(&read_calibration(&arguments.calibration)?);
-    let lab = Lab::new(profile, requirements)?;
+    let lab = Lab::new(
+        (profile, &arguments.calibration),
+        (requirements, &arguments.slo),
+    )?;
     let runtime = tokio::runtime::Runtime::new().context("start the async runtime")?;
     let listener = runtime.block_on(listen(arguments.port))?;
     let address = listener.local_addr().context("find the port")?;

@@ -7,7 +7,7 @@ use simulator::cost;
 use simulator::replications::Interval;
 use simulator::scenario::InvalidScenario;
 
-use super::{Candidate, Cause, GateRequest, candidate, extras, smallest, worker_memory};
+use super::{Candidate, Cause, GateRequest, candidate, extras, regional, smallest, worker_memory};
 use crate::judgement::{cores, parallel};
 use crate::terraform::Configuration;
 
@@ -274,10 +274,8 @@ fn look(
         .iter()
         .map(|(_, usd)| usd)
         .sum();
-    let floor_usd = cost::monthly(&scenario.fleet, tasks.min.into())?
-        .total()
-        .as_usd()
-        + extra_usd;
+    let fewest = cost::monthly(&scenario.fleet, tasks.min.into())?;
+    let floor_usd = regional::cost(&configuration, fewest).total().as_usd() + extra_usd;
     let budget = scenario.slo.budget_usd_month;
     if budget.is_some_and(|budget| floor_usd > budget.as_usd()) {
         return Ok(None);

@@ -76,6 +76,9 @@ function show(answer) {
     return row;
   }));
   element('tfvars').textContent = answer.tfvars;
+  element('load').hidden = !answer.slo;
+  element('slo').textContent = answer.slo || '';
+  element('command').textContent = answer.command;
 }
 
 // One question at a time: what changes meanwhile is asked when the answer is there, and only its last state.
@@ -131,6 +134,8 @@ async function copy(text, what) {
   }
 }
 element('copy').addEventListener('click', () => copy(element('tfvars').textContent, 'tfvars'));
+element('copy-slo').addEventListener('click', () => copy(element('slo').textContent, 'load'));
+element('copy-command').addEventListener('click', () => copy(element('command').textContent, 'command'));
 element('link').addEventListener('click', () => copy(location.href, 'link'));
 
 form.elements.task_cpu.replaceChildren(...Object.keys(data.sizes).sort((a, b) => a - b).map((units) => new Option(String(units / 1024), units)));

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use simulator::prices::{fargate_pairs, price_book};
 
-use super::answer::{Lab, PRESETS, preset, region_names};
+use super::answer::{Lab, region_names};
+use super::ask::{USERS_MAX, USERS_MIN};
+use super::presets::PRESETS;
 use crate::report::html::{STYLE, escaped};
 
 const PAGE: &str = include_str!("page.html");
@@ -16,7 +18,7 @@ const VCPU_MAX: f64 = 4.0;
 pub(super) fn render(_lab: &Lab) -> String {
     let presets: BTreeMap<_, _> = PRESETS
         .into_iter()
-        .filter_map(|(name, users, text)| Some((name, preset(name, users, text).ok()?)))
+        .filter_map(|preset| Some((preset.name, preset.ask().ok()?)))
         .collect();
     // CPU units to the memories in MiB that Fargate sells with them.
     let mut sizes: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -37,6 +39,8 @@ pub(super) fn render(_lab: &Lab) -> String {
     PAGE.replace("/*STYLE*/", STYLE)
         .replace("/*LOOK*/", LOOK)
         .replace("/*SCRIPT*/", SCRIPT)
+        .replace("USERS_MIN", &USERS_MIN.to_string())
+        .replace("USERS_MAX", &USERS_MAX.to_string())
         .replace("<!--CLASSES-->", &options(classes))
         .replace("<!--REGIONS-->", &options(region_names()))
         // `<` in JSON would end the script element early.

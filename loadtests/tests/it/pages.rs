@@ -202,6 +202,90 @@ fn a_what_if_is_answered_while_one_still_looks() {
     });
 }
 
+/// The preset's own link, with some of its fields changed.
+fn link(changes: &[(&str, &str)]) -> String {
+    let fields = [
+        ("stage", "mvp"),
+        ("users", "1000"),
+        ("mode", "queue"),
+        ("task_cpu", "1024"),
+        ("task_memory_mib", "2048"),
+        ("generation_workers", "24"),
+        ("tasks_min", "1"),
+        ("tasks_desired", "1"),
+        ("tasks_max", "1"),
+        ("autoscaling_metric", "none"),
+        ("nat_gateways", "1"),
+        ("cache_mode", "none"),
+        ("db_instance_class", "db.t4g.micro"),
+        ("db_multi_az", "false"),
+        ("region", "us-east-1"),
+    ];
+    let changed = |name| {
+        let found = changes.iter().find(|(changed, _)| *changed == name);
+        found.map(|(_, value)| *value)
+    };
+    let fields: Vec<String> = fields
+        .iter()
+        .map(|(name, value)| format!("{name}={}", changed(*name).unwrap_or(value)))
+        .collect();
+    fields.join("&")
+}
+
+#[test]
+fn the_command_to_copy_says_what_the_page_says() {
+    block_on(async {
+        let served = Served::start();
+        let mut codes = std::collections::BTreeSet::new();
+        for changes in [
+            // Just below the edge, and held open, which only the settings say.
+            &[("generation_workers", "13")][..],
+            &[("mode", "sync")],
+            &[("users", "1500"), ("generation_workers", "32")],
+            &[("region", "eu-west-1")],
+        ] {
+            let url = format!("{}answer?{}", served.url, link(changes));
+            let response = reqwest::get(url).await.expect("an answer");
+            let answer: serde_json::Value = response.json().await.expect("JSON");
+            let scratch = tempfile::tempdir().expect("a folder");
+            let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+            for (file, key) in [("what-if.tfvars", "tfvars"), ("what-if.toml", "slo")] {
+                std::fs::write(scratch.path().join(file), text(key)).expect("a writable folder");
+            }
+            let command = text("command");
+            let arguments = command.strip_prefix("cargo sizing ").expect("the alias");
+            let output = Command::new(env!("CARGO_BIN_EXE_sizing"))
+                .args(arguments.split(' '))
+                .args(["--format", "json"])
+                .current_dir(scratch.path())
+                .output()
+                .expect("the binary was built for this test");
+            let said: serde_json::Value =
+                serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
+                    panic!("{command}: {}", String::from_utf8_lossy(&output.stderr))
+                });
+            assert_eq!(said["pass"], answer["pass"], "{changes:?}");
+            let causes = said["after"]["causes"].as_array().expect("a list");
+            let causes: Vec<_> = causes.iter().map(|cause| cause["text"].clone()).collect();
+            assert_eq!(answer["misses"], serde_json::Value::from(causes));
+            codes.insert(output.status.code());
+        }
+        assert_eq!(codes.into_iter().collect::<Vec<_>>(), [Some(0), Some(1)]);
+        let refused = reqwest::get(format!(
+            "{}answer?{}",
+            served.url,
+            link(&[("tasks_max", "many")])
+        ))
+        .await
+        .expect("an answer");
+        assert_eq!(refused.status(), 422);
+        assert_eq!(
+            refused.text().await.expect("text"),
+            "`tasks_max` is \"many\" and must be a whole number, 0 or more"
+        );
+    });
+}
+
 #[test]
 fn the_what_if_page_works_by_keyboard_and_its_link_reproduces_it() {
     block_on(async {

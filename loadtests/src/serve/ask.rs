@@ -1,0 +1,251 @@
+//! What is asked: the controls of the page, which are the query of its link.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use simulator::scenario::{InvalidScenario, Mode};
+
+use crate::requirements::RequirementsError;
+use crate::terraform::{AutoscalingMetric, CacheMode, TerraformError};
+
+/// Fewest users: fewer ask for so little that one worker would do, which no gate could judge.
+pub(super) const USERS_MIN: f64 = 100.0;
+/// Most users that are simulated.
+pub(super) const USERS_MAX: f64 = 60_000.0;
+
+/// What is asked.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ask {
+    /// The preset that everything without a control comes from.
+    pub stage: String,
+    /// Users, each of whom asks for a generation every second day.
+    pub users: f64,
+    /// `queue` or `sync`.
+    pub mode: Mode,
+    /// CPU units of a task.
+    pub task_cpu: u32,
+    /// Memory of a task in MiB.
+    pub task_memory_mib: u64,
+    /// Generations that a task runs at a time.
+    pub generation_workers: u32,
+    /// Fewest tasks.
+    pub tasks_min: u32,
+    /// Tasks at the start.
+    pub tasks_desired: u32,
+    /// Most tasks.
+    pub tasks_max: u32,
+    /// What autoscaling follows.
+    pub autoscaling_metric: AutoscalingMetric,
+    /// NAT gateways.
+    pub nat_gateways: u32,
+    /// Where sessions live.
+    pub cache_mode: CacheMode,
+    /// RDS instance class.
+    pub db_instance_class: String,
+    /// Whether RDS has a standby.
+    pub db_multi_az: bool,
+    /// The region whose prices the bill has.
+    pub region: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// A field that the link must have.
+    #[error("`{field}` is missing: add {field}=..., {allowed}")]
+    Missing {
+        /// Its name.
+        field: &'static str,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// A field with a value that it cannot have.
+    #[error("`{field}` is \"{given}\" and must be {allowed}")]
+    Value {
+        /// Its name.
+        field: &'static str,
+        /// What was given.
+        given: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// A field that means nothing.
+    #[error("there is no field `{0}`: take it out of the link, or choose on the page anew")]
+    Unknown(String),
+    /// No preset has this name.
+    #[error("there is no stage \"{0}\": take proposal, mvp, growth or scale")]
+    Stage(String),
+    /// Too many or too few users.
+    #[error("`users` is {0} and must be from {USERS_MIN} to {USERS_MAX}")]
+    Users(f64),
+    /// No prices are known of this region.
+    #[error("there are no prices of the region \"{region}\": take {known}")]
+    Region {
+        /// What was asked for.
+        region: String,
+        /// What there is.
+        known: String,
+    },
+    /// The load of `--slo` is not one of users.
+    #[error(
+        "{file} has arrivals at given instants, which more or fewer users do not change: ask for {users} users, or \
+         give another file with --slo"
+    )]
+    Load {
+        /// The file.
+        file: String,
+        /// The users that it stands for.
+        users: f64,
+    },
+    /// A load that cannot be simulated.
+    #[error(transparent)]
+    Requirements(#[from] RequirementsError),
+    /// A value that Terraform would refuse.
+    #[error(transparent)]
+    Sizing(#[from] TerraformError),
+    /// A fleet that cannot be simulated.
+    #[error(transparent)]
+    Scenario(#[from] InvalidScenario),
+}
+
+/// A link's fields that were not read yet.
+struct Fields(BTreeMap<String, String>);
+
+impl Fields {
+    fn text(&mut self, field: &'static str, allowed: &'static str) -> Result<String, AskError> {
+        self.0
+            .remove(field)
+            .ok_or(AskError::Missing { field, allowed })
+    }
+
+    fn read<T>(
+        &mut self,
+        field: &'static str,
+        allowed: &'static str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, AskError> {
+        let given = self.text(field, allowed)?;
+        read(given.trim()).ok_or(AskError::Value {
+            field,
+            given,
+            allowed,
+        })
+    }
+
+    fn number<T: FromStr>(&mut self, field: &'static str) -> Result<T, AskError> {
+        self.read(field, "a whole number, 0 or more", |text| text.parse().ok())
+    }
+
+    fn word<T: DeserializeOwned>(
+        &mut self,
+        field: &'static str,
+        allowed: &'static str,
+    ) -> Result<T, AskError> {
+        self.read(field, allowed, |text| {
+            serde_json::from_value(text.into()).ok()
+        })
+    }
+}
+
+impl Ask {
+    /// Reads the fields of a link.
+    ///
+    /// # Errors
+    /// When a field is missing, unknown or not of its kind; what it says besides is judged with the answer.
+    pub fn from_fields(fields: Vec<(String, String)>) -> Result<Ask, AskError> {
+        let mut fields = Fields(fields.into_iter().collect());
+        let ask = Ask {
+            stage: fields.text("stage", "proposal, mvp, growth or scale")?,
+            users: fields.read("users", "a number from 100 to 60000", |text| {
+                text.parse().ok()
+            })?,
+            mode: fields.word("mode", "queue or sync")?,
+            task_cpu: fields.number("task_cpu")?,
+            task_memory_mib: fields.number("task_memory_mib")?,
+            generation_workers: fields.number("generation_workers")?,
+            tasks_min: fields.number("tasks_min")?,
+            tasks_desired: fields.number("tasks_desired")?,
+            tasks_max: fields.number("tasks_max")?,
+            autoscaling_metric: fields.word(
+                "autoscaling_metric",
+                "none, cpu, memory, cpu_and_memory or queue_depth",
+            )?,
+            nat_gateways: fields.number("nat_gateways")?,
+            cache_mode: fields.word("cache_mode", "elasticache, sidecar or none")?,
+            db_instance_class: fields.text("db_instance_class", "such as db.t4g.micro")?,
+            db_multi_az: fields.read("db_multi_az", "true or false", |text| text.parse().ok())?,
+            region: fields.text("region", "such as us-east-1")?,
+        };
+        match fields.0.into_keys().next() {
+            Some(unknown) => Err(AskError::Unknown(unknown)),
+            None => Ok(ask),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINK: &str = "stage=growth&users=10000&mode=queue&task_cpu=1024&task_memory_mib=2048&generation_workers=64\
+                        &tasks_min=2&tasks_desired=2&tasks_max=6&autoscaling_metric=queue_depth&nat_gateways=2\
+                        &cache_mode=elasticache&db_instance_class=db.t4g.micro&db_multi_az=true&region=us-east-1";
+
+    fn read(link: &str) -> Result<Ask, AskError> {
+        let pairs = link.split('&').filter_map(|pair| pair.split_once('='));
+        Ask::from_fields(
+            pairs
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn every_field_is_needed_and_a_wrong_one_is_named_with_what_it_may_be() {
+        read(LINK).expect("a whole link");
+        for pair in LINK.split('&') {
+            let field = pair.split('=').next().expect("a name");
+            let error = read(&LINK.replace(pair, ""))
+                .expect_err("missing")
+                .to_string();
+            assert!(error.starts_with(&format!("`{field}` is missing: add {field}=..., ")));
+        }
+        let wrong = |field: &str, value: &str| {
+            let changed: Vec<String> = LINK
+                .split('&')
+                .map(|pair| match pair.split_once('=') {
+                    Some((name, _)) if name == field => format!("{name}={value}"),
+                    _ => pair.to_owned(),
+                })
+                .collect();
+            read(&changed.join("&")).expect_err("wrong").to_string()
+        };
+        assert_eq!(
+            wrong("users", "many"),
+            "`users` is \"many\" and must be a number from 100 to 60000"
+        );
+        assert_eq!(
+            wrong("tasks_max", "2.5"),
+            "`tasks_max` is \"2.5\" and must be a whole number, 0 or more"
+        );
+        assert_eq!(
+            wrong("mode", "async"),
+            "`mode` is \"async\" and must be queue or sync"
+        );
+        assert_eq!(
+            wrong("cache_mode", "x\" }"),
+            "`cache_mode` is \"x\" }\" and must be elasticache, sidecar or none"
+        );
+        let error = read(&format!("{LINK}&zone=a")).expect_err("unknown");
+        assert!(error.to_string().contains("no field `zone`"), "{error}");
+    }
+
+    #[test]
+    fn the_bounds_of_the_users_are_those_that_the_message_says() {
+        let said = format!("a number from {USERS_MIN} to {USERS_MAX}");
+        let error = read(&LINK.replace("users=10000", "users=")).expect_err("empty");
+        assert!(error.to_string().ends_with(&said), "{error}");
+    }
+}
