@@ -14,8 +14,8 @@ use simulator::time::Duration;
 
 use crate::calibrate::Calibration;
 use crate::judgement::{Judgement, judge, plan};
-use crate::requirements::Requirements;
-use crate::stages::{PROPOSAL, SLO_USERS, STAGES};
+use crate::requirements::{Requirements, RequirementsError};
+use crate::stages::{PROPOSAL, SLO_USERS, STAGE_SLOS, STAGES};
 use crate::terraform::{Sizing, TerraformError, parse_sizing};
 
 /// Workers per task that question after question comes back to: enough for the proposal's tasks under the load of the MVP.
@@ -53,6 +53,9 @@ pub enum EvidenceError {
     /// A scenario file of this repository cannot be read.
     #[error("read the measured FastAPI stack: {0}")]
     Scenario(#[from] ScenarioError),
+    /// An SLO file of this repository cannot be read.
+    #[error(transparent)]
+    Requirements(#[from] RequirementsError),
     /// A tfvars file of this repository cannot be read.
     #[error(transparent)]
     Terraform(#[from] TerraformError),
@@ -124,6 +127,11 @@ impl Evidence {
     /// The proposal with its desired tasks always on, priced.
     pub(super) fn proposal_bill(&self) -> Cost {
         self.bill(|_| {}, self.proposal.tasks_desired)
+    }
+
+    /// Dollars of the proposal's bill with the tasks that its own alarms leave, as the gate meters it.
+    pub(super) fn proposal_metered_usd(&self) -> f64 {
+        self.run("proposed").replications.cost_usd_month.mean
     }
 
     /// The proposal changed, with so many tasks always on, priced.
@@ -251,11 +259,14 @@ fn scenarios(input: &Input<'_>) -> Result<BTreeMap<String, Scenario>, EvidenceEr
     let recycled = fastapi(&queued, 100)?;
     add("fastapi_recycled", recycled);
     add("fastapi_not_recycled", fastapi(&queued, 0)?);
-    for (name, users, text) in STAGES {
-        add(
-            name,
-            stage(&queued, users, &parse_sizing(Path::new(name), text)?)?,
-        );
+    for ((name, users, text), (file, slo)) in STAGES.into_iter().zip(STAGE_SLOS) {
+        let sizing = parse_sizing(Path::new(name), text)?;
+        let promised = Requirements::parse(Path::new(file), slo)?;
+        let mut scenario = stage(&queued, users, &sizing)?;
+        scenario.slo = promised
+            .scenario(scenario.fleet.clone(), profile.clone())?
+            .slo;
+        add(name, scenario);
     }
     add(
         "proposal_at_growth",

@@ -1,14 +1,21 @@
 //! The review's three stages: their own tfvars under the load of their users.
 
+use std::path::Path;
+
 use serde::Serialize;
 use simulator::capacity::{Resource, capacity_per_hour};
+use simulator::replications::Interval;
 use simulator::scenario::Fleet;
 
 use super::evidence::{Evidence, database_is_priced};
 use super::figure::Unit;
 use super::words::{grouped, percent, say, usd};
 use super::{Figure, Text};
-use crate::stages::STAGES;
+use crate::gate::extra_usd;
+use crate::judgement::Judgement;
+use crate::requirements::Requirements;
+use crate::stages::{STAGE_SETTINGS, STAGE_SLOS, STAGES};
+use crate::terraform::Configuration;
 
 /// What the review says each stage costs, in dollars a month; the last is a lower end.
 const STATED_USD: [f64; 3] = [109.0, 233.0, 500.0];
@@ -20,6 +27,8 @@ pub struct Stage {
     pub name: Text,
     /// Generations an hour that its users ask for at their peak.
     pub asked_per_hour: f64,
+    /// Generations an hour of the day by which the gate judges it, on average.
+    pub gate_per_hour: f64,
     /// Generations an hour that its most tasks carry, by formula.
     pub capacity_per_hour: f64,
     /// What the review says it costs.
@@ -42,19 +51,27 @@ pub(super) fn rows(evidence: &Evidence) -> Vec<Stage> {
     STAGES
         .iter()
         .zip(STATED_USD)
-        .map(|((key, users, text), stated)| {
+        .enumerate()
+        .map(|(index, ((key, users, text), stated))| {
             let run = evidence.run(key);
             let fleet = &run.scenario.fleet;
+            let extra_usd = extra_usd(&configuration(index));
+            let bill = run.replications.cost_usd_month;
+            let bill = Interval {
+                mean: bill.mean + extra_usd,
+                ..bill
+            };
             let note = match (database_is_priced(key, text), *key) {
                 (Some(class), _) => say!(
-                    "Its {class} has no price in the book and is priced as {other}; the replica, WAF and CDN of this stage are not in the bill.",
-                    "Su {class} no tiene precio en el libro y se calcula como {other}; la réplica, el WAF y la CDN de esta etapa no están en la cuenta.",
+                    "Its {class} has no price in the book and is priced as {other}.",
+                    "Su {class} no tiene precio en el libro y se calcula como {other}.",
                     class = class,
                     other = fleet.db_instance_class.clone()
                 ),
                 (None, "scale") => say!(
-                    "Read replica, second cache node, WAF and CDN are not in the bill; `cargo sizing gate` prices all but the CDN.",
-                    "La réplica de lectura, el segundo nodo de caché, el WAF y la CDN no están en la cuenta; `cargo sizing gate` les pone precio a todos menos a la CDN."
+                    "{extra} of the bill are the read replica, the second cache node and WAF; the CDN is not in it.",
+                    "{extra} de la cuenta son la réplica de lectura, el segundo nodo de caché y el WAF; la CDN no está en ella.",
+                    extra = usd(extra_usd)
                 ),
                 (None, "mvp") => say!(
                     "One task, sessions in process: a deployment signs everybody out.",
@@ -73,13 +90,14 @@ pub(super) fn rows(evidence: &Evidence) -> Vec<Stage> {
                     users = grouped(&format!("{users:.0}"))
                 ),
                 asked_per_hour: run.scenario.workload.arrivals.mean_per_hour(),
+                gate_per_hour: gate_per_hour(index, fleet, run),
                 capacity_per_hour: capacity_per_hour(&run.scenario, f64::from(fleet.tasks.max))
                     [&Resource::Workers],
                 stated_usd_month: stated,
                 cost: Figure::over_seeds(
                     say!("monthly bill", "cuenta mensual"),
                     Unit::UsdPerMonth,
-                    run.replications.cost_usd_month,
+                    bill,
                     2,
                 ),
                 wait_p95: Figure::over_seeds(
@@ -100,6 +118,25 @@ pub(super) fn rows(evidence: &Evidence) -> Vec<Stage> {
             }
         })
         .collect()
+}
+
+/// All of a stage's committed values.
+fn configuration(index: usize) -> Configuration {
+    let (name, _, sizing) = STAGES[index];
+    let text = format!("{sizing}{}", STAGE_SETTINGS[index]);
+    Configuration::parse(Path::new(name), &text).expect("a test reads the committed files")
+}
+
+/// Generations an hour, on average over the day that the stage's own SLO file states.
+fn gate_per_hour(index: usize, fleet: &Fleet, run: &Judgement) -> f64 {
+    let (file, text) = STAGE_SLOS[index];
+    Requirements::parse(Path::new(file), text)
+        .expect("a test reads the committed files")
+        .scenario(fleet.clone(), run.scenario.profile.clone())
+        .expect("the same fleet was simulated")
+        .workload
+        .arrivals
+        .mean_per_hour()
 }
 
 /// The review recommends a change for each stage; which of them its numbers bear out.

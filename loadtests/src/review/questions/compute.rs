@@ -20,6 +20,11 @@ fn workers_at(evidence: &Evidence, share: f64, vcpu: f64) -> f64 {
     rate * evidence.generation_s()
 }
 
+/// The same with every generation charged as one that runs alone, as simulations charge it.
+fn workers_alone(evidence: &Evidence, share: f64, vcpu: f64) -> f64 {
+    share * vcpu * evidence.generation_s() / evidence.calibration.cpu_s_per_generation_at_most()
+}
+
 fn fargate_usd(evidence: &Evidence, vcpu: f64, memory_gib: f64, tasks: u32) -> f64 {
     evidence
         .bill(
@@ -151,7 +156,7 @@ pub(super) fn speculative(evidence: &Evidence) -> Answer {
         would_change: say!(
             "Documents far larger than the ones measured, or a machine much slower than the one that measured: the smallest task could work on {times:.0} times as many.",
             "Documentos mucho mayores que los medidos, o una máquina mucho más lenta que la de la medición: la tarea más pequeña podría con {times:.0} veces esa cantidad.",
-            times = (workers_at(evidence, 0.7, 0.25).min((512.0 - base) / in_flight_mib)
+            times = (workers_alone(evidence, 0.7, 0.25).min((512.0 - base) / in_flight_mib)
                 / f64::from(ROOMY_WORKERS))
             .floor()
         ),
@@ -222,12 +227,13 @@ pub(super) fn thresholds(evidence: &Evidence) -> Answer {
             "¿Auto-scaling thresholds (70% CPU, 80% Memory) adecuados?"
         ),
         answer: say!(
-            "No threshold on CPU or memory is: with {busy:.0} % of the workers busy, CPU stands at {cpu:.2} % and memory at {memory:.1} %, so the alarms never fire ({outs:.0} scale-outs in a day that drowns); CPU would reach 70 % at {needed} workers. Scaling on the queue's depth is the right signal but comes too late by itself: from one task of six workers one in twenty still waits {late:.0} s where {promised:.0} s are promised. What keeps the promise is to follow the queue from two tasks of {workers} workers on ({held:.0} s), or {roomy} workers in a single task, which then has nothing to scale ({alone:.0} s).",
-            "Ningún umbral de CPU o memoria lo es: con el {busy:.0} % de los workers ocupados, la CPU está en el {cpu:.2} % y la memoria en el {memory:.1} %, así que las alarmas nunca se disparan ({outs:.0} ampliaciones en un día en que la cola no deja de crecer); la CPU llegaría al 70 % con {needed} workers. La longitud de la cola es la señal correcta, pero por sí sola llega tarde: si se parte de una tarea de seis workers, una de cada veinte generaciones aún espera {late:.0} s, y lo prometido son {promised:.0} s. Lo que cumple es seguir la cola a partir de dos tareas de {workers} workers ({held:.0} s), o bien {roomy} workers en una sola tarea, que entonces no tiene nada que escalar ({alone:.0} s).",
+            "No threshold on CPU or memory is: with {busy:.0} % of the workers busy, CPU stands at {cpu:.2} % and memory at {memory:.1} %, so the alarms never fire ({outs:.0} scale-outs in a day that drowns); CPU would reach 70 % at {dear} workers when each generation is charged as one that runs alone, as here, and at {needed} by what many at a time were measured to cost. Scaling on the queue's depth is the right signal but comes too late by itself: from one task of six workers one in twenty still waits {late:.0} s where {promised:.0} s are promised. What keeps the promise is to follow the queue from two tasks of {workers} workers on ({held:.0} s), or {roomy} workers in a single task, which then has nothing to scale ({alone:.0} s).",
+            "Ningún umbral de CPU o memoria lo es: con el {busy:.0} % de los workers ocupados, la CPU está en el {cpu:.2} % y la memoria en el {memory:.1} %, así que las alarmas nunca se disparan ({outs:.0} ampliaciones en un día en que la cola no deja de crecer); la CPU llegaría al 70 % con {dear} workers si cada generación cuesta lo que una sola, como aquí, y con {needed} según lo medido con muchas a la vez. La longitud de la cola es la señal correcta, pero por sí sola llega tarde: si se parte de una tarea de seis workers, una de cada veinte generaciones aún espera {late:.0} s, y lo prometido son {promised:.0} s. Lo que cumple es seguir la cola a partir de dos tareas de {workers} workers ({held:.0} s), o bien {roomy} workers en una sola tarea, que entonces no tiene nada que escalar ({alone:.0} s).",
             busy = busy.mean,
             cpu = cpu.mean,
             memory = memory.mean,
             outs = outs(queued).mean,
+            dear = about(workers_alone(evidence, 0.7, 2.0)),
             needed = about(needed),
             late = by_queue.replications.wait_p95_s.mean,
             promised = promised_s,
@@ -456,10 +462,11 @@ pub(super) fn six_workers(evidence: &Evidence) -> Answer {
 
 pub(super) fn dynamic_workers(evidence: &Evidence) -> Answer {
     let by_cpu = workers_at(evidence, 0.7, 0.25);
+    let dear = workers_alone(evidence, 0.7, 0.25);
     let in_flight = evidence.asked_per_hour() * evidence.generation_s() / 3600.0;
     let per_vcpu: Text = say!(
-        "workers that a quarter vCPU carries at 70 %",
-        "workers que un cuarto de vCPU soporta al 70 %"
+        "workers that a quarter vCPU carries at 70 %, by the cost of many at a time",
+        "workers que un cuarto de vCPU soporta al 70 %, según el costo de muchas a la vez"
     );
     Answer {
         asked: say!(
@@ -467,9 +474,10 @@ pub(super) fn dynamic_workers(evidence: &Evidence) -> Answer {
             "¿Debería ser dinámico según CPU?"
         ),
         answer: say!(
-            "No. Gunicorn's rule, 2 × cores + 1, is for work that computes. Here {in_flight:.1} generations are in flight on average and a quarter vCPU could carry {by_cpu}: the number follows the load, plus room for its peaks, and memory sets the ceiling.",
-            "No. La regla de Gunicorn, 2 × núcleos + 1, es para trabajo que calcula. Aquí hay {in_flight:.1} generaciones en curso en promedio y un cuarto de vCPU podría llevar {by_cpu}: el número sigue a la carga, con margen para los picos, y el techo lo pone la memoria.",
+            "No. Gunicorn's rule, 2 × cores + 1, is for work that computes. Here {in_flight:.1} generations are in flight on average and a quarter vCPU could carry {dear}, each charged as one that runs alone, or {by_cpu} by what many at a time cost: the number follows the load, plus room for its peaks, and memory sets the ceiling.",
+            "No. La regla de Gunicorn, 2 × núcleos + 1, es para trabajo que calcula. Aquí hay {in_flight:.1} generaciones en curso en promedio y un cuarto de vCPU podría llevar {dear} si cada una cuesta lo que una sola, o {by_cpu} según lo que cuestan muchas a la vez: el número sigue a la carga, con margen para los picos, y el techo lo pone la memoria.",
             in_flight = in_flight,
+            dear = about(dear),
             by_cpu = about(by_cpu)
         ),
         figures: vec![
@@ -488,6 +496,15 @@ pub(super) fn dynamic_workers(evidence: &Evidence) -> Answer {
                 calibrated_ends(evidence, by_cpu),
                 0,
             ),
+            Figure::exact(
+                say!(
+                    "the same by the cost of one alone, as simulated",
+                    "lo mismo según el costo de una sola, como se simula"
+                ),
+                Unit::Workers,
+                dear,
+                0,
+            ),
             wait_p95(
                 say!(
                     "wait, 95 %, 24 workers on 0.25 vCPU",
@@ -501,7 +518,7 @@ pub(super) fn dynamic_workers(evidence: &Evidence) -> Answer {
             "A generation that renders or computes on its own worker: then the core count is the right rule.",
             "Una generación que calcule o genere el PDF en su propio worker: entonces la regla correcta es el número de núcleos."
         ),
-        holds: by_cpu > 10.0 * in_flight,
+        holds: dear > 10.0 * in_flight && by_cpu > dear,
     }
 }
 

@@ -139,8 +139,8 @@ pub(super) fn micro(evidence: &Evidence) -> Answer {
             "¿db.t4g.micro suficiente o undersized?"
         ),
         answer: say!(
-            "Enough. The load takes {mvp} of the CPU that the class gives without spending credits, Growth {growth}; three tasks open {pools:.0} of at least {least:.0} connections. The trap is the version: PostgreSQL 14 leaves standard support on 2027-02-28 and then costs {extended} a month extra.",
-            "Suficiente. La carga usa el {mvp} de la CPU que la clase da sin gastar créditos, y Growth el {growth}; tres tareas abren {pools:.0} de al menos {least:.0} conexiones. La trampa es la versión: PostgreSQL 14 sale del soporte estándar el 2027-02-28 y desde entonces cuesta {extended} más al mes.",
+            "Enough. The load takes {mvp} of the CPU that the class gives without spending credits, Growth {growth}; three tasks open {pools:.0} of at least {least:.0} connections. The trap is the version: PostgreSQL 14 leaves standard support on 2027-02-28. Extended support then costs {extended} a month; this repository's Terraform declines it, so that AWS upgrades the database instead.",
+            "Suficiente. La carga usa el {mvp} de la CPU que la clase da sin gastar créditos, y Growth el {growth}; tres tareas abren {pools:.0} de al menos {least:.0} conexiones. La trampa es la versión: PostgreSQL 14 sale del soporte estándar el 2027-02-28. El soporte extendido cuesta desde entonces {extended} al mes; el Terraform de este repositorio lo rechaza, así que AWS actualiza la base de datos en su lugar.",
             mvp = percent(baseline_share(evidence, evidence.asked_per_hour())),
             growth = percent(baseline_share(evidence, growth)),
             pools = pools,
@@ -186,7 +186,7 @@ pub(super) fn micro(evidence: &Evidence) -> Answer {
             ),
             Figure::exact(
                 say!(
-                    "extended support of PostgreSQL 14",
+                    "extended support of PostgreSQL 14, unless declined",
                     "soporte extendido de PostgreSQL 14"
                 ),
                 Unit::UsdPerMonth,

@@ -17,25 +17,37 @@ pub(super) fn copilot(evidence: &Evidence) -> Answer {
             "No usar AWS Copilot o ECS CLI"
         ),
         answer: say!(
-            "Right. Terraform is what the gate reads: the same tfvars that AWS gets are simulated and priced before they are applied, {bill} a month for the proposal. Neither Copilot nor the ECS CLI would make the bill smaller or the request survive.",
-            "Correcto. Terraform es lo que lee `cargo sizing gate`: los mismos tfvars que recibe AWS se simulan y se calculan antes de aplicarse, {bill} al mes para la propuesta. Ni Copilot ni ECS CLI reducirían la cuenta ni harían sobrevivir la petición.",
+            "Right. Terraform is what the gate reads: the same tfvars that AWS gets are simulated and priced before they are applied: {metered} a month for the proposal with the one task that its alarms leave, {bill} with both of its tasks always on. Neither Copilot nor the ECS CLI would make the bill smaller or the request survive.",
+            "Correcto. Terraform es lo que lee `cargo sizing gate`: los mismos tfvars que recibe AWS se simulan y se calculan antes de aplicarse: {metered} al mes para la propuesta con la única tarea que dejan sus alarmas, {bill} con sus dos tareas siempre encendidas. Ni Copilot ni ECS CLI reducirían la cuenta ni harían sobrevivir la petición.",
+            metered = usd(evidence.proposal_metered_usd()),
             bill = usd(bill)
         ),
-        figures: vec![Figure::exact(
-            say!(
-                "the proposal's list, priced from its tfvars",
-                "la lista de la propuesta, calculada desde sus tfvars"
+        figures: vec![
+            Figure::over_seeds(
+                say!(
+                    "the proposal, with the tasks that its alarms leave",
+                    "la propuesta, con las tareas que dejan sus alarmas"
+                ),
+                Unit::UsdPerMonth,
+                evidence.run("proposed").replications.cost_usd_month,
+                2,
             ),
-            Unit::UsdPerMonth,
-            bill,
-            2,
-        )],
+            Figure::exact(
+                say!(
+                    "the same with both tasks always on",
+                    "lo mismo con las dos tareas siempre encendidas"
+                ),
+                Unit::UsdPerMonth,
+                bill,
+                2,
+            ),
+        ],
         command: "cargo sizing gate --sizing terraform/environments/proposal.tfvars".to_owned(),
         would_change: say!(
             "Nothing measurable: it is a matter of taste and of who maintains it.",
             "Nada medible: es cuestión de gusto y de quién lo mantiene."
         ),
-        holds: bill > 0.0,
+        holds: evidence.proposal_metered_usd() < bill,
     }
 }
 
@@ -162,8 +174,8 @@ pub(super) fn what_to_change(evidence: &Evidence) -> Answer {
             "¿Qué cambiarías / simplificarías / agregarías?"
         ),
         answer: say!(
-            "Change: answer 202 and work from a queue; scale on its depth. Simplify: {sizing} and one NAT gateway or none ({cost} a month with two). Add: HTTPS by default, the quota increase before the first blue/green deployment, PostgreSQL 17 instead of 14, and the gate in CI. growth.tfvars then carries {growth:.0} generations an hour for {growth_usd}.",
-            "Cambiar: responder 202 y trabajar desde una cola; escalar por su longitud. Simplificar: {sizing_es} y un NAT o ninguno ({cost} al mes con dos). Agregar: HTTPS por defecto, la ampliación de cuota antes del primer despliegue blue/green, PostgreSQL 17 en lugar de 14 y `cargo sizing gate` en la CI. growth.tfvars procesa entonces {growth:.0} generaciones por hora por {growth_usd}.",
+            "Change: answer 202 and work from a queue; scale on its depth. Simplify: {sizing} and one NAT gateway or none ({cost} a month with two). Add: HTTPS by default, the quota increase before the first blue/green deployment, PostgreSQL 17 instead of 14, and the gate in CI. growth.tfvars then carries its busiest hour, {growth:.0} generations, even all day long, for {growth_usd}.",
+            "Cambiar: responder 202 y trabajar desde una cola; escalar por su longitud. Simplificar: {sizing_es} y un NAT o ninguno ({cost} al mes con dos). Agregar: HTTPS por defecto, la ampliación de cuota antes del primer despliegue blue/green, PostgreSQL 17 en lugar de 14 y `cargo sizing gate` en la CI. growth.tfvars procesa entonces su hora punta, {growth:.0} generaciones, incluso durante todo un día, por {growth_usd}.",
             sizing = cheapest.words.en.clone(),
             sizing_es = cheapest.words.es.clone(),
             cost = usd(cheapest.usd),
@@ -177,7 +189,13 @@ pub(super) fn what_to_change(evidence: &Evidence) -> Answer {
                 cheapest.usd,
                 2,
             ),
-            done_per_hour(say!("Growth stage", "etapa Growth"), growth),
+            done_per_hour(
+                say!(
+                    "Growth stage, its busiest hour all day long",
+                    "etapa Growth, su hora punta todo el día"
+                ),
+                growth,
+            ),
             Figure::over_seeds(
                 say!("its bill", "su cuenta"),
                 Unit::UsdPerMonth,
@@ -202,8 +220,8 @@ pub(super) fn red_flags(evidence: &Evidence) -> Answer {
     Answer {
         asked: say!("Red flags identified", "Red flags identificados"),
         answer: say!(
-            "Seven. The held request loses everything. The alarms stay silent and scale in under load. Three tasks at most carry {most:.0} of the {growth:.0} generations an hour of Growth. 30 s of deregistration delay cut what is in flight. A call to OpenAI that is silent for {nat:.0} s is reset by the NAT gateway. PostgreSQL 14 and Redis 6.2 leave support in early 2027. And the bill is {bill}, not $183.",
-            "Siete. La petición abierta lo pierde todo. Las alarmas no suenan y quitan tareas bajo carga. Tres tareas como máximo procesan {most:.0} de las {growth:.0} generaciones por hora de Growth. Los 30 s de deregistration delay cortan lo que está en curso. Una llamada a OpenAI en silencio {nat:.0} s es cortada por el NAT. PostgreSQL 14 y Redis 6.2 salen de soporte a comienzos de 2027. Y la cuenta es {bill}, no $183.",
+            "Seven. The held request loses everything. The alarms stay silent and scale in under load. Three tasks at most carry {most:.0} of the {growth:.0} generations an hour of Growth. 30 s of deregistration delay cut what is in flight. A call to OpenAI that is silent for {nat:.0} s is reset by the NAT gateway. PostgreSQL 14 and Redis 6.2 leave support in early 2027. And the bill is {bill} with both tasks on, not $183.",
+            "Siete. La petición abierta lo pierde todo. Las alarmas no suenan y quitan tareas bajo carga. Tres tareas como máximo procesan {most:.0} de las {growth:.0} generaciones por hora de Growth. Los 30 s de deregistration delay cortan lo que está en curso. Una llamada a OpenAI en silencio {nat:.0} s es cortada por el NAT. PostgreSQL 14 y Redis 6.2 salen de soporte a comienzos de 2027. Y la cuenta es {bill} con las dos tareas encendidas, no $183.",
             most = worker_capacity(queued, evidence.proposal.tasks_max),
             growth = peak_per_hour(&evidence.load, STAGES[1].1),
             nat = NAT_IDLE_S,

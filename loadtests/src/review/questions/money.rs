@@ -34,8 +34,8 @@ pub(super) fn reasonable(evidence: &Evidence) -> Answer {
             "¿$233/mes razonable para un MVP con AI processing?"
         ),
         answer: say!(
-            "The figure is wrong twice. The table's own list costs {bill}, not {stated}: its Fargate row leaves out the memory and the second task. And $50 buys {bought:.0} generations of OpenAI at {each} each, while the load it is sized for makes {generations} a month: {openai}.",
-            "La cifra está mal dos veces. La propia lista de la tabla cuesta {bill}, no {stated}: su fila de Fargate omite la memoria y la segunda tarea. Y $50 compran {bought:.0} generaciones de OpenAI a {each} cada una, cuando la carga para la que se dimensiona hace {generations} al mes: {openai}.",
+            "The figure is wrong twice. The table's own list costs {bill} with both tasks on, not {stated}: its Fargate row leaves out the memory and the second task. And $50 buys {bought:.0} generations of OpenAI at {each} each, while the load it is sized for makes {generations} a month: {openai}.",
+            "La cifra está mal dos veces. La propia lista de la tabla cuesta {bill} con las dos tareas encendidas, no {stated}: su fila de Fargate omite la memoria y la segunda tarea. Y $50 compran {bought:.0} generaciones de OpenAI a {each} cada una, cuando la carga para la que se dimensiona hace {generations} al mes: {openai}.",
             bill = usd(bill),
             stated = usd(stated),
             bought = SEED_OPENAI_USD / each,
@@ -211,21 +211,37 @@ pub(super) fn first(evidence: &Evidence) -> Answer {
 pub(super) fn over_engineered(evidence: &Evidence) -> Answer {
     let cheapest = cheapest(evidence);
     let bill = evidence.proposal_bill().total().as_usd();
+    let metered = evidence.proposal_metered_usd();
     let six = evidence.run("fixed_two");
     Answer {
         asked: say!("Is it over-engineered?", "¿Es over-engineered?"),
         answer: say!(
-            "Over-sized and under-designed. {sizing} holds the load for {share} of the bill, so half of the money buys nothing; and yet the proposal loses every generation, because no piece of it is a queue. Security, networks and Terraform are in proportion.",
-            "Está sobredimensionada e infradiseñada. {sizing_es} soporta la carga con el {share} de la cuenta, así que la mitad del dinero no compra nada; y aun así la propuesta pierde todas las generaciones, porque ninguna pieza es una cola. La seguridad, las redes y Terraform están en proporción.",
+            "Over-sized and under-designed. {sizing} holds the load for {share} of what the list costs with both tasks on ({bill}), and for {of_metered} of what the gate bills ({metered}, with the one task that the alarms leave), so up to half of the money buys nothing; and yet the proposal loses every generation, because no piece of it is a queue. Security, networks and Terraform are in proportion.",
+            "Está sobredimensionada e infradiseñada. {sizing_es} soporta la carga con el {share} de lo que cuesta la lista con las dos tareas encendidas ({bill}) y con el {of_metered} de lo que calcula `cargo sizing gate` ({metered}, con la única tarea que dejan las alarmas), así que hasta la mitad del dinero no compra nada; y aun así la propuesta pierde todas las generaciones, porque ninguna pieza es una cola. La seguridad, las redes y Terraform están en proporción.",
             sizing = capitalised(&cheapest.words.en),
             sizing_es = capitalised(&cheapest.words.es),
-            share = percent(cheapest.usd / bill)
+            share = percent(cheapest.usd / bill),
+            bill = usd(bill),
+            of_metered = percent(cheapest.usd / metered),
+            metered = usd(metered)
         ),
         figures: vec![
             Figure::exact(
-                say!("the proposal", "la propuesta"),
+                say!(
+                    "the proposal, both tasks always on",
+                    "la propuesta, dos tareas siempre encendidas"
+                ),
                 Unit::UsdPerMonth,
                 bill,
+                2,
+            ),
+            Figure::exact(
+                say!(
+                    "the proposal, with the tasks that its alarms leave",
+                    "la propuesta, con las tareas que dejan sus alarmas"
+                ),
+                Unit::UsdPerMonth,
+                metered,
                 2,
             ),
             Figure::exact(
@@ -255,6 +271,7 @@ pub(super) fn over_engineered(evidence: &Evidence) -> Answer {
         ),
         holds: cheapest.found
             && (0.3..0.7).contains(&(cheapest.usd / bill))
+            && cheapest.usd < metered
             && !waits_hold(evidence, six),
     }
 }
