@@ -55,7 +55,7 @@ pub enum Command {
     Sync(SyncArguments),
     /// Measure the proposal's own Python stack beside the backend.
     Compare(CompareArguments),
-    /// Simulate one scenario file.
+    /// Simulate one scenario file: exit 0 whatever its verdict is, for the gate is the command that fails.
     Simulate(SimulateArguments),
     /// List the cheapest sizings that meet the SLO, and why the others fail.
     Plan(PlanArguments),

@@ -329,16 +329,18 @@ fn request_limit(scenario: &Scenario, find: &mut impl FnMut(&str, bool, String))
         ),
         Some(offer) => format!("whether data flows or not; {}", offer.source_of_limits()),
     };
-    let consequence = match fleet.mode {
-        Mode::Sync => "which a sync request is lost to",
-        Mode::Queue => "which no request of queue mode meets",
+    let name = fleet.platform.name();
+    let share = format!("{:.1} % of the generations end", held * 100.0);
+    let text = match fleet.mode {
+        Mode::Sync => format!(
+            "{name} cannot hold a request as long as a generation: it closes a silent one after {limit} ({why}), within \
+             which {share}; the others are lost"
+        ),
+        Mode::Queue => format!(
+            "{name} closes a silent request after {limit} ({why}), within which {share}; queue mode, which answers at \
+             once and is polled, loses none to it, and requests that stay open would lose the others"
+        ),
     };
-    let text = format!(
-        "{} cannot hold a request as long as a generation: it closes a silent one after {limit} ({why}), within which \
-         {:.1} % of the generations end, {consequence}",
-        fleet.platform.name(),
-        held * 100.0
-    );
     find("request_limit", fleet.mode == Mode::Sync, text);
 }
 

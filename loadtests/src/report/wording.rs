@@ -13,28 +13,41 @@ pub(crate) fn arrivals(scenario: &Scenario) -> String {
     match &scenario.workload.arrivals {
         Arrivals::Poisson { per_hour } => format!(
             "{per_hour} generations an hour (Poisson), for {}",
-            scenario.horizon
+            span(scenario)
         ),
         Arrivals::Deterministic { per_hour } => format!(
             "{per_hour} generations an hour (evenly), for {}",
-            scenario.horizon
+            span(scenario)
         ),
         Arrivals::Daily { per_hour, hourly } => format!(
             "{:.0} generations an hour on average, {:.0} in the busiest (daily profile), for {}",
             scenario.workload.arrivals.mean_per_hour(),
             per_hour * hourly.iter().copied().fold(0.0, f64::max),
-            scenario.horizon
+            span(scenario)
         ),
         Arrivals::Users { users, .. } => format!(
             "{:.1} generations an hour on average of {} users (daily profile), for {}",
             scenario.workload.arrivals.mean_per_hour(),
             users.mid,
-            scenario.horizon
+            span(scenario)
         ),
         Arrivals::Trace { at } => format!(
             "{} at given instants",
             crate::plural(at.len() as u64, "generation")
         ),
+    }
+}
+
+/// How long arrivals come, and what of it no figure counts: with a day that begins at night as many more are done in an
+/// hour than are asked on average.
+fn span(scenario: &Scenario) -> String {
+    if scenario.warmup == simulator::time::Duration::ZERO {
+        scenario.horizon.to_string()
+    } else {
+        format!(
+            "{}, the first {} of it not counted",
+            scenario.horizon, scenario.warmup
+        )
     }
 }
 
@@ -68,6 +81,9 @@ pub(crate) fn slo(scenario: &Scenario) -> String {
             0 => "none may be lost".to_owned(),
             some => format!("at most {some} may be lost"),
         });
+    }
+    if let Some(least) = slo.throughput_per_hour_min {
+        clauses.push(format!("at least {least} must be done an hour"));
     }
     if let Some(budget) = slo.budget_usd_month {
         clauses.push(format!("at most ${budget} a month"));

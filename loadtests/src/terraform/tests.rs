@@ -292,3 +292,40 @@ fn a_stage_is_simulated_on_the_fleet_that_is_deployed() {
         assert_eq!(stated.fleet, deployed, "{scenario}.toml and {stage}.tfvars");
     }
 }
+
+#[test]
+fn the_scenarios_promise_what_the_gate_asks_and_cost_what_was_measured() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let calibration: crate::calibrate::Calibration =
+        serde_json::from_str(include_str!("../../results/calibration.json")).expect("committed");
+    let measured = crate::vcpu_factor::profile(&calibration);
+    for name in ["proposal", "proposal-sync", "mvp", "growth", "scale"] {
+        let file = workspace.join(format!("simulator/scenarios/{name}.toml"));
+        let text = std::fs::read_to_string(file).expect("a committed scenario");
+        let stated = simulator::scenario::Scenario::from_toml(&text).expect("a valid scenario");
+        let slo = crate::requirements::Requirements::file_of(Some(name), &workspace);
+        let asked = crate::requirements::Requirements::read(&workspace.join(slo))
+            .expect("committed")
+            .scenario(stated.fleet.clone(), stated.profile.clone())
+            .expect("possible");
+        assert_eq!(stated.slo, asked.slo, "{name}");
+        if name.starts_with("proposal") {
+            assert_eq!(stated, asked, "{name}");
+        }
+        // Rounded to what a reader takes in.
+        for (stated, measured) in [
+            (
+                stated.profile.cpu_s_per_generation,
+                measured.cpu_s_per_generation,
+            ),
+            (stated.profile.memory_base_mib, measured.memory_base_mib),
+            (
+                stated.profile.memory_per_generation_kib,
+                measured.memory_per_generation_kib,
+            ),
+        ] {
+            let ratio = stated / measured;
+            assert!((0.98..1.02).contains(&ratio), "{name}: {stated} {measured}");
+        }
+    }
+}

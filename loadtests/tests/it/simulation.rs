@@ -52,9 +52,23 @@ fn a_stage_is_shown_as_low_mid_and_high() {
     assert!(found["cases"]["high"]["submitted"].as_u64() > found["submitted"].as_u64());
     assert_eq!(found["replications"]["throughput_per_hour"]["n"], 2);
     let table = stdout_of(0, &["simulate", "--scenario", GROWTH]);
-    for word in ["low", "mid", "high", "PASS", "FAIL"] {
+    // Each figure beside its unit, and what no figure counts.
+    for word in [
+        "low",
+        "mid",
+        "high",
+        "PASS",
+        "FAIL",
+        "wait, 95 %, s",
+        "bill, USD/month",
+        "24h of it not counted",
+    ] {
         assert!(table.contains(word), "{word} in\n{table}");
     }
+    assert!(!table.contains("throughput per hour"), "{table}");
+    // It ended with 0 although it failed, and says so.
+    let help = stdout_of(0, &["simulate", "--help"]);
+    assert!(help.contains("exit 0 whatever its verdict"), "{help}");
 }
 
 #[test]
@@ -83,7 +97,9 @@ fn every_platform_is_priced_and_says_what_stands_against_it() {
 #[test]
 fn a_run_too_short_for_its_percentile_says_so() {
     let scratch = Scratch::new();
-    let short = PROPOSAL.replace("\"24h\"", "\"2h\"");
+    let short = PROPOSAL
+        .replace("\"24h\"", "\"2h\"")
+        .replace("per_hour = 40 ", "per_hour = 20 ");
     let file = scratch.file("short.toml", &short);
     let found = json(&["simulate", "--scenario", &file]);
     assert_eq!(found["doubts"][0]["key"], "wait_s.p95", "{found}");
@@ -130,7 +146,7 @@ fn a_plan_explains_what_holds_and_what_does_not() {
 #[test]
 fn a_load_that_no_candidate_carries_is_bad_input() {
     let scratch = Scratch::new();
-    let text = PROPOSAL.replace("per_hour = 20 ", "per_hour = 2000000 ");
+    let text = PROPOSAL.replace("per_hour = 40 ", "per_hour = 2000000 ");
     let file = scratch.file("flood.toml", &text);
     let stderr = stderr_of(2, &["plan", "--scenario", &file]);
     for word in [

@@ -3,12 +3,16 @@
 use simulator::cost::LineItem;
 use simulator::outcome::LossCause;
 use simulator::platform::{Platform, findings, moved};
-use simulator::scenario::{Mode, Scenario};
+use simulator::scenario::{Arrivals, Mode, Scenario};
 use simulator::simulate;
 use simulator::time::Duration;
 
+/// The proposal under a load that the one task which its alarms leave carries.
 fn sync() -> Scenario {
-    Scenario::from_toml(include_str!("../../scenarios/proposal-sync.toml")).expect("a valid file")
+    let text = include_str!("../../scenarios/proposal-sync.toml");
+    let mut scenario = Scenario::from_toml(text).expect("a valid file");
+    scenario.workload.arrivals = Arrivals::Poisson { per_hour: 20.0 };
+    scenario
 }
 
 fn keys(scenario: &Scenario) -> Vec<(String, bool)> {
@@ -55,6 +59,11 @@ fn a_queue_needs_no_long_request_but_a_cpu_between_requests() {
     queue.fleet.mode = Mode::Queue;
     let there = moved(&queue, Platform::Railway);
     assert_eq!(keys(&there), [("request_limit".to_owned(), false)]);
+    let text = &findings(&there)[0].text;
+    assert!(
+        text.contains("queue mode") && !text.contains("cannot hold"),
+        "{text}"
+    );
     assert_eq!(simulate(&there).expect("valid").lost_total(), 0);
     let there = moved(&queue, Platform::AppRunner);
     for key in ["closed_to_new_customers", "no_background_cpu"] {

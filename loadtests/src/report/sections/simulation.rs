@@ -40,7 +40,7 @@ pub fn platforms(simulations: &[Simulation]) -> Document {
         "platform",
         "vCPU",
         "GiB",
-        "wait p95 s",
+        "wait, 95 %, s",
         "lost",
         "lost by cause",
         "USD/month",
@@ -134,24 +134,40 @@ fn figures(simulation: &Simulation) -> Table {
         let cells = simulation.cases.iter().map(|(_, runs)| cell(runs));
         table
             .rows
-            .push([name.replace('_', " ")].into_iter().chain(cells).collect());
+            .push([name.to_owned()].into_iter().chain(cells).collect());
     };
-    row("submitted", &|runs| {
+    row("submitted, generations", &|runs| {
         let submitted = |run: &simulator::Outcome| crate::stats::count_u64_as_f64(run.submitted);
         interval(over(runs, submitted), 0)
     });
     for (name, figure) in FIGURES {
-        let digits = match name {
-            "probability_of_wait" | "worker_utilization" => 4,
-            _ => 2,
-        };
-        row(name, &|runs| interval(over(runs, figure), digits));
+        let (label, factor) = labelled(name);
+        row(label, &|runs| {
+            interval(over(runs, |run| figure(run) * factor), 2)
+        });
     }
-    row("lost by cause", &causes);
+    row("lost by cause, all runs", &causes);
     row("bottleneck", &|runs| {
         runs.outcomes[0].bottleneck.to_string()
     });
     table
+}
+
+/// What a figure of [`FIGURES`] is called beside its unit, and its factor to that unit.
+fn labelled(name: &'static str) -> (&'static str, f64) {
+    match name {
+        "throughput_per_hour" => ("completed per hour, generations", 1.0),
+        "wait_mean_s" => ("wait, mean, s", 1.0),
+        "wait_p95_s" => ("wait, 95 %, s", 1.0),
+        "sojourn_mean_s" => ("sojourn, mean, s", 1.0),
+        "sojourn_p95_s" => ("sojourn, 95 %, s", 1.0),
+        "probability_of_wait" => ("have to wait, %", 100.0),
+        "lost" => ("lost per run, generations", 1.0),
+        "worker_utilization" => ("workers busy, %", 100.0),
+        "tasks_mean" => ("tasks, mean", 1.0),
+        "cost_usd_month" => ("bill, USD/month", 1.0),
+        other => (other, 1.0),
+    }
 }
 
 /// Losses of all runs together.
