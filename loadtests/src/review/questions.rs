@@ -145,8 +145,8 @@ pub(super) fn summary(evidence: &Evidence) -> Text {
     let proposed = evidence.run("proposed");
     let cheapest = cheapest(evidence);
     say!(
-        "Fargate is right and the request that stays open for 15 minutes is not: as proposed {done:.1} of {asked:.0} generations an hour get an answer. The size is several times too large and the number of workers too small: what limits the fleet is how many generations it may run at a time, not its CPU. The table says $183 a month, its own list costs {bill} with both tasks on and {metered} with the one that its alarms leave, which is what the gate bills; {cheapest} holds the same load for {cost}.",
-        "Fargate es la elección correcta; la petición que queda abierta 15 minutos no lo es: tal como está propuesto, {done:.1} de {asked:.0} generaciones por hora reciben respuesta. Las tareas son varias veces más grandes de lo necesario y los workers, pocos: el límite es cuántas generaciones se ejecutan a la vez, no la CPU. La tabla dice $183 al mes y su propia lista cuesta {bill} con las dos tareas encendidas y {metered} con la única que dejan sus alarmas, que es lo que calcula `cargo sizing gate`; {cheapest_es} soporta la misma carga por {cost}.",
+        "Fargate is right and the request that stays open for 15 minutes is not: as proposed {done:.1} of {asked:.0} generations an hour get an answer. The size is several times too large and the number of workers too small: what limits the fleet is how many generations it may run at a time, not its CPU. The table says $183 a month, its own list costs {bill} with both tasks on and {metered} with the one that its alarms leave, which is what the gate bills; {cheapest} holds the same load, on the same network and cache, for {cost}.",
+        "Fargate es la elección correcta; la petición que queda abierta 15 minutos no lo es: tal como está propuesto, {done:.1} de {asked:.0} generaciones por hora reciben respuesta. Las tareas son varias veces más grandes de lo necesario y los workers, pocos: el límite es cuántas generaciones se ejecutan a la vez, no la CPU. La tabla dice $183 al mes y su propia lista cuesta {bill} con las dos tareas encendidas y {metered} con la única que dejan sus alarmas, que es lo que calcula `cargo sizing gate`; {cheapest_es} soporta la misma carga, con la misma red y caché, por {cost}.",
         done = proposed.replications.throughput_per_hour.mean,
         asked = evidence.asked_per_hour(),
         bill = usd(evidence.proposal_bill().total().as_usd()),
@@ -156,6 +156,10 @@ pub(super) fn summary(evidence: &Evidence) -> Text {
         cost = usd(cheapest.usd)
     )
 }
+
+/// The command whose first row is the cheapest sizing that holds with the proposal's own gateways and cache.
+const PLAN_OF_THE_PROPOSAL: &str =
+    "cargo sizing plan --nat-gateways 2 --cache-modes elasticache --top 1";
 
 /// The cheapest sizing of the plan that holds.
 struct Cheapest {

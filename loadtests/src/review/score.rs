@@ -106,8 +106,8 @@ fn cost_effectiveness(evidence: &Evidence) -> Score {
         stated: Some(7.0),
         computed: cheapest.map(|cheapest| 10.0 * (cheapest / proposed).min(1.0)),
         how: say!(
-            "the cheapest sizing that holds costs {share:.0} % of the proposal with both tasks on",
-            "el dimensionamiento más barato que cumple cuesta el {share:.0} % de la propuesta con las dos tareas encendidas",
+            "the cheapest sizing that holds on the same network and cache costs {share:.0} % of the proposal with both tasks on",
+            "el dimensionamiento más barato que cumple con la misma red y caché cuesta el {share:.0} % de la propuesta con las dos tareas encendidas",
             share = cheapest.map_or(f64::NAN, |cheapest| 100.0 * cheapest / proposed)
         ),
     }

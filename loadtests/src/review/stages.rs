@@ -69,8 +69,8 @@ pub(super) fn rows(evidence: &Evidence) -> Vec<Stage> {
                     other = fleet.db_instance_class.clone()
                 ),
                 (None, "scale") => say!(
-                    "{extra} of the bill are the read replica, the second cache node and WAF; the CDN is not in it.",
-                    "{extra} de la cuenta son la réplica de lectura, el segundo nodo de caché y el WAF; la CDN no está en ella.",
+                    "{extra} of the bill, which a simulation does not meter, are the read replica, the second cache node and WAF; the CDN is not in it.",
+                    "{extra} de la cuenta, que una simulación no mide, son la réplica de lectura, el segundo nodo de caché y el WAF; la CDN no está en ella.",
                     extra = usd(extra_usd)
                 ),
                 (None, "mvp") => say!(

@@ -68,6 +68,32 @@ fn the_committed_review_is_current_complete_and_still_true() {
 }
 
 #[test]
+fn a_command_of_the_plan_or_the_gate_prints_the_bill_that_the_answer_names() {
+    let review = review();
+    // The cheapest sizing that holds, all savings together, the proposal as the gate bills it.
+    for (number, bill) in [
+        (8, "cheapest"),
+        (19, "all of it"),
+        (23, "the proposal"),
+        (28, "cheapest"),
+    ] {
+        let question = &review.questions[number - 1];
+        let figure = question
+            .figures
+            .iter()
+            .find(|figure| figure.what.en.starts_with(bill))
+            .unwrap_or_else(|| panic!("question {number} has no figure {bill}"));
+        let arguments: Vec<&str> = question.command.split(' ').skip(2).collect();
+        let stdout = String::from_utf8(super::sizing(&arguments).stdout).expect("text");
+        let expected = format!("{:.2}", figure.value);
+        assert!(
+            stdout.contains(&expected),
+            "question {number}: {expected} in\n{stdout}"
+        );
+    }
+}
+
+#[test]
 fn what_the_review_does_not_have_is_refused() {
     let stderr = stderr_of(2, &["review", "--simulate", "nothing"]);
     assert!(stderr.contains("task_quarter_vcpu"), "{stderr}");

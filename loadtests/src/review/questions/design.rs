@@ -184,7 +184,10 @@ pub(super) fn what_to_change(evidence: &Evidence) -> Answer {
         ),
         figures: vec![
             Figure::exact(
-                say!("cheapest that holds", "el más barato que cumple"),
+                say!(
+                    "cheapest that holds, same network and cache",
+                    "el más barato que cumple, misma red y caché"
+                ),
                 Unit::UsdPerMonth,
                 cheapest.usd,
                 2,

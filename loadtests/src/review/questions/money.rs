@@ -1,6 +1,6 @@
 //! What it costs, and what to save first.
 
-use super::{Answer, cheapest, done_per_hour, waits_hold};
+use super::{Answer, PLAN_OF_THE_PROPOSAL, cheapest, done_per_hour, waits_hold};
 use crate::review::evidence::{Evidence, IN_PROCESS};
 use crate::review::facts::{
     DAY_OVER_PEAK_HOUR, DAYS_PER_MONTH, SEED_OPENAI_USD, SEED_TOTAL_USD, TOKEN_USD_PER_MILLION,
@@ -199,7 +199,9 @@ pub(super) fn first(evidence: &Evidence) -> Answer {
             together = usd(together)
         ),
         figures,
-        command: "cargo sizing plan --top 5".to_owned(),
+        command:
+            "cargo sizing plan --nat-gateways 0 --cache-modes none --architectures arm --top 1"
+                .to_owned(),
         would_change: say!(
             "The order follows the price book; a change of prices reorders it by itself.",
             "El orden se sigue de la lista de precios; si los precios cambian, se reordena solo."
@@ -246,8 +248,8 @@ pub(super) fn over_engineered(evidence: &Evidence) -> Answer {
             ),
             Figure::exact(
                 say!(
-                    "cheapest that holds, same network",
-                    "el más barato que cumple, misma red"
+                    "cheapest that holds, same network and cache",
+                    "el más barato que cumple, misma red y caché"
                 ),
                 Unit::UsdPerMonth,
                 cheapest.usd,
@@ -264,7 +266,7 @@ pub(super) fn over_engineered(evidence: &Evidence) -> Answer {
                 evidence.run("proposed"),
             ),
         ],
-        command: "cargo sizing plan --top 5".to_owned(),
+        command: PLAN_OF_THE_PROPOSAL.to_owned(),
         would_change: say!(
             "A promise of a shorter wait or a tenfold load: the plan is searched again with what slo.toml says.",
             "Prometer una espera menor o una carga diez veces mayor: el plan se busca de nuevo con lo que diga slo.toml."

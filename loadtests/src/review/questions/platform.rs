@@ -2,7 +2,7 @@
 
 use simulator::cost::LineItem;
 
-use super::{Answer, Text, cheapest, done_per_hour, simulate};
+use super::{Answer, PLAN_OF_THE_PROPOSAL, Text, cheapest, done_per_hour, simulate};
 use crate::review::alternatives::{
     APP_RUNNER_LIMIT_S, CLOUD_RUN_LIMIT_S, RAILWAY_LIMIT_S, app_runner_usd, cloud_run_usd,
     option_a_usd, railway_usd,
@@ -113,13 +113,13 @@ pub(super) fn complexity(evidence: &Evidence) -> Answer {
             bill(say!("option A as a whole", "opción A completa"), option_a),
             bill(
                 say!(
-                    "cheapest sizing on Fargate that holds",
-                    "dimensionamiento más barato en Fargate que cumple"
+                    "cheapest sizing on Fargate that holds, same network and cache",
+                    "dimensionamiento más barato en Fargate que cumple, misma red y caché"
                 ),
                 cheapest.usd,
             ),
         ],
-        command: "cargo sizing plan --top 5".to_owned(),
+        command: PLAN_OF_THE_PROPOSAL.to_owned(),
         would_change: say!(
             "A team without anybody who reads Terraform: no number here prices that.",
             "Un equipo sin nadie que lea Terraform: ningún número de aquí pone precio a eso."
