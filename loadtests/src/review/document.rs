@@ -160,8 +160,8 @@ fn stages(document: &mut Document, review: &Review, language: Language) {
     heading(document, language, &say!("The stages", "Las etapas"));
     document.paragraph(
         say!(
-            "Each stage's own tfvars under the peak hour of its most users, by the rule of loadtests/slo.toml: one generation per user every second day, 8 % of a day in its busiest hour, held for a day. `cargo sizing gate` judges the same tfvars and the same bill by loadtests/slo/STAGE.toml, in which the day has a night: {gate} generations an hour on average. 20,000 users stand for \"10K+\".",
-            "Los tfvars de cada etapa bajo la hora pico de su máximo de usuarios, según la regla de loadtests/slo.toml: una generación por usuario cada dos días, el 8 % del día en su hora más cargada, sostenida un día entero. `cargo sizing gate` juzga los mismos tfvars y la misma cuenta según loadtests/slo/STAGE.toml, cuyo día tiene noche: {gate} generaciones por hora en promedio. 20,000 usuarios representan «10K+».",
+            "Each stage's own tfvars under the peak hour of its most users, by the rule of loadtests/slo.toml: one generation per user every second day, 8 % of a day in its busiest hour, held for a day. `cargo sizing gate` judges the same tfvars and the same bill by loadtests/slo/STAGE.toml, in which Growth's and Scale's day has a night: {gate} generations an hour on average. 20,000 users stand for \"10K+\".",
+            "Los tfvars de cada etapa bajo la hora pico de su máximo de usuarios, según la regla de loadtests/slo.toml: una generación por usuario cada dos días, el 8 % del día en su hora más cargada, sostenida un día entero. `cargo sizing gate` juzga los mismos tfvars y la misma cuenta según loadtests/slo/STAGE.toml, donde el día de Growth y el de Scale tienen noche: {gate} generaciones por hora en promedio. 20,000 usuarios representan «10K+».",
             gate = review
                 .stages
                 .iter()

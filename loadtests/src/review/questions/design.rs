@@ -175,7 +175,7 @@ pub(super) fn what_to_change(evidence: &Evidence) -> Answer {
         ),
         answer: say!(
             "Change: answer 202 and work from a queue; scale on its depth. Simplify: {sizing} and one NAT gateway or none ({cost} a month with two). Add: HTTPS by default, the quota increase before the first blue/green deployment, PostgreSQL 17 instead of 14, and the gate in CI. growth.tfvars then carries its busiest hour, {growth:.0} generations, even all day long, for {growth_usd}.",
-            "Cambiar: responder 202 y trabajar desde una cola; escalar por su longitud. Simplificar: {sizing_es} y un NAT o ninguno ({cost} al mes con dos). Agregar: HTTPS por defecto, la ampliación de cuota antes del primer despliegue blue/green, PostgreSQL 17 en lugar de 14 y `cargo sizing gate` en la CI. growth.tfvars procesa entonces su hora punta, {growth:.0} generaciones, incluso durante todo un día, por {growth_usd}.",
+            "Cambiar: responder 202 y trabajar desde una cola; escalar por su longitud. Simplificar: {sizing_es} y un NAT o ninguno ({cost} al mes con dos). Agregar: HTTPS por defecto, la ampliación de cuota antes del primer despliegue blue/green, PostgreSQL 17 en lugar de 14 y `cargo sizing gate` en la CI. growth.tfvars procesa entonces su hora pico, {growth:.0} generaciones, incluso durante todo un día, por {growth_usd}.",
             sizing = cheapest.words.en.clone(),
             sizing_es = cheapest.words.es.clone(),
             cost = usd(cheapest.usd),
@@ -195,7 +195,7 @@ pub(super) fn what_to_change(evidence: &Evidence) -> Answer {
             done_per_hour(
                 say!(
                     "Growth stage, its busiest hour all day long",
-                    "etapa Growth, su hora punta todo el día"
+                    "etapa Growth, su hora pico todo el día"
                 ),
                 growth,
             ),
