@@ -14,7 +14,7 @@ use testcontainers::bollard::query_parameters::{
     LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptions,
     StopContainerOptionsBuilder,
 };
-use testcontainers::core::client::{ClientError, docker_client_instance};
+use testcontainers::core::client::docker_client_instance;
 
 use crate::images::{Pull, name_and_tag};
 use crate::run_directory;
@@ -36,10 +36,9 @@ const PULL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Why the engine did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
-    #[error("reach a Docker engine")]
-    Client(#[from] ClientError),
-    #[error("reach a Docker engine: no answer within {} s", PING_TIMEOUT.as_secs())]
-    Silent,
+    /// The client's layers each add a cause that says the same; the innermost one tells what happened.
+    #[error("reach a Docker engine at {place}: {why}")]
+    Unreachable { place: String, why: String },
     #[error("{what} with the Docker engine")]
     Refused {
         what: &'static str,
@@ -64,6 +63,15 @@ fn refused(what: &'static str) -> impl FnOnce(BollardError) -> EngineError {
     move |source| EngineError::Refused { what, source }
 }
 
+/// What the innermost cause of an error says.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
 /// An engine that has answered.
 #[derive(Debug, Clone)]
 pub(crate) struct Engine {
@@ -73,14 +81,20 @@ pub(crate) struct Engine {
 impl Engine {
     /// The engine that `DOCKER_HOST` names or whose socket is at a usual place.
     pub(crate) async fn connect() -> Result<Engine, EngineError> {
-        let docker = docker_client_instance().await?;
+        let unreachable = |why: String| EngineError::Unreachable {
+            place: std::env::var("DOCKER_HOST").unwrap_or_else(|_| "the usual sockets".to_owned()),
+            why,
+        };
+        let docker = docker_client_instance()
+            .await
+            .map_err(|error| unreachable(innermost(&error)))?;
         match tokio::time::timeout(PING_TIMEOUT, docker.version()).await {
             Ok(Ok(_)) => Ok(Engine { docker }),
-            Ok(Err(source)) => Err(EngineError::Refused {
-                what: "talk",
-                source,
-            }),
-            Err(_) => Err(EngineError::Silent),
+            Ok(Err(error)) => Err(unreachable(innermost(&error))),
+            Err(_) => {
+                let limit_s = PING_TIMEOUT.as_secs();
+                Err(unreachable(format!("no answer within {limit_s} s")))
+            }
         }
     }
 

@@ -1,9 +1,4 @@
 //! `harness`: the stack for development, and the care of it.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is the command line's surface"
-)]
 
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -89,7 +84,7 @@ async fn main() -> ExitCode {
     match run(arguments.command).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("harness: failed to {error:#}");
+            complain(&format!("harness: failed to {error:#}"));
             ExitCode::from(2)
         }
     }
@@ -99,7 +94,7 @@ async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up(options) => up(options).await,
         Command::Down { forget } => down(forget).await,
-        Command::Doctor => Ok(doctor().await),
+        Command::Doctor => doctor().await,
         Command::Images { force } => images(force).await,
     }
 }
@@ -260,23 +255,23 @@ async fn end_asked() {
 async fn down(forget: bool) -> Result<ExitCode> {
     let ended = harness::end_development().await?;
     for run in &ended {
-        println!("ended run {} in {}", run.id, run.path.display());
+        say(&format!("ended run {} in {}", run.id, run.path.display()))?;
     }
     let swept = harness::sweep_all().await?;
     for run in &swept.runs {
-        println!("removed run {} in {}", run.id, run.path.display());
+        say(&format!("removed run {} in {}", run.id, run.path.display()))?;
     }
     for server in &swept.servers {
-        println!("ended server process {server}");
+        say(&format!("ended server process {server}"))?;
     }
     for container in &swept.containers {
-        println!("removed container {container}");
+        say(&format!("removed container {container}"))?;
     }
     let mut forgotten = Vec::new();
     if forget {
         forgotten = harness::forget_state().await?;
         for state in &forgotten {
-            println!("deleted {state}");
+            say(&format!("deleted {state}"))?;
         }
     }
     if ended.is_empty()
@@ -285,28 +280,48 @@ async fn down(forget: bool) -> Result<ExitCode> {
         && swept.servers.is_empty()
         && swept.containers.is_empty()
     {
-        println!("nothing is running, and nothing was left by a dead run");
+        say("nothing is running, and nothing was left by a dead run")?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn doctor() -> ExitCode {
+async fn doctor() -> Result<ExitCode> {
     for finding in harness::examine().await {
         let mark = if finding.good { "ok     " } else { "missing" };
-        println!("{mark} {:<20} {}", finding.name, finding.detail);
+        say(&format!("{mark} {:<20} {}", finding.name, finding.detail))?;
         if let Some(remedy) = finding.remedy {
-            println!("        {:<20} mend: {remedy}", "");
+            say(&format!("        {:<20} mend: {remedy}", ""))?;
         }
     }
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn images(force: bool) -> Result<ExitCode> {
-    eprintln!("building what is missing; this takes some minutes");
+    complain("building what is missing; this takes some minutes");
     harness::build_images(force, |result| match result {
-        ImageResult::Present(name) => println!("{name} is there"),
-        ImageResult::Built(name, time) => println!("{name} built in {} s", time.as_secs()),
+        // The images are what was asked for: a line that is lost ends nothing.
+        ImageResult::Present(name) => drop(say(&format!("{name} is there"))),
+        ImageResult::Built(name, time) => {
+            drop(say(&format!("{name} built in {} s", time.as_secs())));
+        }
     })
     .await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A line of the result, to standard output. A reader that has gone, as `head` does after its lines, has read enough:
+/// the rest is left out.
+fn say(line: &str) -> Result<()> {
+    let mut output = std::io::stdout().lock();
+    match writeln!(output, "{line}").and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("print to standard output; send it where there is room")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A line about the run, to standard error. Nobody left to tell is no reason to stop.
+fn complain(line: &str) {
+    writeln!(std::io::stderr(), "{line}").ok();
 }

@@ -58,17 +58,17 @@ pub enum ProviderError {
     Unknown(String),
     /// Docker was asked for and no engine answers.
     #[error(
-        "use Docker: start its engine, say where it is with DOCKER_HOST, or set {PROVIDER_VARIABLE}=native"
+        "use Docker: {0}; start the engine, say where it is with DOCKER_HOST, or set {PROVIDER_VARIABLE}=native"
     )]
-    Engine(#[source] Box<dyn Error + Send + Sync>),
+    Engine(String),
     /// Docker was asked for and an image is missing.
     #[error("use Docker")]
     Images(#[source] Box<dyn Error + Send + Sync>),
 }
 
 impl ProviderError {
-    fn engine(error: EngineError) -> ProviderError {
-        ProviderError::Engine(Box::new(error))
+    fn engine(error: &EngineError) -> ProviderError {
+        ProviderError::Engine(chain(error))
     }
 
     fn images(error: ImageError) -> ProviderError {
@@ -142,7 +142,10 @@ pub(crate) async fn decide(choice: ProviderChoice) -> Result<Decision, ProviderE
     let (engine, images) = match docker_means(pull).await {
         Ok(means) => means,
         Err(error) if choice == ProviderChoice::Auto => {
-            let why = chain(error.source().unwrap_or(&error));
+            let why = match &error {
+                ProviderError::Engine(why) => why.clone(),
+                other => chain(other.source().unwrap_or(other)),
+            };
             tracing::info!("the native provider is taken: {why}");
             return Ok(native(format!("Docker cannot serve: {why}")));
         }
@@ -160,7 +163,9 @@ pub(crate) async fn decide(choice: ProviderChoice) -> Result<Decision, ProviderE
 }
 
 async fn docker_means(pull: Pull) -> Result<(Engine, Images), ProviderError> {
-    let engine = Engine::connect().await.map_err(ProviderError::engine)?;
+    let engine = Engine::connect()
+        .await
+        .map_err(|error| ProviderError::engine(&error))?;
     match Images::choose(&engine, pull).await {
         Ok(images) => Ok((engine, images)),
         Err(error) => {

@@ -218,7 +218,13 @@ fn an_unreachable_engine_is_named_with_its_remedy() -> Result<()> {
         ])
         .env("DOCKER_HOST", "tcp://127.0.0.1:1")
         .output()?;
-    refused(&output, &["Docker", "HARNESS_PROVIDER=native"])
+    refused(
+        &output,
+        &[
+            "harness: failed to use Docker: reach a Docker engine at tcp://127.0.0.1:1: Connection refused (os error 111); ",
+            "HARNESS_PROVIDER=native",
+        ],
+    )
 }
 
 #[test]
@@ -260,4 +266,16 @@ fn what_the_harness_did_not_create_is_never_deleted() -> Result<()> {
     ensure!(output.status.success(), "{output:?}");
     ensure!(other.join("notes").exists(), "a foreign folder was deleted");
     Ok(())
+}
+
+#[test]
+fn an_output_that_nobody_reads_ends_nothing_and_a_full_one_is_told() -> Result<()> {
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let output = harness().arg("doctor").stdout(writer).output()?;
+    ensure!(output.status.success(), "{output:?}");
+    ensure!(output.stderr.is_empty(), "{output:?}");
+    let full = fs::File::create("/dev/full")?;
+    let output = harness().arg("doctor").stdout(full).output()?;
+    refused(&output, &["print to standard output", "No space left"])
 }
