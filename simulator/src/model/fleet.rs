@@ -17,7 +17,7 @@ use super::meter::Meter;
 use super::misfortune::Misfortune;
 use super::rate_limit::RateLimits;
 use super::service::Service;
-use super::task::{State, Task, Usage};
+use super::task::{State, Usage};
 use super::upstream::Upstream;
 use crate::engine::Model;
 use crate::event_queue::EventQueue;
@@ -289,10 +289,9 @@ impl<'a> Fleet<'a> {
     /// Queue mode: free workers claim from the front of the queue, those of the least busy task first.
     fn fill(&mut self, now: Instant, queue: &mut Queue) {
         while let Some(key) = self.queue.front().copied() {
-            let workers = self.workers;
-            let slots = self.service.slots();
-            let free = least_busy(slots, workers);
-            let Some(slot) = free else { return };
+            let Some(slot) = self.service.least_busy(self.workers) else {
+                return;
+            };
             self.queue.pop_front();
             self.start(now, slot, key, queue);
         }
@@ -501,23 +500,4 @@ impl Model for Fleet<'_> {
             }
         }
     }
-}
-
-/// The slot of the running task with a free worker that has the fewest busy ones, the first of several.
-fn least_busy(slots: &[Task], workers: usize) -> Option<usize> {
-    let mut best: Option<(usize, usize)> = None;
-    for (slot, task) in slots.iter().enumerate() {
-        let busy = task.busy();
-        if task.state != State::Running || busy >= workers {
-            continue;
-        }
-        // Nobody is less busy than idle: a fleet of thousands need not be looked through.
-        if busy == 0 {
-            return Some(slot);
-        }
-        if best.is_none_or(|(_, fewest)| busy < fewest) {
-            best = Some((slot, busy));
-        }
-    }
-    best.map(|(slot, _)| slot)
 }

@@ -114,6 +114,14 @@ pub(super) struct GenerationKey {
     serial: u32,
 }
 
+#[cfg(test)]
+impl GenerationKey {
+    /// A name of nothing, for tests that move names about.
+    pub(super) fn of(slot: u32) -> GenerationKey {
+        GenerationKey { slot, serial: 0 }
+    }
+}
+
 #[derive(Debug)]
 struct Slot {
     serial: u32,

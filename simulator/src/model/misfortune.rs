@@ -43,7 +43,10 @@ impl Misfortune {
 
     /// The zone of the next task: of those that are there, the one with the fewest tasks.
     pub(super) fn zone(&self, slots: &[Task]) -> u32 {
-        let zones = self.az_loss.map_or(1, |loss| loss.zones);
+        // Where none is lost they are all one, and a fleet of thousands need not be looked through for each task.
+        let Some(AzLoss { zones, .. }) = self.az_loss else {
+            return LOST_ZONE;
+        };
         (0..zones)
             .filter(|zone| !(self.zone_lost && *zone == LOST_ZONE))
             .min_by_key(|zone| slots.iter().filter(|task| in_zone(task, *zone)).count())

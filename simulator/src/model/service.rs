@@ -8,6 +8,8 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(super) struct Service {
     slots: Vec<Task>,
+    /// No running task before this slot is idle.
+    idle_from: usize,
     free_slots: Vec<usize>,
     stream: Stream,
     capacity_pico_vcpu: u128,
@@ -40,6 +42,7 @@ impl Service {
     pub(super) fn new(seed: u64, capacity_pico_vcpu: u128, fleet: &Fleet) -> Service {
         Service {
             slots: Vec::new(),
+            idle_from: 0,
             free_slots: Vec::new(),
             stream: Stream::named(seed, "service"),
             capacity_pico_vcpu,
@@ -66,7 +69,25 @@ impl Service {
     }
 
     pub(super) fn task(&mut self, slot: usize) -> &mut Task {
+        // It may become idle in the caller's hands.
+        self.idle_from = self.idle_from.min(slot);
         &mut self.slots[slot]
+    }
+
+    /// The slot of the running task with a free worker that has the fewest busy ones, the first of several.
+    pub(super) fn least_busy(&mut self, workers: usize) -> Option<usize> {
+        // Nobody is less busy than idle, and a fleet of thousands need not be looked through for each generation.
+        while let Some(task) = self.slots.get(self.idle_from) {
+            if task.state == State::Running && task.busy() == 0 {
+                return (workers > 0).then_some(self.idle_from);
+            }
+            self.idle_from += 1;
+        }
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter(|(_, task)| task.state == State::Running && task.busy() < workers)
+            .min_by_key(|(_, task)| task.busy())
+            .map(|(slot, _)| slot)
     }
 
     pub(super) fn running(&self) -> u32 {
@@ -172,7 +193,7 @@ impl Service {
 
     /// A launched task begins to serve.
     pub(super) fn serve(&mut self, now: Instant, slot: usize) {
-        self.slots[slot].serve(now);
+        self.task(slot).serve(now);
         self.running += 1;
         self.running_max = self.running_max.max(self.running);
     }
@@ -289,5 +310,53 @@ impl Service {
         let elapsed = u128::from(now.since(self.existing_since).as_nanos());
         self.existing_ns += u128::from(self.existing) * elapsed;
         self.existing_since = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::generation::GenerationKey;
+    use crate::scenario::Tasks;
+    use crate::time::Duration;
+
+    /// As [`Service::least_busy`], of every task.
+    fn looked_through(service: &Service, workers: usize) -> Option<usize> {
+        let free = |task: &Task| task.state == State::Running && task.busy() < workers;
+        let slots = (0..service.slots.len()).filter(|slot| free(&service.slots[*slot]));
+        slots.min_by_key(|slot| service.slots[*slot].busy())
+    }
+
+    #[test]
+    fn the_least_busy_task_is_found_whatever_happened_before() {
+        const WORKERS: usize = 2;
+        let mut service = Service::new(7, 1, &Fleet::new(1.0, 2.0, 2, Tasks::fixed(8)));
+        let mut stream = Stream::named(7, "test");
+        let launch = |service: &mut Service| {
+            let (slot, _) = service.launch(Instant::START, 0);
+            service.serve(Instant::START, slot);
+        };
+        (0..8).for_each(|_| launch(&mut service));
+        for step in 0..5_000 {
+            let found = service.least_busy(WORKERS);
+            assert_eq!(found, looked_through(&service, WORKERS), "step {step}");
+            let slot = stream.below(service.slots.len());
+            match stream.below(8) {
+                0 if service.task(slot).state == State::Running => {
+                    service.drain(slot);
+                }
+                1 if service.task(slot).state != State::Free => service.stop(Instant::START, slot),
+                2 | 3 if service.running < 8 => launch(&mut service),
+                4 | 5 => {
+                    service.task(slot).pop_unfinished();
+                }
+                _ => {
+                    if let Some(slot) = found {
+                        let key = GenerationKey::of(step);
+                        service.task(slot).start(key, Duration::from_secs(1), 0);
+                    }
+                }
+            }
+        }
     }
 }
