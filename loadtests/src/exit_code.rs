@@ -1,4 +1,6 @@
-//! The exit codes of `sizing`: a contract that scripts and CI rely on.
+//! The exit codes of `sizing`: a contract that scripts and CI rely on. A reader of standard output who has read enough,
+//! such as `head`, changes none of them; a result that cannot be printed for another reason, such as a full disk, is a
+//! failed command.
 
 use std::process::ExitCode;
 

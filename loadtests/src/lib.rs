@@ -12,6 +12,7 @@ pub mod gate;
 pub mod grid;
 pub mod hardware;
 pub mod histogram;
+pub mod input_file;
 pub mod judgement;
 pub mod measurement;
 pub mod merge;

@@ -1,11 +1,6 @@
-//! `sizing`: parses, calls, prints, exits. The only place of this crate that prints.
+//! `sizing`: parses, calls, exits. Its commands print by `commands::console`, and nothing else of this crate does.
 // A whole run is one future, which nests deeper than the compiler follows by itself.
 #![recursion_limit = "256"]
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is where the tool speaks"
-)]
 
 mod commands;
 
@@ -13,8 +8,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
-use commands::console::no_color;
+use commands::console::{complain, no_color, printed};
 use commands::{
     calibrate, compare, cpu_score, gate, main_job, measure, merge, plan, review, serve, simulate,
     storm, sync,
@@ -23,7 +17,10 @@ use loadtests::command_line::{Command, CommandLine};
 use loadtests::exit_code::Outcome;
 
 fn main() -> ExitCode {
-    let arguments = CommandLine::parse();
+    let arguments = match CommandLine::of(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(answer) => return answered(&answer),
+    };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal() && !no_color())
@@ -35,10 +32,22 @@ fn main() -> ExitCode {
         )
         .init();
     let outcome = run(arguments).unwrap_or_else(|error| {
-        eprintln!("error: failed to {error:#}");
+        complain(&format!("error: failed to {error:#}"));
         Outcome::Failed
     });
     outcome.into()
+}
+
+/// Help or the version, on standard output, or what is wrong with the arguments, on standard error.
+fn answered(answer: &clap::Error) -> ExitCode {
+    let written = answer.print();
+    if !answer.use_stderr()
+        && let Err(error) = printed(written)
+    {
+        complain(&format!("error: failed to {error:#}"));
+        return Outcome::Failed.into();
+    }
+    ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(Outcome::Failed.number()))
 }
 
 fn run(arguments: CommandLine) -> Result<Outcome> {

@@ -73,10 +73,11 @@ impl Requirements {
     /// # Errors
     /// When the file cannot be read, has unknown keys or impossible values, or asks for nothing.
     pub fn read(path: &Path) -> Result<Self, RequirementsError> {
-        let text = std::fs::read_to_string(path).map_err(|source| RequirementsError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text =
+            crate::input_file::read_text(path).map_err(|source| RequirementsError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
         Self::parse(path, &text)
     }
 

@@ -68,7 +68,8 @@ pub fn check_address(address: &str) -> Result<()> {
 /// When one cannot be read, or there is none below a prefix.
 pub async fn read_all(source: &str) -> Result<Vec<(String, String)>> {
     if !source.starts_with(S3) {
-        let text = std::fs::read_to_string(source).with_context(|| format!("read {source}"))?;
+        let text = crate::input_file::read_text(Path::new(source))
+            .with_context(|| format!("read {source}"))?;
         return Ok(vec![(source.to_owned(), text)]);
     }
     let (bucket, key) = split(source)?;

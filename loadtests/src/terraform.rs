@@ -92,7 +92,9 @@ impl TerraformError {
     fn at_line(mut self, other: Option<&Path>) -> Self {
         if let Self::Unknown { path, key, .. } | Self::Value { path, key, .. } = &mut self {
             let assigned_in = |file: &Path| {
-                let text = std::fs::read_to_string(file).ok()?;
+                // What a pipe has told once it does not tell again.
+                let text =
+                    std::fs::read_to_string(Some(file).filter(|file| file.is_file())?).ok()?;
                 let line = source::line_of(&text, key)?;
                 Some(PathBuf::from(format!("{}:{line}", file.display())))
             };
@@ -192,8 +194,9 @@ impl Configuration {
     fn read_files(path: &Path, settings: Option<&Path>) -> Result<Self, TerraformError> {
         let mut values = BTreeMap::new();
         let mut environment = None;
-        for file in settings.into_iter().chain([path]) {
-            let given = source::read_values(file)?;
+        let settings = settings.map(|file| (file, source::SETTINGS));
+        for (file, expected) in settings.into_iter().chain([(path, source::SIZING)]) {
+            let given = source::read_values(file, expected)?;
             environment = stage(&given).or(environment);
             assign(file, given, &mut values)?;
         }

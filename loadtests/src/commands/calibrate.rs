@@ -8,7 +8,7 @@ use loadtests::fidelity::Fidelity;
 use loadtests::measurement::Measurement;
 use loadtests::report::{self, Document};
 
-use super::console::show;
+use super::console::{say, show};
 use super::files::{existing, json, read, workspace, write};
 
 pub(crate) fn run(arguments: &CalibrateArguments) -> Result<Outcome> {
@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &CalibrateArguments) -> Result<Outcome> {
         record(&text, &calibration, &fidelity)?;
     }
     if arguments.json {
-        println!("{}", json(&calibration)?);
+        say(&json(&calibration)?)?;
         return Ok(Outcome::Success);
     }
     let mut document = Document {
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &CalibrateArguments) -> Result<Outcome> {
     report::sections::calibration(&mut document, &calibration);
     document.heading("How well the simulator predicts what was measured");
     report::sections::fidelity(&mut document, &fidelity);
-    show(&document);
+    show(&document)?;
     Ok(Outcome::Success)
 }
 

@@ -7,7 +7,7 @@ use loadtests::progress::Progress;
 use loadtests::reference::service::{Conditions, Kind};
 use loadtests::report::{self, Document};
 
-use super::console::show;
+use super::console::{say, show};
 use super::files::{json, out_dir, workspace, write};
 use super::measuring::until_interrupted;
 
@@ -55,12 +55,12 @@ pub(crate) fn run(arguments: &CompareArguments, quiet: bool) -> Result<Outcome> 
         &out.join("comparison.md"),
         &report::markdown::render(&document),
     )?;
-    show(&document);
+    show(&document)?;
     if !quiet {
-        println!(
+        say(&format!(
             "\nWritten: comparison.json, comparison.md in {}",
             out.display()
-        );
+        ))?;
     }
     Ok(Outcome::Success)
 }

@@ -5,6 +5,7 @@ use loadtests::command_line::CpuScoreArguments;
 use loadtests::exit_code::Outcome;
 use loadtests::hardware::Hardware;
 
+use super::console::say;
 use super::files::{json, workspace};
 
 pub(crate) fn run(arguments: &CpuScoreArguments) -> Result<Outcome> {
@@ -12,9 +13,9 @@ pub(crate) fn run(arguments: &CpuScoreArguments) -> Result<Outcome> {
     let length = std::time::Duration::from_secs_f64(arguments.seconds);
     let score = loadtests::cpu_score::measure(length, 5, &hardware);
     if arguments.json {
-        println!("{}", json(&score)?);
+        say(&json(&score)?)?;
     } else {
-        println!("{:.1}", score.score);
+        say(&format!("{:.1}", score.score))?;
     }
     Ok(Outcome::Success)
 }

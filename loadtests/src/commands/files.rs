@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use anyhow::{Context, Result, bail};
 use loadtests::calibrate::Calibration;
+use loadtests::input_file;
 use loadtests::result_file;
 use simulator::scenario::Scenario;
 
@@ -65,7 +66,7 @@ pub(crate) fn read_scenario(path: &Path) -> Result<(String, Scenario)> {
     )?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let scenario = Scenario::from_toml_with(&text, &mut |file| {
-        std::fs::read_to_string(folder.join(file)).map_err(|error| error.to_string())
+        input_file::read_text(&folder.join(file)).map_err(|error| error.to_string())
     })
     .with_context(|| {
         format!(
@@ -102,7 +103,7 @@ pub(crate) fn out_dir(path: &Path) -> Result<PathBuf> {
 
 /// The text of a file that the user named; `what` it must be is said when it cannot be read.
 pub(crate) fn read(path: &Path, what: &str) -> Result<String> {
-    std::fs::read_to_string(path)
+    input_file::read_text(path)
         .with_context(|| format!("read {}, which must be {what}", path.display()))
 }
 

@@ -13,7 +13,7 @@ use loadtests::requirements::Requirements;
 use loadtests::terraform::{Configuration, settings_of};
 use loadtests::vcpu_factor::{VcpuFactor, profile_on};
 
-use super::console::show;
+use super::console::{print, say, show};
 use super::files::{existing, json, out_dir, read_calibration, workspace};
 use super::measuring::{interruptible, measured};
 
@@ -70,9 +70,9 @@ pub(crate) fn run(arguments: &GateArguments, quiet: bool) -> Result<Outcome> {
     })?;
     let document = report::sections::gate(&result);
     match arguments.format {
-        GateFormat::Text => show(&document),
-        GateFormat::Markdown => print!("{}", report::markdown::render(&document)),
-        GateFormat::Json => println!("{}", json(&result)?),
+        GateFormat::Text => show(&document)?,
+        GateFormat::Markdown => print(&report::markdown::render(&document))?,
+        GateFormat::Json => say(&json(&result)?)?,
     }
     Ok(if result.pass {
         Outcome::Success

@@ -12,7 +12,7 @@ use loadtests::report::{self, ResultsFile};
 use loadtests::requirements::Requirements;
 use loadtests::terraform::read_sizing;
 
-use super::console::show;
+use super::console::{say, show};
 use super::files::{CALIBRATION, existing, json, out_dir, read_calibration, write};
 use super::measuring::{grid_of, interruptible, measured};
 
@@ -69,13 +69,13 @@ pub(crate) fn run(arguments: &MainArguments, quiet: bool) -> Result<Outcome> {
         &out.join("queued.toml"),
         &results.queued.scenario.to_toml()?,
     )?;
-    show(&document);
+    show(&document)?;
     if !quiet {
-        println!(
+        say(&format!(
             "\n{}\nWritten: report.html, report.md, results.json in {}; the next run writes over them.",
             report::sections::in_a_line(&results),
             out.display()
-        );
+        ))?;
     }
     Ok(Outcome::Success)
 }

@@ -16,7 +16,7 @@ use loadtests::run::Target;
 use loadtests::scenarios::proposal_writer::Accounts;
 
 use super::calibrate::record;
-use super::console::show;
+use super::console::{say, show};
 use super::files::{CALIBRATION, json, out_dir, read_calibration, workspace, write};
 use super::measuring::{grid_of, interruptible, keep, measured};
 
@@ -69,14 +69,14 @@ pub(crate) fn run(arguments: &MeasureArguments, quiet: bool) -> Result<Outcome> 
         report::sections::fidelity(&mut document, &fidelity);
     }
     if arguments.json {
-        println!("{}", json(&measurement)?);
+        say(&json(&measurement)?)?;
     } else {
-        show(&document);
+        show(&document)?;
         if !quiet {
-            println!(
+            say(&format!(
                 "\nWritten: measurement.json and what follows from it, in {}",
                 out.display()
-            );
+            ))?;
         }
     }
     Ok(Outcome::Success)

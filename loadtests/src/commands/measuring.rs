@@ -11,6 +11,7 @@ use loadtests::pipeline;
 use loadtests::progress::Progress;
 use loadtests::result_file;
 
+use super::console::complain;
 use super::files::{CALIBRATION, read, read_calibration, workspace};
 
 /// The grid of a command with what the user changed, refused when the speed-up asked for cannot hold.
@@ -73,12 +74,12 @@ fn say_kept(out: &Path) {
     if let Ok(kept) = read_partial(&path)
         && kept.found() > 0
     {
-        eprintln!(
+        complain(&format!(
             "kept: {} and {} in {}, marked partial",
             loadtests::plural(kept.cells.len() as u64, "cell"),
             loadtests::plural(kept.open_runs.len() as u64, "open run"),
             path.display()
-        );
+        ));
     }
 }
 
@@ -142,7 +143,7 @@ pub(crate) fn until_interrupted<T>(work: impl Future<Output = Result<T>>) -> Res
         }
     });
     if matches!(result, Ok(None)) {
-        eprintln!("interrupted: ending what was started");
+        complain("interrupted: ending what was started");
     }
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     result

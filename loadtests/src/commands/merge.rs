@@ -6,6 +6,7 @@ use loadtests::exit_code::Outcome;
 use loadtests::measurement::Measurement;
 use loadtests::result_file;
 
+use super::console::{complain, say};
 use super::files::{json, write};
 
 pub(crate) fn run(arguments: &MergeArguments) -> Result<Outcome> {
@@ -29,13 +30,15 @@ pub(crate) fn run(arguments: &MergeArguments) -> Result<Outcome> {
     let joined = loadtests::merge::merge(parts)?;
     match &arguments.out {
         Some(file) => write(file, &json(&joined)?)?,
-        None => println!("{}", json(&joined)?),
+        None => say(&json(&joined)?)?,
     }
     match &joined.incomplete_because {
         None if joined.complete => Ok(Outcome::Success),
         reason => {
             let reason = reason.as_deref().unwrap_or("a part is partial");
-            eprintln!("the joined result is partial and will not be judged: {reason}");
+            complain(&format!(
+                "the joined result is partial and will not be judged: {reason}"
+            ));
             Ok(Outcome::Failed)
         }
     }

@@ -14,7 +14,7 @@ use loadtests::terraform::read_sizing;
 use loadtests::vcpu_factor::{VcpuFactor, profile_on};
 use simulator::scenario::{Mode, ScenarioError};
 
-use super::console::show;
+use super::console::{say, show};
 use super::files::{existing, json, read, read_calibration, read_scenario};
 
 pub(crate) fn run(arguments: &PlanArguments) -> Result<Outcome> {
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<Outcome> {
             .with_context(|| format!("plan for {}", file.display()));
     }
     match arguments.format {
-        TableFormat::Json => println!("{}", json(&plan)?),
+        TableFormat::Json => say(&json(&plan)?)?,
         TableFormat::Table => {
             let mut document = report::sections::searched_plan(
                 &plan,
@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<Outcome> {
             if let Some(factor) = factor {
                 document.paragraph(factor);
             }
-            show(&document);
+            show(&document)?;
         }
     }
     Ok(Outcome::Success)

@@ -7,7 +7,7 @@ use loadtests::report;
 use loadtests::requirements::Requirements;
 use loadtests::review::{self, Evidence, Input, Language, Review};
 
-use super::console::show;
+use super::console::{complain, print, say, show};
 use super::files::{existing, json, read_calibration, workspace, write};
 
 pub(crate) fn run(arguments: &ReviewArguments, quiet: bool) -> Result<Outcome> {
@@ -21,14 +21,16 @@ pub(crate) fn run(arguments: &ReviewArguments, quiet: bool) -> Result<Outcome> {
     if let Some(name) = &arguments.simulate {
         let judgement = Evidence::one(&input, name)?;
         match arguments.format {
-            Some(ReviewFormat::Json) => println!("{}", json(&judgement)?),
-            _ => show(&report::sections::replicated(name, &judgement)),
+            Some(ReviewFormat::Json) => say(&json(&judgement)?)?,
+            _ => show(&report::sections::replicated(name, &judgement))?,
         }
         return Ok(Outcome::Success);
     }
     let review = Review::new(&Evidence::gather(&input)?);
     for number in review.stale() {
-        eprintln!("question {number}: the numbers no longer say what its answer claims");
+        complain(&format!(
+            "question {number}: the numbers no longer say what its answer claims"
+        ));
     }
     if arguments.write {
         for (language, file) in [(Language::En, "review.md"), (Language::Es, "review.es.md")] {
@@ -36,7 +38,7 @@ pub(crate) fn run(arguments: &ReviewArguments, quiet: bool) -> Result<Outcome> {
             let document = review::document(&review, language, None);
             write(&path, &report::markdown::render(&document))?;
             if !quiet {
-                println!("Written: docs/{file}");
+                say(&format!("Written: docs/{file}"))?;
             }
         }
         return Ok(Outcome::Success);
@@ -49,15 +51,12 @@ pub(crate) fn run(arguments: &ReviewArguments, quiet: bool) -> Result<Outcome> {
     }
     let document = review::document(&review, arguments.lang, arguments.question);
     match arguments.format {
-        None => show(&document),
-        Some(ReviewFormat::Markdown) => print!("{}", report::markdown::render(&document)),
+        None => show(&document)?,
+        Some(ReviewFormat::Markdown) => print(&report::markdown::render(&document))?,
         Some(ReviewFormat::Html) => {
-            print!(
-                "{}",
-                report::html::render_in(&document, arguments.lang.code())
-            );
+            print(&report::html::render_in(&document, arguments.lang.code()))?;
         }
-        Some(ReviewFormat::Json) => println!("{}", json(&review)?),
+        Some(ReviewFormat::Json) => say(&json(&review)?)?,
     }
     Ok(Outcome::Success)
 }

@@ -7,6 +7,7 @@ use loadtests::requirements::Requirements;
 use loadtests::serve::{Lab, listen, serve};
 use loadtests::vcpu_factor::profile;
 
+use super::console::say;
 use super::files::{existing, read_calibration};
 
 pub(crate) fn run(arguments: &ServeArguments) -> Result<Outcome> {
@@ -19,7 +20,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<Outcome> {
     let runtime = tokio::runtime::Runtime::new().context("start the async runtime")?;
     let listener = runtime.block_on(listen(arguments.port))?;
     let address = listener.local_addr().context("find the port")?;
-    println!("What if: http://{address}/ (Ctrl-C ends it)");
+    say(&format!("What if: http://{address}/ (Ctrl-C ends it)"))?;
     // Both ends are wanted ones: a page is served until somebody has enough of it.
     let (end, ended) = tokio::sync::watch::channel(false);
     ctrlc::set_handler(move || {

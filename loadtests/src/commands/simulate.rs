@@ -9,7 +9,7 @@ use loadtests::simulation::{self, Simulation};
 use simulator::platform::moved;
 use simulator::scenario::Scenario;
 
-use super::console::show;
+use super::console::{say, show};
 use super::files::{json, read_scenario};
 
 pub(crate) fn run(arguments: &SimulateArguments) -> Result<Outcome> {
@@ -40,9 +40,9 @@ pub(crate) fn run(arguments: &SimulateArguments) -> Result<Outcome> {
                 .collect::<Result<Vec<Simulation>, _>>()?;
             match arguments.format {
                 TableFormat::Json => {
-                    println!("{}", json(&simulation::json_by_platform(&simulations))?);
+                    say(&json(&simulation::json_by_platform(&simulations))?)?;
                 }
-                TableFormat::Table => show(&report::sections::platforms(&simulations)),
+                TableFormat::Table => show(&report::sections::platforms(&simulations))?,
             }
         }
     }
@@ -51,8 +51,8 @@ pub(crate) fn run(arguments: &SimulateArguments) -> Result<Outcome> {
 
 fn print_simulation(simulation: &Simulation, format: TableFormat) -> Result<()> {
     match format {
-        TableFormat::Json => println!("{}", json(&simulation.json())?),
-        TableFormat::Table => show(&report::sections::simulation(simulation)),
+        TableFormat::Json => say(&json(&simulation.json())?)?,
+        TableFormat::Table => show(&report::sections::simulation(simulation))?,
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use loadtests::report::{self, Document};
 use loadtests::storm::settings::Size;
 use loadtests::storm::{run, table};
 
-use super::console::show;
+use super::console::{complain, say, show};
 use super::files::{json, out_dir, workspace, write};
 use super::measuring::until_interrupted;
 
@@ -45,19 +45,22 @@ pub(crate) fn run(arguments: &StormArguments, quiet: bool) -> Result<Outcome> {
     write(&out.join("storm.md"), &report::markdown::render(&whole))?;
     match arguments.format {
         TableFormat::Table => {
-            show(&document);
-            println!("\nWritten: storm.json, storm.md in {}", out.display());
+            show(&document)?;
+            say(&format!(
+                "\nWritten: storm.json, storm.md in {}",
+                out.display()
+            ))?;
         }
-        TableFormat::Json => println!("{}", json(&storm)?),
+        TableFormat::Json => say(&json(&storm)?)?,
     }
     if !storm.audit.is_clean() {
-        eprintln!("kept: the backends' logs in {}", logs.display());
+        complain(&format!("kept: the backends' logs in {}", logs.display()));
         return Ok(Outcome::Refused);
     }
     if storm.is_whole() {
         Ok(Outcome::Success)
     } else {
-        eprintln!("error: failed to order every generation in time: give it more with --timeout");
+        complain("error: failed to order every generation in time: give it more with --timeout");
         Ok(Outcome::Failed)
     }
 }

@@ -17,7 +17,7 @@ use loadtests::run::Runner;
 use loadtests::scenarios::waiting_users::Fate;
 use loadtests::sync_mode::{Fates, SCHEMA_VERSION, SyncMeasurement, SyncRun, predict};
 
-use super::console::show;
+use super::console::{say, show};
 use super::files::{CALIBRATION, json, out_dir, read_calibration, workspace, write};
 use super::measuring::until_interrupted;
 
@@ -63,11 +63,11 @@ pub(crate) fn run(arguments: &SyncArguments, quiet: bool) -> Result<Outcome> {
     progress.finish();
     write(&out.join("sync.json"), &json(&measurement)?)?;
     if arguments.json {
-        println!("{}", json(&measurement)?);
+        say(&json(&measurement)?)?;
     } else {
-        show(&report::sections::sync(&measurement));
+        show(&report::sections::sync(&measurement))?;
         if !quiet {
-            println!("\nWritten: sync.json in {}", out.display());
+            say(&format!("\nWritten: sync.json in {}", out.display()))?;
         }
     }
     Ok(Outcome::Success)

@@ -12,10 +12,15 @@ use super::TerraformError;
 /// Values by name, in the order of the file.
 pub(super) type Values = Vec<(String, Value)>;
 
-/// Reads a file of values; its name tells the format, as it does for Terraform.
-pub(super) fn read_values(path: &Path) -> Result<Values, TerraformError> {
-    const EXPECTED: &str = "a .tfvars file, such as terraform/environments/proposal.tfvars";
-    let text = read_text(path, EXPECTED)?;
+/// What the file of a sizing must be.
+pub(super) const SIZING: &str = "a .tfvars file, such as terraform/environments/proposal.tfvars";
+/// What the file of a stage's settings must be.
+pub(super) const SETTINGS: &str =
+    "a .tfvars file, such as terraform/environments/settings/proposal.tfvars";
+
+/// Reads a file of values, which must be what `expected` says; its name tells the format, as it does for Terraform.
+pub(super) fn read_values(path: &Path, expected: &'static str) -> Result<Values, TerraformError> {
+    let text = read_text(path, expected)?;
     if path
         .extension()
         .is_some_and(|extension| extension == "json")
@@ -27,7 +32,7 @@ pub(super) fn read_values(path: &Path) -> Result<Values, TerraformError> {
 }
 
 fn read_text(path: &Path, expected: &'static str) -> Result<String, TerraformError> {
-    let bytes = std::fs::read(path).map_err(|source| TerraformError::Read {
+    let bytes = crate::input_file::read(path).map_err(|source| TerraformError::Read {
         path: path.to_owned(),
         expected,
         source,

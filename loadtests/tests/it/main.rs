@@ -2,6 +2,7 @@
 
 mod gate;
 mod measuring;
+mod output;
 mod pages;
 mod recorded;
 mod reference;
@@ -19,10 +20,16 @@ use std::process::{Command, Output};
 const PROPOSAL: &str = include_str!("../../../terraform/environments/proposal.tfvars");
 const SLO: &str = include_str!("../../slo.toml");
 
-fn sizing(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_sizing"))
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sizing"));
+    command
         .args(arguments)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    command
+}
+
+fn sizing(arguments: &[&str]) -> Output {
+    command(arguments)
         .output()
         .expect("the binary was built for this test")
 }

@@ -1,0 +1,19 @@
+//! Options of `sizing calibrate`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Options of `calibrate`.
+#[derive(Debug, Args)]
+pub struct CalibrateArguments {
+    /// A measurement.json that `measure` or `merge` wrote.
+    #[arg(value_name = "FILE")]
+    pub measurement: PathBuf,
+    /// Also write the results that this repository publishes, as `measure --record` does.
+    #[arg(long)]
+    pub record: bool,
+    /// Print the calibration as JSON (loadtests/schemas/calibration.schema.json) instead of tables.
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,58 @@
+//! Options of the main job, and the grid that it shares with `measure`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::numbers;
+
+/// Options of the main job.
+#[derive(Debug, Args)]
+pub struct MainArguments {
+    /// A smoke run under a minute: fewer cells, fewer cycles.
+    #[arg(long)]
+    pub quick: bool,
+    /// The sizing to judge.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "terraform/environments/proposal.tfvars"
+    )]
+    pub sizing: PathBuf,
+    /// The SLO, the budget and the load to judge it by.
+    #[arg(long, value_name = "FILE", default_value = "loadtests/slo.toml")]
+    pub slo: PathBuf,
+    /// Score of the deployment's vCPU, as `sizing cpu-score` printed it there; without it a vCPU counts as
+    /// a core of the machine that was measured.
+    #[arg(long, value_name = "SCORE", value_parser = numbers::score)]
+    pub vcpu_score: Option<f64>,
+    /// The grid to measure.
+    #[command(flatten)]
+    pub grid: GridArguments,
+    /// Folder for report.html, report.md and results.json.
+    #[arg(long, value_name = "DIR", default_value = "target/sizing")]
+    pub out: PathBuf,
+}
+
+/// The grid of a measurement.
+#[derive(Clone, Debug, Args)]
+pub struct GridArguments {
+    /// Worker counts, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = numbers::workers)]
+    pub workers: Option<Vec<u32>>,
+    /// vCPU counts, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "V,...", value_parser = numbers::vcpu)]
+    pub vcpus: Option<Vec<f64>>,
+    /// Memory sizes in GiB, separated by commas; the least that Fargate sells with each vCPU when not given.
+    #[arg(long, value_delimiter = ',', value_name = "GIB,...", value_parser = numbers::memory)]
+    pub memory_gib: Option<Vec<f64>>,
+    /// Factor by which every wait is divided; 1 runs the real 15 minutes.
+    #[arg(long, value_parser = numbers::speedup)]
+    pub speedup: Option<f64>,
+    /// Generations that each cell measures at least.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub generations: Option<u32>,
+    /// The backend's binary; built by cargo when not given.
+    #[arg(long, value_name = "FILE")]
+    pub backend: Option<PathBuf>,
+}
