@@ -29,12 +29,14 @@ locals {
   )
 
   # Blue/green runs both sets at once.
-  task_sets         = local.blue_green ? 2 : 1
-  vcpu_peak         = local.task_sets * var.tasks_max * local.vcpu_per_task
-  vcpu_deployment   = var.tasks_desired * local.vcpu_per_task * var.deployment_maximum_percent / 100
+  task_sets = local.blue_green ? 2 : 1
+  vcpu_peak = local.task_sets * var.tasks_max * local.vcpu_per_task
+  # ECS takes the percentage of the tasks that are wanted at that moment, which autoscaling may have raised.
+  vcpu_deployment   = var.tasks_max * local.vcpu_per_task * var.deployment_maximum_percent / 100
   connections_peak  = local.task_sets * var.tasks_max * var.database_pool_max
   stop_timeout_need = local.synchronous ? var.generation_duration_s : 2 * local.stop_timeout_margin
   drain_need        = local.synchronous ? var.generation_duration_s : var.request_timeout_s
+  unused_protection = var.task_protection_enabled ? "; task_protection_enabled changes nothing, for the backend never protects its task" : ""
 
   findings = {
     alb_idle_timeout = {
@@ -50,8 +52,8 @@ locals {
       remedy = "A request may take ${local.drain_need} s, a deregistered task answers for ${var.deregistration_delay_s} s: every deployment and scale-in would answer 502. Raise deregistration_delay_s, or set generation_mode to queue."
     }
     stop_timeout = {
-      holds  = var.stop_timeout_s >= local.stop_timeout_need || local.synchronous && var.task_protection_enabled
-      remedy = "A task needs ${local.stop_timeout_need} s to stop in order, and is killed after ${var.stop_timeout_s} s (Fargate allows at most 120). Raise stop_timeout_s, turn task_protection_enabled on, or set generation_mode to queue."
+      holds  = var.stop_timeout_s >= local.stop_timeout_need
+      remedy = "A task needs ${local.stop_timeout_need} s to stop in order, and is killed after ${var.stop_timeout_s} s (Fargate allows at most 120${local.unused_protection}). ${local.stop_timeout_need > 120 ? "Set" : "Raise stop_timeout_s, or set"} generation_mode to queue."
     }
     spot = {
       holds  = !(local.synchronous && var.spot_percent > 0 && var.generation_duration_s > 120)
@@ -145,7 +147,14 @@ check "vcpu_quota" {
 check "deployment_surge" {
   assert {
     condition     = local.blue_green || local.vcpu_deployment <= var.fargate_vcpu_quota
-    error_message = "A rolling deployment wants ${local.vcpu_deployment} vCPU for a while, the account may run ${var.fargate_vcpu_quota}: it replaces fewer tasks at a time."
+    error_message = "A rolling deployment of ${var.tasks_max} tasks wants ${local.vcpu_deployment} vCPU for a while, the account may run ${var.fargate_vcpu_quota}: it replaces fewer tasks at a time, and where not one more fits waits until autoscaling takes some away."
+  }
+}
+
+check "task_protection" {
+  assert {
+    condition     = !var.task_protection_enabled
+    error_message = "task_protection_enabled only grants the permission: the backend never protects its task, so scale-in and deployments stop it as they stop any other. Turn it off."
   }
 }
 

@@ -282,7 +282,7 @@ variable "spot_percent" {
 }
 
 variable "task_protection_enabled" {
-  description = "Whether tasks may protect themselves from scale-in and deployments while they work."
+  description = "Whether tasks get the permission to protect themselves from scale-in and deployments. The backend does not use it."
   type        = bool
   default     = false
   nullable    = false

@@ -333,10 +333,10 @@ impl Configuration {
             .or_else(|| stage_name(&self.file))
     }
 
-    /// The fleet that these values start.
+    /// The fleet that these values start. Nothing protects its tasks: the backend does not use the permission that
+    /// `task_protection_enabled` grants.
     pub fn fleet(&self) -> Fleet {
         let mut fleet = self.sizing.fleet(self.mode());
-        fleet.task_protection = self.flag("task_protection_enabled");
         let storage_gb = self.value("database_storage_gb").and_then(Value::as_u64);
         if let Some(gb) = storage_gb.and_then(|gb| u32::try_from(gb).ok()) {
             fleet.db_storage_gb = gb;
@@ -348,6 +348,21 @@ impl Configuration {
     /// `findings.tf`, whatever `enforce_findings` says.
     pub fn findings(&self) -> (Vec<Finding>, Vec<Finding>) {
         module().findings(&self.values)
+    }
+
+    /// Whether there is no finding: cheaper to know than which there are.
+    pub(crate) fn holds(&self) -> bool {
+        module().holds(&self.values)
+    }
+
+    /// vCPU that a rolling deployment wants for a while, all tasks running: `local.vcpu_deployment` of `findings.tf`.
+    pub fn deployment_vcpu(&self) -> f64 {
+        self.local_number("vcpu_deployment")
+    }
+
+    /// A number among the locals of `findings.tf`.
+    pub(crate) fn local_number(&self, name: &str) -> f64 {
+        module().local_number(name, &self.values)
     }
 }
 

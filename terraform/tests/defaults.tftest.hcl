@@ -18,7 +18,7 @@ variables {
   generation_workers = 24
   tasks_min          = 1
   tasks_desired      = 2
-  tasks_max          = 4
+  tasks_max          = 3
 }
 
 override_resource {

@@ -300,6 +300,9 @@ run "growth" {
     condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.main : contains(alarm.alarm_actions, aws_sns_topic.alarms.arn)]) && length(aws_cloudwatch_metric_alarm.main) == 6
     error_message = "six alarms must tell the topic"
   }
+
+  # Six tasks take the whole quota: a deployment that comes while they run has to wait.
+  expect_failures = [check.deployment_surge]
 }
 
 run "scale_values" {

@@ -9,7 +9,7 @@ use simulator::slo::judge;
 use crate::judgement::{cores, parallel};
 
 /// More than this is not looked for: it says enough, and a day of it takes long to simulate.
-const FACTOR_MAX: f64 = 32.0;
+const FACTOR_MAX: f64 = 16.0;
 /// Halvings of the interval: the factor is found to about 1 %.
 const HALVINGS: u32 = 7;
 

@@ -1,4 +1,4 @@
-//! The nearest sizing that would pass: the fewest variables changed, and of those the cheapest.
+//! The nearest sizing that would pass: of those with the fewest variables changed, the cheapest.
 
 use hcl::Value;
 use serde::Serialize;
@@ -283,7 +283,7 @@ fn look(
     let carried = smallest(&capacity_per_hour(&scenario, tasks.max.into()));
     if carried < scenario.workload.arrivals.mean_per_hour()
         || worker_memory(&configuration, &request.profile).is_some()
-        || !configuration.findings().0.is_empty()
+        || !configuration.holds()
     {
         return Ok(None);
     }

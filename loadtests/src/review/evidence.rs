@@ -16,7 +16,7 @@ use crate::calibrate::Calibration;
 use crate::judgement::{Judgement, judge, plan};
 use crate::requirements::{Requirements, RequirementsError};
 use crate::stages::{PROPOSAL, SLO_USERS, STAGE_SLOS, STAGES};
-use crate::terraform::{Sizing, TerraformError, parse_sizing};
+use crate::terraform::{Configuration, Sizing, TerraformError, parse_sizing};
 
 /// Workers per task that question after question comes back to: enough for the proposal's tasks under the load of the MVP.
 pub(super) const ROOMY_WORKERS: u32 = 24;
@@ -74,6 +74,8 @@ pub enum EvidenceError {
 pub struct Evidence {
     pub(super) calibration: Calibration,
     pub(super) proposal: Sizing,
+    /// vCPU that a rolling deployment of the proposal wants for a while.
+    pub(super) deployment_vcpu: f64,
     pub(super) load: Scenario,
     pub(super) plan: Plan,
     pub(super) replications: u32,
@@ -98,7 +100,8 @@ impl Evidence {
         };
         Ok(Evidence {
             calibration: input.calibration.clone(),
-            proposal: proposal()?,
+            proposal: proposal()?.sizing,
+            deployment_vcpu: proposal()?.deployment_vcpu(),
             plan: plan(&request)?,
             load,
             replications: input.replications,
@@ -166,8 +169,8 @@ impl Evidence {
     }
 }
 
-fn proposal() -> Result<Sizing, TerraformError> {
-    parse_sizing(
+fn proposal() -> Result<Configuration, TerraformError> {
+    Configuration::parse(
         Path::new("terraform/environments/proposal.tfvars"),
         PROPOSAL,
     )
@@ -180,7 +183,7 @@ pub(super) fn peak_per_hour(load: &Scenario, users: f64) -> f64 {
 
 fn scenarios(input: &Input<'_>) -> Result<BTreeMap<String, Scenario>, EvidenceError> {
     let profile = crate::vcpu_factor::profile(input.calibration);
-    let proposal = proposal()?;
+    let proposal = proposal()?.sizing;
     let queued = input
         .requirements
         .scenario(proposal.fleet(Mode::Queue), profile.clone())?;

@@ -19,9 +19,6 @@ pub(super) const INTERFACE_ENDPOINTS: f64 = 4.0;
 /// <https://docs.aws.amazon.com/general/latest/gr/ecs-service.html>, 2026-10-01.
 pub(super) const FARGATE_VCPU_QUOTA: f64 = 6.0;
 
-/// `maximumPercent` of an ECS service by default: botocore 1.44.5, `ecs/DeploymentConfiguration`.
-pub(super) const DEPLOYMENT_MAXIMUM_PERCENT: f64 = 200.0;
-
 /// Share of each vCPU that a db.t4g.micro may use without spending credits, and its vCPU: AWS's table of the t4g
 /// family, 2026-11-24.
 pub(super) const T4G_MICRO_BASELINE: f64 = 0.1;

@@ -71,6 +71,10 @@ pub(crate) struct Module {
     pub(crate) variables: BTreeMap<String, Variable>,
     /// The locals that findings and warnings need, each after those that it needs itself.
     locals: Vec<(String, Expression)>,
+    /// What each finding asks, without its words.
+    conditions: Vec<Expression>,
+    /// The locals that these need.
+    locals_of_conditions: Vec<(String, Expression)>,
     /// Checks that are no findings: told, never refused.
     warnings: Vec<(String, Expression, Expression)>,
     /// Variables that locals and warnings need.
@@ -126,6 +130,11 @@ impl Module {
                 need(&name, &all, &mut locals);
             }
         }
+        let conditions = conditions_of(&all);
+        let mut locals_of_conditions = Vec::new();
+        for name in conditions.iter().flat_map(|e| references(e, "local.")) {
+            need(&name, &all, &mut locals_of_conditions);
+        }
         let expressions = locals.iter().map(|(_, expression)| expression);
         let of_warnings = warnings.iter().flat_map(|(_, one, other)| [one, other]);
         let referenced = expressions
@@ -135,6 +144,8 @@ impl Module {
         Self {
             variables,
             locals,
+            conditions,
+            locals_of_conditions,
             warnings,
             referenced,
         }
@@ -170,18 +181,7 @@ impl Module {
         &self,
         values: &BTreeMap<String, Value>,
     ) -> (Vec<Finding>, Vec<Finding>) {
-        let needed = values
-            .iter()
-            .filter(|(name, _)| self.referenced.contains(*name));
-        let mut context = with_variables(needed);
-        let mut locals: Map<String, Value> = Map::new();
-        for (name, expression) in &self.locals {
-            let value = expression
-                .evaluate(&context)
-                .unwrap_or_else(|error| panic!("local.{name} of the committed module: {error}"));
-            locals.insert(name.clone(), value);
-            context.declare_var("local", Value::Object(locals.clone()));
-        }
+        let (context, locals) = self.evaluated(&self.locals, values);
         let findings = locals.get("findings").and_then(Value::as_object);
         let broken = findings
             .into_iter()
@@ -207,6 +207,43 @@ impl Module {
             })
             .collect();
         (broken, told)
+    }
+
+    /// A number among the locals that findings and warnings need, with these values.
+    pub(crate) fn local_number(&self, name: &str, values: &BTreeMap<String, Value>) -> f64 {
+        let (_, locals) = self.evaluated(&self.locals, values);
+        let number = locals.get(name).and_then(Value::as_f64);
+        number.unwrap_or_else(|| panic!("local.{name} of the committed module is a number"))
+    }
+
+    /// Whether there is no finding with these values. A search asks it of thousands, and most of the time of
+    /// [`Module::findings`] goes into words.
+    pub(crate) fn holds(&self, values: &BTreeMap<String, Value>) -> bool {
+        let (context, _) = self.evaluated(&self.locals_of_conditions, values);
+        self.conditions
+            .iter()
+            .all(|condition| condition.evaluate(&context) == Ok(Value::Bool(true)))
+    }
+
+    /// These locals with these values, and what they were evaluated in.
+    fn evaluated(
+        &self,
+        expressions: &[(String, Expression)],
+        values: &BTreeMap<String, Value>,
+    ) -> (Context<'static>, Map<String, Value>) {
+        let needed = values
+            .iter()
+            .filter(|(name, _)| self.referenced.contains(*name));
+        let mut context = with_variables(needed);
+        let mut locals: Map<String, Value> = Map::new();
+        for (name, expression) in expressions {
+            let value = expression
+                .evaluate(&context)
+                .unwrap_or_else(|error| panic!("local.{name} of the committed module: {error}"));
+            locals.insert(name.clone(), value);
+            context.declare_var("local", Value::Object(locals.clone()));
+        }
+        (context, locals)
     }
 }
 
@@ -269,6 +306,24 @@ fn findings_of(locals: &BTreeMap<String, Expression>) -> BTreeSet<String> {
         Some(Expression::Object(object)) => object.keys().map(ToString::to_string).collect(),
         _ => BTreeSet::new(),
     }
+}
+
+/// The `holds` of each finding.
+fn conditions_of(locals: &BTreeMap<String, Expression>) -> Vec<Expression> {
+    let Some(Expression::Object(findings)) = locals.get("findings") else {
+        return vec![];
+    };
+    let holds = |finding: &Expression| match finding {
+        Expression::Object(parts) => parts
+            .iter()
+            .find(|(key, _)| key.to_string() == "holds")
+            .map(|(_, condition)| condition.clone()),
+        _ => None,
+    };
+    findings
+        .values()
+        .map(|finding| holds(finding).expect("every finding says when it holds"))
+        .collect()
 }
 
 /// Puts local `name` into `order`, after the locals that it needs.
@@ -378,6 +433,74 @@ mod tests {
             "With cache_mode sidecar each of 3 tasks has sessions and limits of its own: set cache_mode to \
              elasticache, or tasks_max to 1."
         );
+    }
+
+    #[test]
+    fn whether_there_is_a_finding_is_the_same_without_its_words() {
+        assert!(module().holds(&defaults()));
+        for (name, value) in [
+            ("deregistration_delay_s", Value::from(29)),
+            ("stop_timeout_s", Value::from(9)),
+            ("tasks_max", Value::from(7)),
+            ("database_pool_max", Value::from(80)),
+            ("generation_mode", Value::from("sync")),
+            ("database_engine_version", Value::from("14")),
+        ] {
+            let mut values = defaults();
+            values.insert(name.to_owned(), value);
+            let (broken, _) = module().findings(&values);
+            assert_eq!(module().holds(&values), broken.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_deployment_is_taken_for_one_while_all_tasks_run() {
+        let mut values = defaults();
+        values.insert("tasks_max".to_owned(), Value::from(4));
+        assert_eq!(module().findings(&values).1[0].name, "deployment_surge");
+        let vcpu = module().local_number("vcpu_deployment", &values);
+        assert_eq!(vcpu.to_bits(), 8.0_f64.to_bits());
+    }
+
+    #[test]
+    fn a_protection_that_the_backend_never_asks_for_covers_nothing() {
+        let mut values = defaults();
+        for (name, value) in [
+            ("generation_mode", Value::from("sync")),
+            ("alb_idle_timeout_s", Value::from(1000)),
+            ("deregistration_delay_s", Value::from(900)),
+            ("stop_timeout_s", Value::from(120)),
+            ("task_protection_enabled", Value::from(true)),
+        ] {
+            values.insert(name.to_owned(), value);
+        }
+        let (broken, told) = module().findings(&values);
+        assert_eq!(broken.len(), 1, "{broken:?}");
+        assert_eq!(broken[0].name, "stop_timeout");
+        assert!(
+            broken[0]
+                .remedy
+                .contains("task_protection_enabled changes nothing"),
+            "{broken:?}"
+        );
+        assert_eq!(told[0].name, "task_protection");
+        // It is said of the backend, whose code must bear it out.
+        let backend = concat!(env!("CARGO_MANIFEST_DIR"), "/../backend/src");
+        assert!(!names("ECS_AGENT_URI", std::path::Path::new(backend)));
+    }
+
+    /// Whether a file below `folder` has this text.
+    fn names(text: &str, folder: &std::path::Path) -> bool {
+        std::fs::read_dir(folder)
+            .expect("a readable folder")
+            .any(|entry| {
+                let path = entry.expect("a readable entry").path();
+                if path.is_dir() {
+                    names(text, &path)
+                } else {
+                    std::fs::read_to_string(&path).is_ok_and(|code| code.contains(text))
+                }
+            })
     }
 
     #[test]

@@ -405,6 +405,28 @@ fn markdown_has_the_verdict_and_both_sides() {
 }
 
 #[test]
+fn a_protection_that_the_backend_does_not_use_saves_no_sizing() {
+    let open = [
+        "generation_mode = \"sync\"",
+        "alb_idle_timeout_s = 1000",
+        "deregistration_delay_s = 900",
+        "stop_timeout_s = 120",
+    ];
+    let protected = [&open[..], &["task_protection_enabled = true"]].concat();
+    let (bare, protected) = (
+        judged(1, &with(&open), &[]),
+        judged(1, &with(&protected), &[]),
+    );
+    for result in [&bare, &protected] {
+        assert!(causes(result).contains(&"stop_timeout"), "{result}");
+        assert_eq!(result["after"]["lost"], bare["after"]["lost"]);
+    }
+    assert_eq!(protected["after"]["warnings"][0]["name"], "task_protection");
+    let queued = judged(0, &with(&["task_protection_enabled = true"]), &[]);
+    assert_eq!(queued["after"]["warnings"][0]["name"], "task_protection");
+}
+
+#[test]
 fn the_json_has_the_keys_that_others_rely_on() {
     let result = judged(1, &with(&["generation_workers = 6"]), &[]);
     for key in [

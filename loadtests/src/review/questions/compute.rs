@@ -2,7 +2,7 @@
 
 use super::{Answer, done_per_hour, over, simulate, wait_p95, waits_hold, worker_capacity};
 use crate::review::evidence::{Evidence, QUEUE_DEPTH_WORKERS, ROOMY_WORKERS, WORKER_STEPS};
-use crate::review::facts::{DEPLOYMENT_MAXIMUM_PERCENT, FARGATE_VCPU_QUOTA};
+use crate::review::facts::FARGATE_VCPU_QUOTA;
 use crate::review::words::{about, percent, say, usd};
 use crate::review::{Figure, Text, Unit};
 
@@ -331,10 +331,7 @@ fn waits_by_scaling(evidence: &Evidence) -> [Figure; 4] {
 pub(super) fn min_and_max(evidence: &Evidence) -> Answer {
     let queued = evidence.run("queued");
     let at_min = worker_capacity(queued, evidence.proposal.tasks_min);
-    let deploying = f64::from(evidence.proposal.tasks_max)
-        * evidence.proposal.vcpu()
-        * DEPLOYMENT_MAXIMUM_PERCENT
-        / 100.0;
+    let deploying = evidence.deployment_vcpu;
     Answer {
         asked: say!(
             "Is min 1 / max 3 tasks appropriate for an MVP?",
