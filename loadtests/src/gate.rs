@@ -19,6 +19,7 @@ use simulator::scenario::{InvalidScenario, Mode, Profile, Scenario};
 use simulator::slo::{Failure, judge_replications};
 
 use crate::judgement::judge;
+use crate::planning;
 use crate::requirements::Requirements;
 use crate::simulation::{lost_by_cause, over};
 use crate::stats::count_u64_as_f64;
@@ -43,8 +44,10 @@ pub struct GateRequest {
     pub before: Option<Configuration>,
     /// Load, SLO and budget.
     pub requirements: Requirements,
-    /// The file that states them.
+    /// The file that states them; the sizing that is replaced is held to it as well.
     pub slo_file: PathBuf,
+    /// The file that the stage of the sizing that is replaced has for itself, where that is another.
+    pub before_slo_file: Option<PathBuf>,
     /// What one generation costs.
     pub profile: Profile,
     /// Where that was measured.
@@ -85,13 +88,17 @@ pub struct GateResult {
     pub calibration: CalibrationSource,
     /// The sizing that is to be deployed.
     pub after: Candidate,
-    /// The sizing that it replaces.
+    /// The sizing that it replaces, under the same load and held to the same SLO.
     pub before: Option<Candidate>,
+    /// The SLO file that the stage of that sizing has for itself, where that is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before_slo_file: Option<PathBuf>,
     /// How much more load the sizing holds.
     pub headroom: Headroom,
     /// For a failure of the SLO: when the simulated day broke.
     pub counter_example: Option<CounterExample>,
-    /// For a failure: the sizing with the fewest changes that would pass; none when none was found.
+    /// For a failure: of the sizings that would pass with the fewest variables changed, the cheapest; none when none
+    /// was found.
     pub nearest: Option<Nearest>,
 }
 
@@ -183,11 +190,12 @@ pub enum GateError {
         source: InvalidScenario,
     },
     /// A rule that no sizing can break.
-    #[error("judge by {file}: {source}")]
+    #[error("judge by {file}")]
     Vacuous {
         /// The SLO file.
         file: PathBuf,
         /// The rule.
+        #[source]
         source: Vacuous,
     },
 }
@@ -233,6 +241,7 @@ pub fn gate(request: &GateRequest) -> Result<GateResult, GateError> {
         calibration: request.calibration.clone(),
         after,
         before: before.map(|(candidate, _)| candidate),
+        before_slo_file: request.before_slo_file.clone(),
         headroom,
         counter_example,
         nearest,
@@ -341,17 +350,21 @@ fn failures(scenario: &Scenario, replications: &Replications, total_usd: f64) ->
     failures
 }
 
-/// Workers that the task's memory could never hold all at once: the first rush would kill it. Terraform
-/// cannot say this, because it knows no calibration.
+/// Workers that the task's memory could never hold all at once.
 fn worker_memory(configuration: &Configuration, profile: &Profile) -> Option<Cause> {
     let sizing = &configuration.sizing;
-    let free_kib =
-        (count_u64_as_f64(sizing.task_memory_mib) - profile.memory_base_mib).max(0.0) * 1024.0;
-    let fit = (free_kib / profile.memory_per_generation_kib).floor();
-    let workers = f64::from(sizing.generation_workers);
+    let Failure {
+        key,
+        limit: fit,
+        actual: workers,
+    } = planning::worker_memory(
+        count_u64_as_f64(sizing.task_memory_mib),
+        sizing.generation_workers,
+        profile,
+    )?;
     let need_mib = profile.memory_base_mib + workers * profile.memory_per_generation_kib / 1024.0;
-    (workers > fit).then(|| Cause {
-        key: "worker_memory".to_owned(),
+    Some(Cause {
+        key,
         text: format!(
             "{workers} workers at once take {need_mib:.0} MiB, a task has {} MiB and would be killed: lower \
              generation_workers to {fit:.0} or less, or raise task_memory_mib.",

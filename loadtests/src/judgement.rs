@@ -5,12 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde::Serialize;
+use simulator::cost;
 use simulator::outcome::Outcome;
-use simulator::plan::{Plan, PlanRequest, assemble, candidates, evaluate_family, families};
+use simulator::plan::{
+    Evaluated, Plan, PlanRequest, assemble, candidates, evaluate_family, families, rank,
+};
 use simulator::replications::{Replications, combine};
 use simulator::scenario::{Fleet, InvalidScenario, Scenario};
 use simulator::simulate;
-use simulator::slo::{Verdict, judge_replications};
+use simulator::slo::{Failure, Verdict, judge_replications};
+
+use crate::planning::refusals;
 
 /// A sizing, what became of it, and whether that is good enough.
 #[derive(Clone, Debug, Serialize)]
@@ -69,21 +74,52 @@ pub(crate) fn timed<E>(run: impl FnOnce() -> Result<Outcome, E>) -> Result<Outco
 /// # Errors
 /// When a candidate is impossible, which would be a defect of the candidate list.
 pub fn plan(request: &PlanRequest) -> Result<Plan, InvalidScenario> {
-    plan_on(request, cores())
+    plan_on(request, cores(), None)
 }
 
-/// Searches the candidates of `request` on so many threads.
+/// Searches the candidates of `request` on so many threads. What the gate would refuse whatever a simulation says is
+/// rejected without one; the account may run `vcpu_quota` vCPU at once, or what the settings say.
 ///
 /// # Errors
 /// As [`plan`].
-pub fn plan_on(request: &PlanRequest, threads: usize) -> Result<Plan, InvalidScenario> {
-    let fleets = candidates(request);
+pub fn plan_on(
+    request: &PlanRequest,
+    threads: usize,
+    vcpu_quota: Option<f64>,
+) -> Result<Plan, InvalidScenario> {
+    let all = candidates(request);
+    let refusals = refusals(&request.base, vcpu_quota, &all);
+    let mut fleets = Vec::new();
+    let mut refused = Vec::new();
+    for (fleet, failures) in all.into_iter().zip(refusals) {
+        if failures.is_empty() {
+            fleets.push(fleet);
+        } else {
+            refused.push(unsimulated(fleet, failures)?);
+        }
+    }
     let families = families(request, &fleets);
     let found = parallel(threads, &families, |family| {
         let kin: Vec<&Fleet> = family.iter().map(|index| &fleets[*index]).collect();
         evaluate_family(request, &kin)
     })?;
-    Ok(assemble(&families, found))
+    let Plan { accepted, rejected } = assemble(&families, found);
+    Ok(rank([accepted, rejected, refused].concat()))
+}
+
+/// A candidate that is rejected for what needs no simulation, at the price of its fewest tasks.
+fn unsimulated(fleet: Fleet, failures: Vec<Failure>) -> Result<Evaluated, InvalidScenario> {
+    Ok(Evaluated {
+        cost_usd_month: cost::monthly(&fleet, fleet.tasks.min.into())?.total(),
+        fleet,
+        wait_p95_s: None,
+        throughput_per_hour: None,
+        lost: None,
+        failures,
+        simulated: false,
+        runs_made: 0,
+        tie: None,
+    })
 }
 
 /// Threads that can run at the same time.

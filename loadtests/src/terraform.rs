@@ -215,6 +215,65 @@ impl Configuration {
         Self::new(path, values, environment)
     }
 
+    /// The configuration that starts `fleet`, over the defaults of the settings: of it, what findings look at. A
+    /// generation takes `generation_s` at most, and the account may run `vcpu_quota` vCPU, where they are given.
+    ///
+    /// # Errors
+    /// When a value is none that the root module accepts.
+    pub(crate) fn of_fleet(
+        fleet: &Fleet,
+        generation_s: Option<f64>,
+        vcpu_quota: Option<f64>,
+    ) -> Result<Self, TerraformError> {
+        let numbers = [
+            ("task_cpu", Some(fleet.vcpu * 1024.0)),
+            ("task_memory_mib", Some(fleet.memory_gib * 1024.0)),
+            ("generation_workers", Some(fleet.workers.into())),
+            ("tasks_min", Some(fleet.tasks.min.into())),
+            ("tasks_desired", Some(fleet.tasks.desired.into())),
+            ("tasks_max", Some(fleet.tasks.max.into())),
+            ("nat_gateways", Some(fleet.nat_gateways.into())),
+            (
+                "alb_idle_timeout_s",
+                Some(fleet.alb_idle_timeout.as_secs_f64()),
+            ),
+            (
+                "deregistration_delay_s",
+                Some(fleet.deregistration_delay.as_secs_f64()),
+            ),
+            ("stop_timeout_s", Some(fleet.stop_timeout.as_secs_f64())),
+            ("generation_duration_s", generation_s),
+            ("fargate_vcpu_quota", vcpu_quota),
+        ];
+        let words = [
+            (
+                "generation_mode",
+                match fleet.mode {
+                    Mode::Queue => "queue",
+                    Mode::Sync => "sync",
+                },
+            ),
+            (
+                "cache_mode",
+                match fleet.cache_mode {
+                    simulator::scenario::CacheMode::Elasticache => "elasticache",
+                    simulator::scenario::CacheMode::Sidecar => "sidecar",
+                    simulator::scenario::CacheMode::None => "none",
+                },
+            ),
+            ("db_instance_class", fleet.db_instance_class.as_str()),
+        ];
+        let number = |number| hcl::Number::from_f64(number).map(Value::Number);
+        let numbers = numbers
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), number(value?)?)));
+        let words = words
+            .into_iter()
+            .map(|(name, word)| (name.to_owned(), Value::from(word)));
+        let values = numbers.chain(words).collect();
+        Self::new(Path::new("the fleet"), values, None)
+    }
+
     /// Reads the variables of a plan, as `terraform show -json` prints it.
     ///
     /// # Errors

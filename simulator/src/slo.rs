@@ -44,7 +44,7 @@ pub struct Verdict {
 pub struct Failure {
     /// The promise's key, such as `wait_p95` (in seconds); `generations` when nothing was measured,
     /// `capacity_per_hour` when a formula alone refused the fleet, `tasks_without_shared_cache` when its tasks would not
-    /// share sessions.
+    /// share sessions; or a rule of the caller's, such as `vcpu_quota`, `database_connections` and `worker_memory`.
     pub key: String,
     /// What was promised.
     pub limit: f64,
@@ -93,6 +93,27 @@ impl fmt::Display for Failure {
                     "up to {actual:.0} tasks, but sessions in a cache that only one task sees"
                 )
             }
+            "vcpu_quota" => write!(
+                f,
+                "{actual} vCPU may run at once, the account may run {limit}"
+            ),
+            "database_connections" => write!(
+                f,
+                "{actual:.0} database connections may be opened, {limit:.0} are allowed"
+            ),
+            "worker_memory" => write!(
+                f,
+                "{actual:.0} workers in a task whose memory holds {limit:.0}"
+            ),
+            "alb_idle_timeout" => write!(f, "a request of {limit:.0} s is cut after {actual:.0} s"),
+            "deregistration_delay" => write!(
+                f,
+                "a request may take {limit:.0} s, a deregistered task answers for {actual:.0} s"
+            ),
+            "stop_timeout" => write!(
+                f,
+                "a task needs {limit:.0} s to stop in order, and is killed after {actual:.0} s"
+            ),
             other => write!(f, "{other} is {actual}, the limit {limit}"),
         }
     }

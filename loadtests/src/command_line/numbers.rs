@@ -29,6 +29,14 @@ pub(super) fn vcpu(text: &str) -> Result<f64, String> {
     )
 }
 
+pub(super) fn vcpu_quota(text: &str) -> Result<f64, String> {
+    within(
+        text,
+        0.25..=100_000.0,
+        "a quota is a number of vCPU from 0.25 to 100000, such as 6",
+    )
+}
+
 pub(super) fn memory(text: &str) -> Result<f64, String> {
     within(
         text,

@@ -20,6 +20,10 @@ pub struct PlanArguments {
     /// What to search.
     #[command(flatten)]
     pub axes: AxisArguments,
+    /// vCPU that the account may run at once; the default of terraform/settings.tf when not given. A sizing that
+    /// breaks this or another finding of terraform/findings.tf does not hold.
+    #[arg(long, value_name = "V", value_parser = numbers::vcpu_quota)]
+    pub vcpu_quota: Option<f64>,
     /// How many of the cheapest sizings that do not hold to list, with their reasons.
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub rejected: usize,
@@ -51,29 +55,29 @@ pub struct PlanArguments {
     pub format: TableFormat,
 }
 
-/// The axes of a plan; one that is not given takes its default grid.
+/// The axes of a plan; one that is not given takes its default grid, to which the base's own value belongs.
 #[derive(Clone, Debug, Default, Args)]
 pub struct AxisArguments {
-    /// Task sizes as vCPU x GiB.
+    /// Task sizes as vCPU x GiB; by default those up to 4 vCPU, each with its smallest memory.
     #[arg(long, value_delimiter = ',', value_name = "1x2,...", value_parser = axes::size)]
     pub sizes: Option<Vec<(f64, f64)>>,
-    /// Workers per task.
+    /// Workers per task; by default 1, 2, 4, 6, 8, 12, 16, 24, 32, 64, 128.
     #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = numbers::workers)]
     pub workers: Option<Vec<u32>>,
-    /// Task counts: fixed ones, or min-max, which starts with min.
+    /// Task counts: fixed ones, or min-max, which starts with min; by default 1, 2, 3, 4, 1-3, 2-4.
     #[arg(long, value_delimiter = ',', value_name = "2,1-3,...", value_parser = axes::tasks)]
     pub tasks: Option<Vec<Tasks>>,
     /// Ways to scale: none, or metric=target with cpu, memory (percent), `queue_depth` or
-    /// requests (per task).
+    /// requests (per task); by default none, cpu=50, cpu=70 and `queue_depth` of 0.5, 1 and 4.
     #[arg(long, value_delimiter = ',', value_name = "none,cpu=70,...", value_parser = axes::autoscaling)]
     pub autoscaling: Option<Vec<Autoscaling>>,
-    /// NAT gateways; 0 gives each task a public address.
-    #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = clap::value_parser!(u32).range(0..=6))]
+    /// NAT gateways; 0 gives each task a public address; by default 0, 1, 2.
+    #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = clap::value_parser!(u32).range(0..=2))]
     pub nat_gateways: Option<Vec<u32>>,
-    /// Cache modes: elasticache, sidecar, none.
+    /// Cache modes: elasticache, sidecar, none; by default elasticache, and sidecar for a single task.
     #[arg(long, value_delimiter = ',', value_name = "MODE,...", value_parser = axes::cache_mode)]
     pub cache_modes: Option<Vec<CacheMode>>,
-    /// Instruction sets: x86, arm.
+    /// Instruction sets: x86, arm; by default the base's.
     #[arg(long, value_delimiter = ',', value_name = "ISA,...", value_parser = axes::architecture)]
     pub architectures: Option<Vec<Architecture>>,
 }

@@ -34,6 +34,10 @@ pub(crate) fn run(arguments: &GateArguments, quiet: bool) -> Result<Outcome> {
         None => Requirements::file_of(after.stage(), workspace()),
     };
     let requirements = Requirements::read(&existing(&slo_file))?;
+    let before_slo_file = before
+        .as_ref()
+        .map(|before| Requirements::file_of(before.stage(), workspace()))
+        .filter(|own| existing(own) != existing(&slo_file));
     let (calibration, file) = if arguments.measure {
         let grid = Grid::standard();
         let progress = Progress::new(grid.expected_s(), quiet);
@@ -64,6 +68,7 @@ pub(crate) fn run(arguments: &GateArguments, quiet: bool) -> Result<Outcome> {
         before,
         requirements,
         slo_file,
+        before_slo_file,
         profile: profile_on(&calibration, vcpu),
         calibration: source,
         replications: arguments.replications,

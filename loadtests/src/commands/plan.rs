@@ -34,9 +34,14 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<Outcome> {
         let factor = vcpu.statement(&calibration.cpu_model);
         (read(&existing(file), "an SLO file")?, base, Some(factor))
     };
+    planning::check(&base, file)?;
     let request = planning::request(base, &arguments.axes, arguments.replications);
     let began = Instant::now();
-    let plan = plan_on(&request, arguments.threads.unwrap_or_else(cores))?;
+    let plan = plan_on(
+        &request,
+        arguments.threads.unwrap_or_else(cores),
+        arguments.vcpu_quota,
+    )?;
     let elapsed_s = began.elapsed().as_secs_f64();
     if let Some(invalid) = planning::unanswerable(&plan, &request) {
         return Err(ScenarioError::located(&text, invalid))

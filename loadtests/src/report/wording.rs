@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use simulator::plan::Evaluated;
 use simulator::precision::is_lower_bound;
 use simulator::replications::{Interval, Replications};
-use simulator::scenario::{Arrivals, Fleet, GenerationLength, Metric, Scenario};
+use simulator::scenario::{Arrivals, Fleet, GenerationLength, JobStore, Metric, Mode, Scenario};
 
 use crate::simulation::over;
 
@@ -122,9 +122,14 @@ pub(super) fn spare(fleet: &Fleet) -> String {
     if fleet.tasks.min > 1 {
         return String::new();
     }
+    let dies_with_it = fleet.mode == Mode::Sync || fleet.job_store == JobStore::InProcess;
+    let lost = if dies_with_it {
+        "every generation that it runs is lost, and"
+    } else {
+        "nothing is lost, but"
+    };
     format!(
-        " A single task has no spare: when it dies, nothing is lost, but all wait until the next one \
-         has started (about {}).",
+        " A single task has no spare: when it dies, {lost} all wait until the next one has started (about {}).",
         fleet.start_delay
     )
 }

@@ -293,6 +293,11 @@ fn a_bad_file_is_named_with_the_line_and_what_to_give_instead() {
         stderr.contains("settings.tfvars:2: `spot_percent` is 101 and must be"),
         "{stderr}"
     );
+    let stderr = stderr_of(2, &["gate", "--sizing", &sizing, "--settings", "/nope"]);
+    assert!(
+        stderr.contains("such as terraform/environments/settings/proposal.tfvars"),
+        "{stderr}"
+    );
     let binary = scratch.0.path().join("binary.tfvars");
     std::fs::write(&binary, b"task_cpu = 1024\nname = \"\xff\"\n").expect("writable");
     let binary = binary.to_str().expect("a UTF-8 path");
@@ -376,6 +381,8 @@ fn a_rule_that_cannot_fail_is_refused() {
         let slo = scratch.file("slo.toml", &SLO.replace(from, to));
         let stderr = stderr_of(2, &["gate", "--sizing", &file, "--slo", &slo]);
         assert!(stderr.contains(named), "{to}: {stderr}");
+        let once = |sentence: &str| stderr.matches(sentence).count() <= 1;
+        assert!(once("every sizing would"), "{stderr}");
     }
 }
 
@@ -402,6 +409,38 @@ fn markdown_has_the_verdict_and_both_sides() {
         "{stdout}"
     );
     assert!(stdout.contains("| verdict | FAIL | pass |"), "{stdout}");
+    assert!(
+        stdout.contains("held to the same SLO, loadtests/slo.toml: it does not hold."),
+        "{stdout}"
+    );
+    assert!(stdout.contains("| wait_p95 | wait p95"), "{stdout}");
+}
+
+#[test]
+fn a_baseline_of_another_stage_is_held_to_the_same_rules_and_its_own_are_named() {
+    let scratch = Scratch::new();
+    let after = scratch.file("after.tfvars", HOLDS);
+    let stdout = stdout_of(
+        0,
+        &[
+            "gate",
+            "--sizing",
+            &after,
+            "--baseline",
+            "terraform/environments/mvp.tfvars",
+            "--replications",
+            "3",
+        ],
+    );
+    let stdout = stdout.replace('\n', " ");
+    assert!(
+        stdout.contains("held to the same SLO, loadtests/slo.toml: it holds."),
+        "{stdout}"
+    );
+    assert!(
+        stdout.contains("Its own stage is held to loadtests/slo/mvp.toml"),
+        "{stdout}"
+    );
 }
 
 #[test]
@@ -499,7 +538,18 @@ fn what_was_not_measured_and_what_has_no_spare_is_said() {
         measured.contains("A single task has no spare"),
         "{measured}"
     );
+    assert!(measured.contains("nothing is lost"), "{measured}");
     assert!(!measured.contains("extrapolation"), "{measured}");
+    let open = scratch.file(
+        "open.tfvars",
+        &with(&["generation_mode = \"sync\"", "alb_idle_timeout_s = 1000"]),
+    );
+    let open = stdout_of(1, &["gate", "--sizing", &open, "--replications", "3"]);
+    assert!(
+        open.replace('\n', " ")
+            .contains("when it dies, every generation that it runs is lost"),
+        "{open}"
+    );
     let beyond = text(&with(&[
         "generation_workers = 500",
         "tasks_min = 2",

@@ -138,9 +138,55 @@ fn a_plan_explains_what_holds_and_what_does_not() {
         0,
         &[&["plan", "--scenario", file.as_str()][..], &axes[..]].concat(),
     );
-    for word in ["do not hold", "carries at most", "candidates"] {
+    for word in [
+        "Searched: task sizes (vCPU x GiB) 0.25x0.5; workers 1, 6, 12, 24; tasks 1, 2, 1-2;",
+        "wait p95 s",
+        "do not hold",
+        "carries at most",
+        "candidates",
+    ] {
+        let table = table.replace('\n', " ");
         assert!(table.contains(word), "{word} in\n{table}");
     }
+}
+
+#[test]
+fn a_plan_proposes_nothing_that_the_gate_refuses() {
+    let arguments = |quota: &'static str| {
+        [
+            "plan",
+            "--sizes",
+            "4x8",
+            "--workers",
+            "24",
+            "--tasks",
+            "2",
+            "--nat-gateways",
+            "0",
+        ]
+        .into_iter()
+        .chain(["--autoscaling", "none", "--cache-modes", "elasticache"])
+        .chain(["--replications", "2", "--vcpu-quota", quota])
+        .collect::<Vec<_>>()
+    };
+    let plan = json(&arguments("6"));
+    let refused = &plan["rejected"][0];
+    assert_eq!(refused["fleet"]["tasks"]["max"], 2, "{refused}");
+    assert_eq!(refused["failures"][0]["key"], "vcpu_quota");
+    assert_eq!(refused["failures"][0]["actual"], 8.0);
+    let plan = json(&arguments("8"));
+    let keys = &plan["rejected"][0]["failures"];
+    assert!(!keys.to_string().contains("vcpu_quota"), "{keys}");
+
+    stderr_of(2, &["plan", "--nat-gateways", "3"]);
+    let scratch = Scratch::new();
+    let text = PROPOSAL.replace("nat_gateways = 2", "nat_gateways = 3");
+    let file = scratch.file("three.toml", &text);
+    let stderr = stderr_of(2, &["plan", "--scenario", &file]);
+    assert!(
+        stderr.contains("three.toml: `nat_gateways` is 3 and must lie between 0 and 2"),
+        "{stderr}"
+    );
 }
 
 #[test]

@@ -29,6 +29,12 @@ pub fn gate(result: &GateResult) -> Document {
     if !after.causes.is_empty() {
         document.table(causes(after));
     }
+    if let Some(before) = &result.before {
+        document.paragraph(baseline(before, result));
+        if !before.causes.is_empty() {
+            document.table(causes(before));
+        }
+    }
     if let Some(example) = &result.counter_example {
         document.paragraph(counter_example(example, after.tasks_mean));
     }
@@ -72,9 +78,33 @@ fn verdict(after: &Candidate) -> Block {
     }
 }
 
-fn causes(after: &Candidate) -> Table {
+/// How the sizing that is replaced does, and by which rules.
+fn baseline(before: &Candidate, result: &GateResult) -> String {
+    let own = result
+        .before_slo_file
+        .as_ref()
+        .map_or_else(String::new, |own| {
+            format!(
+                " Its own stage is held to {}: `cargo sizing gate --sizing {}` does that.",
+                own.display(),
+                before.file.display()
+            )
+        });
+    format!(
+        "Before, {}, under the same load and held to the same SLO, {}: {}.{own}",
+        before.file.display(),
+        result.slo_file.display(),
+        if before.pass {
+            "it holds"
+        } else {
+            "it does not hold"
+        },
+    )
+}
+
+fn causes(candidate: &Candidate) -> Table {
     let mut table = Table::new(["cause", "what is wrong"]);
-    for cause in &after.causes {
+    for cause in &candidate.causes {
         table.row([cause.key.clone(), cause.text.clone()]);
     }
     table
@@ -114,8 +144,8 @@ fn nearest(nearest: Option<&Nearest>) -> String {
         })
         .collect();
     format!(
-        "Nearest sizing that would pass, the fewest variables changed: {}; then ${} a month, wait p95 {}. `cargo \
-         sizing plan` changes more of them, and finds cheaper ones.",
+        "Nearest sizing that would pass, of those with the fewest variables changed the cheapest: {}; then ${} a \
+         month, wait p95 {}. `cargo sizing plan` changes more of them, and finds cheaper ones.",
         changes.join(", "),
         interval(nearest.cost_usd_month, 2),
         seconds(nearest.wait_p95_s),

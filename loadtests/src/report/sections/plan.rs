@@ -1,7 +1,7 @@
 //! The cheapest sizings that hold: in the report of `sizing plan`, and shorter in that of the main job.
 
 use simulator::plan::{Evaluated, Plan, PlanRequest};
-use simulator::scenario::{Architecture, CacheMode, Fleet, Metric};
+use simulator::scenario::{Architecture, Autoscaling, CacheMode, Fleet, Metric, Tasks};
 use simulator::slo::Failure;
 
 use crate::report::document::{Document, Table};
@@ -26,6 +26,7 @@ pub fn searched_plan(
         generation_length(base),
         slo(base)
     ));
+    document.paragraph(searched(request));
     if plan.accepted.is_empty() {
         document.paragraph("None.");
     } else {
@@ -66,12 +67,13 @@ pub fn searched_plan(
         .map(|one| one.runs_made)
         .sum();
     document.paragraph(format!(
-        "{} of {all} candidates hold. Why the others do not (some for several reasons): {}.",
+        "{} of {all} candidates hold. Why the others do not (some for several reasons; findings of \
+         terraform/findings.tf by their names, with every setting at its default but what is given here): {}.",
         plan.accepted.len(),
         reasons(&plan.rejected),
     ));
     document.paragraph(format!(
-        "Of {all} candidates at {} seeds each, {} were refused by a bound, {} share the runs of one that differs by \
+        "Of {all} candidates at {} seeds each, {} were refused by a bound or a finding, {} share the runs of one that differs by \
          its bill alone, and the rest took {runs} runs: {elapsed_s:.1} s.",
         request.replications,
         of(|candidate| !candidate.simulated),
@@ -80,13 +82,38 @@ pub fn searched_plan(
     document
 }
 
+/// The values that were combined, as the options of `sizing plan` take them.
+fn searched(request: &PlanRequest) -> String {
+    fn list<T>(values: &[T], word: impl Fn(&T) -> String) -> String {
+        let words: Vec<String> = values.iter().map(word).collect();
+        words.join(", ")
+    }
+    format!(
+        "Searched: task sizes (vCPU x GiB) {}; workers {}; tasks {}; autoscaling {} (none \
+         goes with a fixed count, the others with a range); NAT gateways {}; cache {}; instructions {}. All else is as it was given.",
+        list(&request.pairs, |(vcpu, memory_gib)| format!(
+            "{vcpu}x{memory_gib}"
+        )),
+        list(&request.workers, u32::to_string),
+        list(&request.tasks, task_range),
+        list(&request.autoscaling, |autoscaling| targets(autoscaling)
+            .join(" with ")),
+        list(&request.nat_gateways, u32::to_string),
+        list(&request.cache_modes, |mode| cache(*mode).to_owned()),
+        list(&request.architectures, |architecture| match architecture {
+            Architecture::X86 => "x86".to_owned(),
+            Architecture::Arm => "arm".to_owned(),
+        }),
+    )
+}
+
 fn table(
     candidates: &[Evaluated],
     rows: usize,
     last: &str,
     why: impl Fn(&Evaluated) -> String,
 ) -> Table {
-    let mut table = Table::new(["USD/month", "sizing", "workers", "p95 s", last]);
+    let mut table = Table::new(["USD/month", "sizing", "workers", "wait p95 s", last]);
     for (candidate, workers) in by_workers(candidates).into_iter().take(rows) {
         let wait = candidate
             .wait_p95_s
@@ -104,11 +131,7 @@ fn table(
 
 /// `2 to 4 tasks of 0.25 vCPU and 0.5 GiB, queue 1, 1 NAT, elasticache`; the workers have a column.
 fn sizing(fleet: &Fleet) -> String {
-    let cache = match fleet.cache_mode {
-        CacheMode::Elasticache => "elasticache",
-        CacheMode::Sidecar => "cache in a sidecar",
-        CacheMode::None => "no cache",
-    };
+    let cache = cache(fleet.cache_mode);
     let instructions = match fleet.architecture {
         Architecture::X86 => "",
         Architecture::Arm => ", ARM",
@@ -123,10 +146,41 @@ fn sizing(fleet: &Fleet) -> String {
     )
 }
 
+/// `2`, `1-3`, or `1-3 from 2` where it does not start with the fewest.
+fn task_range(tasks: &Tasks) -> String {
+    if tasks.min == tasks.max {
+        return tasks.max.to_string();
+    }
+    let from = if tasks.desired == tasks.min {
+        String::new()
+    } else {
+        format!(" from {}", tasks.desired)
+    };
+    format!("{}-{}{from}", tasks.min, tasks.max)
+}
+
+fn cache(mode: CacheMode) -> &'static str {
+    match mode {
+        CacheMode::Elasticache => "elasticache",
+        CacheMode::Sidecar => "cache in a sidecar",
+        CacheMode::None => "no cache",
+    }
+}
+
 /// Metrics with their targets, each after a comma.
 fn policy(fleet: &Fleet) -> String {
-    let autoscaling = &fleet.autoscaling;
-    let words: Vec<_> = autoscaling
+    if fleet.autoscaling.metrics.is_empty() {
+        return String::new();
+    }
+    format!(", {}", targets(&fleet.autoscaling).join(", "))
+}
+
+/// `none`, or each metric with its target.
+fn targets(autoscaling: &Autoscaling) -> Vec<String> {
+    if autoscaling.metrics.is_empty() {
+        return vec!["none".to_owned()];
+    }
+    autoscaling
         .metrics
         .iter()
         .map(|metric| match metric {
@@ -135,8 +189,7 @@ fn policy(fleet: &Fleet) -> String {
             Metric::QueueDepth => format!("queue {}", autoscaling.queue_depth_per_task_target),
             Metric::Requests => format!("requests {}", autoscaling.requests_per_task_target),
         })
-        .collect();
-    words.iter().map(|word| format!(", {word}")).collect()
+        .collect()
 }
 
 /// The sizings that hold, one row for those that differ by their workers alone, which cost nothing; and the
