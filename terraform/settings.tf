@@ -5,7 +5,7 @@
 # --- Naming ---
 
 variable "region" {
-  description = "AWS region. Prices and quotas of this repository are those of us-east-1."
+  description = "AWS region. The gate bills eu-west-1 where its prices are known, and everything else at those of us-east-1."
   type        = string
   default     = "us-east-1"
 
