@@ -407,6 +407,7 @@ fn profile() -> &'static str {
                 .is_some_and(|folder| folder.ends_with("release"))
         })
     };
+    // `Cargo.toml` gives this crate assertions in the profile `test` alone.
     if cfg!(debug_assertions) {
         "test"
     } else if is_release() {
