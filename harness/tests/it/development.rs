@@ -221,7 +221,7 @@ fn an_unreachable_engine_is_named_with_its_remedy() -> Result<()> {
     refused(
         &output,
         &[
-            "harness: failed to use Docker: reach a Docker engine at tcp://127.0.0.1:1: Connection refused (os error 111); ",
+            "harness: failed to choose a provider: use Docker: reach a Docker engine at tcp://127.0.0.1:1: Connection refused (os error 111); ",
             "HARNESS_PROVIDER=native",
         ],
     )
