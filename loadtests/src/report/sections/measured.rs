@@ -67,23 +67,36 @@ fn marks(document: &mut Document, measurement: &Measurement) {
     for mark in &found {
         document.paragraph(format!("{}: {}.", mark.label(), mark.meaning()));
     }
-    for cell in marked() {
-        document.paragraph(format!(
-            "Not averaged in as capacity: {} at {} vCPU ({}); the largest speed-up that keeps the bounds there \
-             is {:.0}. {}",
-            crate::plural(cell.workers.into(), "worker"),
-            cell.vcpu,
-            mark_labels(cell),
-            cell.speedup_max,
-            match cell.role {
-                Role::HeldOut => "Nothing else is taken from it either: it is held out.",
-                Role::Calibration if cell.marks.iter().any(|mark| mark.spoils()) => {
-                    "Nothing else is taken from it either."
-                }
-                Role::Calibration => "What a generation costs is taken from it all the same.",
-            },
-        ));
+    let (costed, unused): (Vec<_>, Vec<_>) = marked().partition(|cell| {
+        cell.role == Role::Calibration && !cell.marks.iter().any(|mark| mark.spoils())
+    });
+    for (cells, told) in [
+        (
+            costed,
+            "what a generation costs is taken from these all the same",
+        ),
+        (
+            unused,
+            "nothing else is taken from these either, held out as they are or spoiled",
+        ),
+    ] {
+        if !cells.is_empty() {
+            document.paragraph(format!(
+                "Not averaged in as capacity; {told} (in brackets the largest speed-up that keeps the bounds \
+                 there): {}.",
+                cells.into_iter().map(with_speedup_max).collect::<Vec<_>>().join(", "),
+            ));
+        }
     }
+}
+
+fn with_speedup_max(cell: &Cell) -> String {
+    format!(
+        "{} at {} vCPU ({:.0})",
+        crate::plural(cell.workers.into(), "worker"),
+        cell.vcpu,
+        cell.speedup_max.floor(),
+    )
 }
 
 fn mark_labels(cell: &Cell) -> String {
@@ -193,4 +206,42 @@ fn cpu_statement(calibration: &Calibration) -> String {
         significant(calibration.cpu_s_per_generation_at_most()),
         significant(calibration.cpu_s_per_generation.value),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::markdown;
+
+    #[test]
+    fn marked_cells_are_told_once_for_each_use_of_them() {
+        let mut measured: Measurement =
+            serde_json::from_str(include_str!("../../../results/measurement-60.json"))
+                .expect("committed");
+        measured.cells.truncate(6);
+        for (index, cell) in measured.cells.iter_mut().enumerate() {
+            cell.marks = vec![Mark::OverheadBound];
+            cell.workers = 1;
+            cell.vcpu = 0.25;
+            cell.speedup_max = 70.9;
+            cell.role = if index % 2 == 0 {
+                Role::Calibration
+            } else {
+                Role::HeldOut
+            };
+        }
+        let mut document = Document::default();
+        marks(&mut document, &measured);
+        let text = markdown::render(&document);
+        assert_eq!(
+            text.matches("Not averaged in as capacity").count(),
+            2,
+            "{text}"
+        );
+        assert_eq!(
+            text.matches("1 worker at 0.25 vCPU (70)").count(),
+            6,
+            "{text}"
+        );
+    }
 }
