@@ -31,8 +31,11 @@ locals {
   # Blue/green runs both sets at once.
   task_sets = local.blue_green ? 2 : 1
   vcpu_peak = local.task_sets * var.tasks_max * local.vcpu_per_task
-  # ECS takes the percentage of the tasks that are wanted at that moment, which autoscaling may have raised.
-  vcpu_deployment   = var.tasks_max * local.vcpu_per_task * var.deployment_maximum_percent / 100
+  # ECS takes the percentages of the tasks that are wanted at that moment, which autoscaling may have raised, and
+  # rounds the most tasks down and the fewest healthy ones up (API reference, DeploymentConfiguration).
+  vcpu_deployment   = floor(var.tasks_max * var.deployment_maximum_percent / 100) * local.vcpu_per_task
+  deployment_most   = floor(var.tasks_min * var.deployment_maximum_percent / 100)
+  deployment_fewest = ceil(var.tasks_min * var.deployment_minimum_healthy_percent / 100)
   connections_peak  = local.task_sets * var.tasks_max * var.database_pool_max
   stop_timeout_need = local.synchronous ? var.generation_duration_s : 2 * local.stop_timeout_margin
   drain_need        = local.synchronous ? var.generation_duration_s : var.request_timeout_s
@@ -54,6 +57,10 @@ locals {
     stop_timeout = {
       holds  = var.stop_timeout_s >= local.stop_timeout_need
       remedy = "A task needs ${local.stop_timeout_need} s to stop in order, and is killed after ${var.stop_timeout_s} s (Fargate allows at most 120${local.unused_protection}). ${local.stop_timeout_need > 120 ? "Set" : "Raise stop_timeout_s, or set"} generation_mode to queue."
+    }
+    deployment_room = {
+      holds  = local.blue_green || local.deployment_most > local.deployment_fewest
+      remedy = "With tasks_min ${var.tasks_min}, a deployment may run ${local.deployment_most} and must leave ${local.deployment_fewest} healthy, so that nothing can be replaced: raise deployment_maximum_percent, lower deployment_minimum_healthy_percent, or raise tasks_min."
     }
     spot = {
       holds  = !(local.synchronous && var.spot_percent > 0 && var.generation_duration_s > 120)
@@ -111,6 +118,13 @@ check "stop_timeout" {
   assert {
     condition     = local.findings.stop_timeout.holds
     error_message = local.findings.stop_timeout.remedy
+  }
+}
+
+check "deployment_room" {
+  assert {
+    condition     = local.findings.deployment_room.holds
+    error_message = local.findings.deployment_room.remedy
   }
 }
 

@@ -33,6 +33,8 @@ run "synchronous_wait_that_nothing_covers" {
     cloudfront_enabled     = true
     # The backend does not use it, so that it covers nothing.
     task_protection_enabled = true
+    # Of the one task of tasks_min that is one task, rounded down, and one must be left.
+    deployment_maximum_percent = 150
   }
 
   expect_failures = [
@@ -41,6 +43,7 @@ run "synchronous_wait_that_nothing_covers" {
     check.cloudfront_timeout,
     check.deregistration_delay,
     check.stop_timeout,
+    check.deployment_room,
     check.spot,
     check.task_protection,
   ]
@@ -55,12 +58,15 @@ run "what_is_covered_asked_for_and_granted" {
     alb_idle_timeout_s       = 121
     deregistration_delay_s   = 120
     stop_timeout_s           = 120
+    tasks_min                = 2
     tasks_max                = 8
     task_cpu                 = 2048
     task_memory_mib          = 4096
     fargate_vcpu_quota       = 16
     db_instance_class        = "db.x9z.huge"
     database_connections_max = 80
+    # Three of two tasks.
+    deployment_maximum_percent = 150
   }
 
   assert {

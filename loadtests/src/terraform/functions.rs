@@ -15,7 +15,8 @@ pub(super) fn context() -> Context<'static> {
     context.declare_func("coalesce", any().build(coalesce));
     context.declare_func("min", any().build(|args| extreme(args, f64::min)));
     context.declare_func("max", any().build(|args| extreme(args, f64::max)));
-    context.declare_func("floor", any().build(floor));
+    context.declare_func("floor", any().build(|args| rounded(args, f64::floor)));
+    context.declare_func("ceil", any().build(|args| rounded(args, f64::ceil)));
     context.declare_func("range", any().build(range));
     context.declare_func("length", any().build(length));
     context.declare_func("distinct", any().build(distinct));
@@ -101,8 +102,8 @@ fn from_f64(number: f64) -> Value {
     hcl::Number::from_f64(number).map_or(Value::Null, Value::Number)
 }
 
-fn floor(args: FuncArgs) -> Result<Value, String> {
-    Ok(from_f64(number(&one(args)?)?.floor()))
+fn rounded(args: FuncArgs, round: fn(f64) -> f64) -> Result<Value, String> {
+    Ok(from_f64(round(number(&one(args)?)?)))
 }
 
 fn range(args: FuncArgs) -> Result<Value, String> {

@@ -466,6 +466,18 @@ fn a_protection_that_the_backend_does_not_use_saves_no_sizing() {
 }
 
 #[test]
+fn a_deployment_that_can_replace_nothing_is_a_cause() {
+    // One task at 150 %, rounded down, is one task, and one must be left.
+    let stuck = judged(1, &with(&["deployment_maximum_percent = 150"]), &[]);
+    assert_eq!(causes(&stuck), ["deployment_room"]);
+    let none_left = [
+        "deployment_maximum_percent = 150",
+        "deployment_minimum_healthy_percent = 0",
+    ];
+    judged(0, &with(&none_left), &[]);
+}
+
+#[test]
 fn the_json_has_the_keys_that_others_rely_on() {
     let result = judged(1, &with(&["generation_workers = 6"]), &[]);
     for key in [
