@@ -47,8 +47,9 @@ pub const REPLICATIONS: u32 = 10;
 ///
 /// Exit codes: 0 done (gate: the sizing holds; storm: all went well), 1 gate: the SLO or the budget is
 /// missed or a finding breaks the sizing, storm: something was lost, duplicated or billed twice, 2 the
-/// input, the machine or the stack is at fault, the result could not be printed, or the run was
-/// interrupted. A reader who has read enough, such as head, changes no exit code.
+/// input, the machine or the stack is at fault, the result could not be printed, or a measurement was
+/// interrupted (what measures nothing ends by the signal). A reader who has read enough, such as head,
+/// changes no exit code.
 #[derive(Debug, Parser)]
 #[command(
     name = "sizing",

@@ -11,17 +11,26 @@ use aws_sdk_s3::error::DisplayErrorContext;
 const S3: &str = "s3://";
 
 /// Writes a file so that whoever reads it finds the old text or the new one, never a part of either:
-/// a disk that fills leaves the last result that fitted.
+/// a disk that fills leaves the last result that fitted. A link is followed, and a device or a pipe is written to: neither
+/// is replaced by a file.
 ///
 /// # Errors
-/// When the folder cannot be written to or the disk is full.
+/// When the folder cannot be written to, the path is a folder, or the disk is full.
 pub fn write(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = target
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let named =
         |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    if std::fs::metadata(&target).is_ok_and(|target| !target.is_file()) {
+        let mut open = std::fs::File::options();
+        let written = open.write(true).open(&target);
+        return written
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(named);
+    }
     let mut file = tempfile::Builder::new()
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
         .tempfile_in(folder)
@@ -29,7 +38,8 @@ pub fn write(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes()).map_err(named)?;
     // Some file systems say only now that there is no room.
     file.as_file().sync_all().map_err(named)?;
-    file.persist(path).map_err(|failed| named(failed.error))?;
+    file.persist(&target)
+        .map_err(|failed| named(failed.error))?;
     Ok(())
 }
 
@@ -175,6 +185,25 @@ mod tests {
         assert!(error.contains("missing/result.json"), "{error}");
         let left = std::fs::read_dir(folder.path()).expect("readable").count();
         assert_eq!(left, 1, "nothing half written stays");
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_replaced_by_one() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("result.json");
+        let link = folder.path().join("latest.json");
+        std::os::unix::fs::symlink(&file, &link).expect("a writable folder");
+        std::fs::write(&file, "old").expect("a writable folder");
+        write(&link, "new").expect("a writable folder");
+        assert_eq!(std::fs::read_to_string(&file).expect("written"), "new");
+        assert!(link.is_symlink());
+        let full = folder.path().join("full");
+        std::os::unix::fs::symlink("/dev/full", &full).expect("a writable folder");
+        let error = write(&full, "text").expect_err("no room");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert!(full.is_symlink());
+        let error = write(folder.path(), "text").expect_err("a folder");
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
     }
 
     #[test]

@@ -237,7 +237,7 @@ pub(super) fn plan(document: &mut Document, plan: &Plan, rows: usize) {
     ));
 }
 
-/// The first of each group of sizings that differ by their workers alone and fail, if they do, for the same
+/// The one with the fewest workers of each group of sizings that differ by their workers alone and fail, if they do, for the same
 /// reasons; and the group's worker counts.
 fn by_workers(candidates: &[Evaluated]) -> Vec<(&Evaluated, String)> {
     let mut groups: Vec<Vec<&Evaluated>> = Vec::new();
@@ -262,10 +262,12 @@ fn by_workers(candidates: &[Evaluated]) -> Vec<(&Evaluated, String)> {
     }
     groups
         .into_iter()
-        .map(|group| {
-            let mut workers: Vec<u32> = group.iter().map(|one| one.fleet.workers).collect();
-            workers.sort_unstable();
-            let workers: Vec<String> = workers.iter().map(u32::to_string).collect();
+        .map(|mut group| {
+            group.sort_by_key(|one| one.fleet.workers);
+            let workers: Vec<String> = group
+                .iter()
+                .map(|one| one.fleet.workers.to_string())
+                .collect();
             (group[0], workers.join(", "))
         })
         .collect()
