@@ -90,6 +90,18 @@ impl Requirements {
             path: path.to_owned(),
             detail,
         };
+        // What stands in for both is joined to the text, so that the parser would complain of lines that are not there.
+        let stated: toml::Table = text.parse().unwrap_or_default();
+        if let Some(foreign) = ["fleet", "profile"]
+            .into_iter()
+            .find(|name| stated.contains_key(*name))
+        {
+            return Err(content(format!(
+                "[{foreign}] is no part of an SLO file, which states a load and promises; `cargo sizing simulate \
+                 --scenario {}` takes a whole scenario",
+                path.display()
+            )));
+        }
         let scenario = Scenario::from_toml(&format!("{text}{PLACEHOLDER}"))
             .map_err(|error: ScenarioError| content(error.to_string()))?;
         let slo = &scenario.slo;
@@ -179,6 +191,14 @@ mod tests {
             assert!((per_hour * 24.0 - per_day).abs() < 1e-6, "{per_hour}");
         }
         parse(include_str!("../slo/mvp.toml")).expect("valid");
+    }
+
+    #[test]
+    fn a_whole_scenario_is_told_from_an_slo_file() {
+        let scenario = include_str!("../../simulator/scenarios/mvp.toml");
+        let error = parse(scenario).expect_err("a scenario").to_string();
+        assert!(error.contains("[fleet] is no part"), "{error}");
+        assert!(error.contains("simulate --scenario slo.toml"), "{error}");
     }
 
     #[test]

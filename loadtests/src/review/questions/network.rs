@@ -117,8 +117,8 @@ pub(super) fn nat_from_day_one(evidence: &Evidence) -> Answer {
             ),
             Figure::over_seeds(
                 say!(
-                    "longest wait, only gateway lost",
-                    "espera más larga, único NAT caído"
+                    "longest wait, only gateway lost (its hour, and what is simulated after it)",
+                    "espera más larga, único NAT caído (su hora y lo simulado después)"
                 ),
                 Unit::Minutes,
                 gateway,
