@@ -1,46 +1,98 @@
 //! Results on disk and in S3: written whole or not at all.
 
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::DisplayErrorContext;
+use tempfile::NamedTempFile;
 
 /// How addresses in S3 begin.
 const S3: &str = "s3://";
 
-/// Writes a file so that whoever reads it finds the old text or the new one, never a part of either:
-/// a disk that fills leaves the last result that fitted. A link is followed, and a device or a pipe is written to: neither
-/// is replaced by a file.
+/// A result that is being written. Whoever reads its file finds the old text or the new one, never a part of either. A
+/// link is followed, and a device or a pipe is written to: neither is replaced by a file.
+#[derive(Debug)]
+pub enum ResultFile {
+    /// A file beside its place, until it is complete.
+    Beside {
+        /// What is written.
+        file: NamedTempFile,
+        /// Its place.
+        target: PathBuf,
+    },
+    /// What stands there and is no file.
+    Through(File),
+}
+
+impl ResultFile {
+    /// Begins the result that shall stand at `path`.
+    ///
+    /// # Errors
+    /// When the folder is not there or cannot be written to, or the path is a folder.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if std::fs::metadata(&target).is_ok_and(|target| !target.is_file()) {
+            return File::options().write(true).open(&target).map(Self::Through);
+        }
+        let folder = target
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        // A folder that is not there is named as it was written, not as the temporary file in it.
+        std::fs::metadata(folder)?;
+        let file = tempfile::Builder::new()
+            // A result to hand on, not a secret: the umask decides, as for any other file.
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder)?;
+        Ok(Self::Beside { file, target })
+    }
+
+    /// Puts the complete result in its place.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub fn finish(self) -> io::Result<()> {
+        let Self::Beside { file, target } = self else {
+            return Ok(());
+        };
+        // Some file systems say only now that there is no room.
+        file.as_file().sync_all()?;
+        file.persist(target).map_err(|failed| failed.error)?;
+        Ok(())
+    }
+}
+
+impl Write for ResultFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Beside { file, .. } => file.write(bytes),
+            Self::Through(open) => open.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Beside { file, .. } => file.flush(),
+            Self::Through(open) => open.flush(),
+        }
+    }
+}
+
+/// Writes a result whole: a disk that fills leaves the last one that fitted.
 ///
 /// # Errors
-/// When the folder cannot be written to, the path is a folder, or the disk is full.
+/// As [`ResultFile`]'s, with the path.
 pub fn write(path: &Path, text: &str) -> io::Result<()> {
-    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folder = target
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let named =
-        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    if std::fs::metadata(&target).is_ok_and(|target| !target.is_file()) {
-        let mut open = std::fs::File::options();
-        let written = open.write(true).open(&target);
-        return written
-            .and_then(|mut file| file.write_all(text.as_bytes()))
-            .map_err(named);
-    }
-    let mut file = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-        .tempfile_in(folder)
-        .map_err(named)?;
-    file.write_all(text.as_bytes()).map_err(named)?;
-    // Some file systems say only now that there is no room.
-    file.as_file().sync_all().map_err(named)?;
-    file.persist(&target)
-        .map_err(|failed| named(failed.error))?;
-    Ok(())
+    ResultFile::create(path)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.finish()
+        })
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 /// Writes to `s3://BUCKET/KEY`.

@@ -1,8 +1,6 @@
 //! `sizing simulate --trace FILE`: every event of a simulation, one JSON object a line.
 
-use std::fs::Permissions;
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use simulator::outcome::Outcome;
@@ -10,6 +8,7 @@ use simulator::scenario::{InvalidScenario, Scenario};
 use simulator::simulate_traced;
 
 use crate::judgement::timed;
+use crate::result_file::ResultFile;
 
 /// Why there is no trace.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +27,7 @@ pub enum TraceError {
     },
 }
 
-/// Simulates `scenario` and writes its events to `path`, which appears only when it is complete. The
+/// Simulates `scenario` and writes its events to `path`, where a file appears only when it is complete. The
 /// events per second include the writing.
 ///
 /// # Errors
@@ -38,18 +37,7 @@ pub fn simulate_to_file(scenario: &Scenario, path: &Path) -> Result<Outcome, Tra
         path: path.to_owned(),
         source,
     };
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    // A folder that is not there is named as it was written, not as the temporary file in it.
-    std::fs::metadata(folder).map_err(error)?;
-    let file = tempfile::Builder::new()
-        // A result to hand on, not a secret: the umask decides, as for any other file.
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .map_err(error)?;
-    let mut lines = BufWriter::new(file);
+    let mut lines = BufWriter::new(ResultFile::create(path).map_err(error)?);
     let mut written = Ok(());
     let mut write = |event| {
         if written.is_ok() {
@@ -63,6 +51,6 @@ pub fn simulate_to_file(scenario: &Scenario, path: &Path) -> Result<Outcome, Tra
     let file = lines
         .into_inner()
         .map_err(|failed| error(failed.into_error()))?;
-    file.persist(path).map_err(|failed| error(failed.error))?;
+    file.finish().map_err(error)?;
     Ok(outcome)
 }

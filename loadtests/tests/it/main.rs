@@ -232,4 +232,11 @@ fn trace_holds_every_generation_and_leaves_nothing_half_written() {
         .expect("the scratch folder")
         .collect();
     assert_eq!(left.len(), 1, "only the complete trace: {left:?}");
+
+    let full = scratch.0.path().join("full");
+    std::os::unix::fs::symlink("/dev/full", &full).expect("the scratch folder");
+    let device = full.to_str().expect("a UTF-8 path");
+    let stderr = stderr_of(2, &["simulate", "--scenario", scenario, "--trace", device]);
+    assert!(stderr.contains("No space left"), "{stderr}");
+    assert!(full.is_symlink(), "what is no file is not replaced by one");
 }
