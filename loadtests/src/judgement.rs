@@ -13,7 +13,7 @@ use simulator::plan::{
 use simulator::replications::{Replications, combine};
 use simulator::scenario::{Fleet, InvalidScenario, Scenario};
 use simulator::simulate;
-use simulator::slo::{Failure, Verdict, judge_replications};
+use simulator::slo::{Verdict, judge_replications};
 
 use crate::planning::refusals;
 
@@ -95,7 +95,8 @@ pub fn plan_on(
         if failures.is_empty() {
             fleets.push(fleet);
         } else {
-            refused.push(unsimulated(fleet, failures)?);
+            let fewest = cost::monthly(&fleet, fleet.tasks.min.into())?;
+            refused.push(Evaluated::refused(&fleet, fewest.total(), failures));
         }
     }
     let families = families(request, &fleets);
@@ -105,21 +106,6 @@ pub fn plan_on(
     })?;
     let Plan { accepted, rejected } = assemble(&families, found);
     Ok(rank([accepted, rejected, refused].concat()))
-}
-
-/// A candidate that is rejected for what needs no simulation, at the price of its fewest tasks.
-fn unsimulated(fleet: Fleet, failures: Vec<Failure>) -> Result<Evaluated, InvalidScenario> {
-    Ok(Evaluated {
-        cost_usd_month: cost::monthly(&fleet, fleet.tasks.min.into())?.total(),
-        fleet,
-        wait_p95_s: None,
-        throughput_per_hour: None,
-        lost: None,
-        failures,
-        simulated: false,
-        runs_made: 0,
-        tie: None,
-    })
 }
 
 /// Threads that can run at the same time.

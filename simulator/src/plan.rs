@@ -180,7 +180,8 @@ pub struct Evaluated {
 }
 
 impl Evaluated {
-    fn refused(fleet: &Fleet, cost_floor: MicroUsd, failures: Vec<Failure>) -> Evaluated {
+    /// A candidate that was refused without a simulation, at the least that it costs a month.
+    pub fn refused(fleet: &Fleet, cost_floor: MicroUsd, failures: Vec<Failure>) -> Evaluated {
         Evaluated {
             fleet: fleet.clone(),
             cost_usd_month: cost_floor,
