@@ -14,7 +14,7 @@ use crate::openai::Usage;
 /// How far a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
-pub enum StepState {
+enum StepState {
     /// A response may exist that nobody knows the id of.
     Creating,
     /// The response is known by its id.
@@ -25,28 +25,60 @@ pub enum StepState {
     Done,
 }
 
-/// A step as it was left.
-#[derive(Debug, Clone, sqlx::FromRow)]
-pub struct StepRow {
-    /// Place in the chain.
-    pub ordinal: i32,
-    /// How far it is.
-    pub state: StepState,
-    /// The response that was asked for it.
-    pub response_id: Option<String>,
-    /// How long ago that response was created.
-    pub response_age_ms: Option<f64>,
-    /// How many responses were asked for.
-    pub creates: i32,
-}
-
-/// What a generation is asked for, as its steps need it.
-#[derive(Debug, Clone, sqlx::FromRow)]
-pub struct Task {
+/// What prompts are made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Material {
     /// Title of the proposal.
     pub title: String,
     /// What it should say.
     pub instructions: String,
+    /// The text of the documents.
+    pub documents: String,
+}
+
+/// How a step that OpenAI answers is found by whoever takes it up.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TakenUp {
+    /// It was done before.
+    Done {
+        /// What it ended in.
+        output: String,
+    },
+    /// A response is on its way.
+    Waiting {
+        /// Which one.
+        response_id: String,
+        /// How long ago it was created.
+        age_ms: f64,
+    },
+    /// A response has to be created, and the intent to do so is recorded.
+    Intended {
+        /// What to ask with.
+        material: Material,
+        /// Whether a response may exist already that nobody knows the id of.
+        uncertain: bool,
+    },
+}
+
+/// A step that is taken up, as the database tells it.
+#[derive(sqlx::FromRow)]
+struct TakenUpRow {
+    state: Option<StepState>,
+    response_id: Option<String>,
+    response_age_ms: Option<f64>,
+    output: Option<String>,
+    title: String,
+    instructions: String,
+    documents: Option<String>,
+}
+
+/// What a proposal is rendered from.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Written {
+    /// Its title.
+    pub title: String,
+    /// Its sections in Markdown, in order.
+    pub sections: Vec<String>,
 }
 
 /// What a response used and what that costs.
@@ -69,35 +101,95 @@ pub struct StoredPdf<'a> {
     pub page_count: i32,
 }
 
-/// What the generation is asked for.
+/// Takes a step up that OpenAI answers: announces it to those who poll, unless it is done, and
+/// records the intent to create a response, unless there is one. One statement, so a generation
+/// makes one round trip here and not one per question. `None` when fenced.
 ///
 /// # Errors
-/// When the database does not answer.
-pub async fn task(db: impl PgExecutor<'_>, id: GenerationId) -> Result<Task, DbError> {
-    Ok(
-        sqlx::query_as("SELECT title, instructions FROM generations WHERE id = $1")
-            .bind(id)
-            .fetch_one(db)
-            .await?,
-    )
+/// When the database does not do it.
+pub async fn take_up(
+    db: impl PgExecutor<'_>,
+    claim: &Claim,
+    step: Step,
+    progress: i16,
+) -> Result<Option<TakenUp>, DbError> {
+    let sql = "WITH found AS (
+                   SELECT state, response_id, output,
+                          (extract(epoch FROM now() - responded_at) * 1000)::float8 AS response_age_ms
+                   FROM generation_steps WHERE generation_id = $1 AND ordinal = $3
+               ), fenced AS (
+                   UPDATE generations
+                   SET step = CASE WHEN found.state = 'done' THEN step ELSE $4 END,
+                       progress = CASE WHEN found.state = 'done' THEN progress ELSE greatest(progress, $5) END
+                   FROM (SELECT 1) one LEFT JOIN found ON true
+                   WHERE id = $1 AND attempt = $2 AND status = 'running'
+                   RETURNING id, title, instructions
+               ), intended AS (
+                   INSERT INTO generation_steps (generation_id, ordinal, name, state, creates)
+                   SELECT id, $3, $4, 'creating', 1 FROM fenced
+                   WHERE NOT EXISTS (SELECT 1 FROM found WHERE state IN ('waiting', 'done'))
+                   ON CONFLICT (generation_id, ordinal) DO UPDATE
+                   SET state = 'creating', response_id = NULL, responded_at = NULL,
+                       creates = generation_steps.creates + 1
+                   RETURNING generation_id
+               )
+               SELECT found.state, found.response_id, found.response_age_ms, found.output,
+                      fenced.title, fenced.instructions, read.output AS documents
+               FROM fenced LEFT JOIN found ON true LEFT JOIN intended ON true
+               LEFT JOIN generation_steps read
+                   ON read.generation_id = intended.generation_id AND read.ordinal = $6";
+    let query = sqlx::query_as(sql)
+        .bind(claim.id)
+        .bind(claim.attempt)
+        .bind(step.ordinal())
+        .bind(step.name())
+        .bind(progress)
+        .bind(Step::ExtractText.ordinal());
+    let row: Option<TakenUpRow> = query.fetch_optional(db).await?;
+    Ok(row.map(TakenUp::from))
 }
 
-/// A step's row, without its output.
+impl From<TakenUpRow> for TakenUp {
+    fn from(row: TakenUpRow) -> Self {
+        match (row.state, row.response_id) {
+            (Some(StepState::Done), _) => Self::Done {
+                output: row.output.unwrap_or_default(),
+            },
+            (Some(StepState::Waiting), Some(response_id)) => Self::Waiting {
+                response_id,
+                age_ms: row.response_age_ms.unwrap_or(0.0),
+            },
+            (state, _) => Self::Intended {
+                material: Material {
+                    title: row.title,
+                    instructions: row.instructions,
+                    documents: row.documents.unwrap_or_default(),
+                },
+                uncertain: state == Some(StepState::Creating),
+            },
+        }
+    }
+}
+
+/// The title and what the first `sections` sections say, those that are done.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn find(
+pub async fn written(
     db: impl PgExecutor<'_>,
     id: GenerationId,
-    step: Step,
-) -> Result<Option<StepRow>, DbError> {
-    let sql = "SELECT ordinal, state, response_id, creates,
-                      (extract(epoch FROM now() - responded_at) * 1000)::float8 AS response_age_ms
-               FROM generation_steps WHERE generation_id = $1 AND ordinal = $2";
+    sections: u16,
+) -> Result<Written, DbError> {
+    let sql = "SELECT title, ARRAY(
+                   SELECT coalesce(output, '') FROM generation_steps
+                   WHERE generation_id = $1 AND ordinal BETWEEN $2 AND $3 AND state = 'done' ORDER BY ordinal
+               ) AS sections
+               FROM generations WHERE id = $1";
     Ok(sqlx::query_as(sql)
         .bind(id)
-        .bind(step.ordinal())
-        .fetch_optional(db)
+        .bind(Step::WriteSection(1).ordinal())
+        .bind(Step::WriteSection(sections).ordinal())
+        .fetch_one(db)
         .await?)
 }
 
@@ -139,36 +231,26 @@ pub async fn announce(
     Ok(query.execute(db).await?.rows_affected() == 1)
 }
 
-/// Records the intent to create a response, before the call that does. Returns how many were asked
-/// for, this one included; `None` when fenced.
+/// Records that a response is asked for once more, after a call that failed. `false` when fenced.
 ///
 /// # Errors
 /// When the database does not do it.
-pub async fn intend(
+pub async fn intend_again(
     db: impl PgExecutor<'_>,
     claim: &Claim,
     step: Step,
-    progress: i16,
-) -> Result<Option<i32>, DbError> {
+) -> Result<bool, DbError> {
     let sql = "WITH fenced AS (
-                   UPDATE generations SET step = $4, progress = greatest(progress, $5)
-                   WHERE id = $1 AND attempt = $2 AND status = 'running' RETURNING id
+                   SELECT id FROM generations
+                   WHERE id = $1 AND attempt = $2 AND status = 'running' FOR NO KEY UPDATE
                )
-               INSERT INTO generation_steps (generation_id, ordinal, name, state, creates)
-               SELECT id, $3, $4, 'creating', 1 FROM fenced
-               ON CONFLICT (generation_id, ordinal) DO UPDATE
-               SET state = 'creating', response_id = NULL, responded_at = NULL,
-                   creates = generation_steps.creates + 1
-               RETURNING creates";
-    let query = sqlx::query_scalar(sql)
+               UPDATE generation_steps s SET creates = creates + 1
+               FROM fenced WHERE s.generation_id = fenced.id AND s.ordinal = $3";
+    let query = sqlx::query(sql)
         .bind(claim.id)
         .bind(claim.attempt)
         .bind(step.ordinal());
-    Ok(query
-        .bind(step.name())
-        .bind(progress)
-        .fetch_optional(db)
-        .await?)
+    Ok(query.execute(db).await?.rows_affected() == 1)
 }
 
 /// Remembers the response that was created: before its first poll. `false` when fenced.

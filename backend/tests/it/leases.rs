@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backend::Role;
 use backend::db::leases::{self, AfterFailure, Ask, Claim, Failure};
-use backend::db::steps::{self, Bill, StoredPdf};
+use backend::db::steps::{self, Bill, Material, StoredPdf, TakenUp};
 use backend::domain::generation::Step;
 use backend::domain::ids::WorkerId;
 use backend::openai::Usage;
@@ -112,10 +112,7 @@ async fn a_fenced_out_worker_writes_nothing() -> anyhow::Result<()> {
         .claim(WorkerId::new(), Duration::ZERO)
         .await?
         .expect("it is queued");
-    assert_eq!(
-        steps::intend(&queue.pool, &old, Step::WriteOutline, 5).await?,
-        Some(1)
-    );
+    steps::take_up(&queue.pool, &old, Step::WriteOutline, 5).await?;
     assert!(steps::remember_response(&queue.pool, &old, Step::WriteOutline, "resp_1").await?);
     leases::rescue_expired(&queue.pool, ATTEMPTS_MAX).await?;
     // Fenced out while it waits in the queue, and while another one runs it.
@@ -140,7 +137,8 @@ async fn a_fenced_out_worker_writes_nothing() -> anyhow::Result<()> {
             retry_in: None,
         };
         assert!(!steps::announce(pool, &old, step, 50).await?);
-        assert_eq!(steps::intend(pool, &old, step, 50).await?, None);
+        assert_eq!(steps::take_up(pool, &old, step, 50).await?, None);
+        assert!(!steps::intend_again(pool, &old, step).await?);
         assert!(!steps::remember_response(pool, &old, step, "resp_2").await?);
         assert!(!steps::discard_response(pool, &old, step, "resp_1", bill).await?);
         assert!(!steps::finish(pool, &old, step, "output", bill).await?);
@@ -167,17 +165,82 @@ async fn the_response_of_a_lost_worker_is_known_to_the_next() -> anyhow::Result<
         .claim(WorkerId::new(), Duration::ZERO)
         .await?
         .expect("it is queued");
-    steps::intend(&queue.pool, &old, Step::WriteOutline, 5).await?;
+    steps::take_up(&queue.pool, &old, Step::WriteOutline, 5).await?;
     steps::remember_response(&queue.pool, &old, Step::WriteOutline, "resp_1").await?;
     leases::rescue_expired(&queue.pool, ATTEMPTS_MAX).await?;
     let new = queue
         .claim(WorkerId::new(), LEASE)
         .await?
         .expect("it is queued again");
-    let row = steps::find(&queue.pool, new.id, Step::WriteOutline)
+    let taken_up = steps::take_up(&queue.pool, &new, Step::WriteOutline, 5).await?;
+    assert!(
+        matches!(&taken_up, Some(TakenUp::Waiting { response_id, .. }) if response_id == "resp_1"),
+        "{taken_up:?}"
+    );
+    queue.service.stop().await
+}
+
+#[tokio::test]
+async fn a_step_is_taken_up_where_it_was_left() -> anyhow::Result<()> {
+    let queue = one_queued().await?;
+    let claim = queue
+        .claim(WorkerId::new(), LEASE)
         .await?
-        .expect("the step is stored");
-    assert_eq!(row.response_id.as_deref(), Some("resp_1"));
+        .expect("it is queued");
+    let (pool, step) = (&queue.pool, Step::WriteOutline);
+    let bill = Bill::default();
+    let material = |taken_up: Option<TakenUp>| match taken_up {
+        Some(TakenUp::Intended {
+            material,
+            uncertain,
+        }) => (material, uncertain),
+        other => panic!("no intent but {other:?}"),
+    };
+    steps::finish(pool, &claim, Step::ExtractText, "what was read", bill).await?;
+    let task: (String, String) =
+        sqlx::query_as("SELECT title, instructions FROM generations WHERE id = $1")
+            .bind(claim.id)
+            .fetch_one(pool)
+            .await?;
+    let expected = Material {
+        title: task.0,
+        instructions: task.1,
+        documents: "what was read".to_owned(),
+    };
+    let first = material(steps::take_up(pool, &claim, step, 5).await?);
+    assert_eq!(first, (expected.clone(), false));
+    let after_a_crash = material(steps::take_up(pool, &claim, step, 5).await?);
+    assert_eq!(after_a_crash, (expected.clone(), true));
+    assert!(steps::intend_again(pool, &claim, step).await?);
+    assert!(steps::remember_response(pool, &claim, step, "resp_1").await?);
+    let found = steps::take_up(pool, &claim, step, 5).await?;
+    assert!(
+        matches!(&found, Some(TakenUp::Waiting { response_id, age_ms }) if response_id == "resp_1" && *age_ms >= 0.0),
+        "{found:?}"
+    );
+    assert!(steps::discard_response(pool, &claim, step, "resp_1", bill).await?);
+    let after_a_loss = material(steps::take_up(pool, &claim, step, 5).await?);
+    assert_eq!(after_a_loss, (expected, false));
+    let asked: i32 = sqlx::query_scalar(
+        "SELECT creates FROM generation_steps WHERE generation_id = $1 AND ordinal = $2",
+    )
+    .bind(claim.id)
+    .bind(step.ordinal())
+    .fetch_one(pool)
+    .await?;
+    assert_eq!(
+        asked, 4,
+        "two of a crash, one of a failed call, one of a lost response"
+    );
+    assert!(steps::finish(pool, &claim, step, "[\"A\"]", bill).await?);
+    // Who passes a step that is done says nothing to those who poll.
+    steps::take_up(pool, &claim, Step::WriteSection(1), 50).await?;
+    let before = queue.everything().await?;
+    let done = TakenUp::Done {
+        output: "[\"A\"]".to_owned(),
+    };
+    assert_eq!(steps::take_up(pool, &claim, step, 5).await?, Some(done));
+    assert_eq!(queue.everything().await?, before);
     queue.service.stop().await
 }
 
@@ -274,7 +337,7 @@ async fn a_repeated_write_books_tokens_once() -> anyhow::Result<()> {
         },
         cost_usd_micros: 30,
     };
-    steps::intend(&queue.pool, &claim, Step::WriteOutline, 5).await?;
+    steps::take_up(&queue.pool, &claim, Step::WriteOutline, 5).await?;
     steps::remember_response(&queue.pool, &claim, Step::WriteOutline, "resp_1").await?;
     // The answer to the first statement may be lost with the connection; then it is sent again.
     for _ in 0..2 {

@@ -1,7 +1,7 @@
 //! One response of OpenAI, asked for once: intent, create, remember, poll, finish.
 //!
 //! The order of writes is what makes a crash cheap:
-//! 1. the intent is stored (`creating`),
+//! 1. the intent is stored (`creating`), by the statement that also reads what to ask with,
 //! 2. the response is created; the answer brings its id at once, for it runs in the background,
 //! 3. the id is stored (`waiting`) before the first poll,
 //! 4. the output and its tokens are stored (`done`) in one statement.
@@ -20,7 +20,7 @@ use tracing::Instrument;
 
 use crate::db;
 use crate::db::leases::Claim;
-use crate::db::steps::{Bill, StepState};
+use crate::db::steps::{Bill, Material, TakenUp};
 use crate::domain::generation::Step;
 use crate::openai::{OpenAiError, Polled, Prompt, Usage};
 use crate::retry::jitter;
@@ -49,45 +49,34 @@ enum End {
     TooLate,
 }
 
+/// A response that is waited for, or what the step had ended in before.
+enum Taken {
+    Done(String),
+    Asked {
+        response_id: String,
+        schedule: Schedule,
+    },
+}
+
 /// Gets the step's output: as it was stored before, or from OpenAI. `accept` turns the answer
 /// into what is stored, or refuses it.
-pub(super) async fn run<Asked: Future<Output = Result<Prompt, StepError>> + Send>(
+pub(super) async fn run(
     worker: &Arc<Worker>,
     claim: &Claim,
     question: Question,
-    prompt: impl Fn() -> Asked + Send,
+    prompt: impl Fn(Material) -> Prompt + Clone + Send + 'static,
     accept: impl Fn(&str) -> Option<String> + Send,
 ) -> Result<String, StepError> {
-    let Question { step, sections } = question;
+    let step = question.step;
     let pool = &worker.state.pool;
-    let row = worker
-        .persist(|| db::steps::find(pool, claim.id, step))
-        .await?;
-    if row.as_ref().is_some_and(|row| row.state == StepState::Done) {
-        let stored = super::output(worker, claim, step).await?;
-        return stored
-            .ok_or_else(|| StepError::for_good("internal", "The service lost a step's output."));
-    }
-    let mut uncertain = row
-        .as_ref()
-        .is_some_and(|row| row.state == StepState::Creating);
-    let age = row
-        .as_ref()
-        .and_then(|row| row.response_age_ms)
-        .unwrap_or(0.0);
-    let mut known = row.and_then(|row| row.response_id).map(|id| (id, age));
     for _ in 0..REPLACEMENTS_MAX {
-        let (response_id, schedule) = match known.take() {
-            Some((id, age_ms)) => {
-                super::announce(worker, claim, step, sections).await?;
-                tracing::info!(generation_id = %claim.id, step = step.name(), response_id = id, "re-attached to a response");
-                (id, Schedule::resumed(worker, age_ms))
-            }
-            None => {
-                let asked = prompt().await?;
-                let id = create(worker, claim, question, asked, uncertain).await?;
-                (id, Schedule::fresh(worker))
-            }
+        let (response_id, schedule) = match take_up(worker, claim, question, prompt.clone()).await?
+        {
+            Taken::Done(output) => return Ok(output),
+            Taken::Asked {
+                response_id,
+                schedule,
+            } => (response_id, schedule),
         };
         match poll_until_end(worker, claim, &response_id, schedule).await? {
             End::Completed { text, usage } => {
@@ -112,7 +101,6 @@ pub(super) async fn run<Asked: Future<Output = Result<Prompt, StepError>> + Send
             }
             End::Expired => {
                 discard(worker, claim, step, &response_id, Usage::default()).await?;
-                uncertain = false;
             }
             End::TooLate => {
                 discard(worker, claim, step, &response_id, Usage::default()).await?;
@@ -185,51 +173,80 @@ async fn discard(
     )
 }
 
-/// Creates the response in a task of its own: the attempt may be stopped at any moment, but an id
+/// Takes the step up in a task of its own: the attempt may be stopped at any moment, but an id
 /// that is on its way must be stored, or the response would be paid twice.
-async fn create(
+async fn take_up(
     worker: &Arc<Worker>,
     claim: &Claim,
     question: Question,
-    prompt: Prompt,
-    uncertain: bool,
-) -> Result<String, StepError> {
-    let creation = create_and_remember(
-        Arc::clone(worker),
-        claim.clone(),
-        question,
-        prompt,
-        uncertain,
-    );
-    match worker.tasks.spawn(creation.in_current_span()).await {
+    prompt: impl Fn(Material) -> Prompt + Send + 'static,
+) -> Result<Taken, StepError> {
+    let taking = find_or_create(Arc::clone(worker), claim.clone(), question, prompt);
+    match worker.tasks.spawn(taking.in_current_span()).await {
         Ok(result) => result,
         Err(_) => Err(StepError::panicked()),
     }
 }
 
-async fn create_and_remember(
+async fn find_or_create(
     worker: Arc<Worker>,
     claim: Claim,
     question: Question,
-    prompt: Prompt,
+    prompt: impl Fn(Material) -> Prompt + Send,
+) -> Result<Taken, StepError> {
+    let Question { step, sections } = question;
+    let (pool, progress) = (&worker.state.pool, step.progress(sections));
+    let taken_up = worker
+        .persist(|| db::steps::take_up(pool, &claim, step, progress))
+        .await?;
+    match taken_up.ok_or(StepError::Fenced)? {
+        TakenUp::Done { output } => Ok(Taken::Done(output)),
+        TakenUp::Waiting {
+            response_id,
+            age_ms,
+        } => {
+            tracing::info!(generation_id = %claim.id, step = step.name(), response_id, "re-attached to a response");
+            let schedule = Schedule::resumed(&worker, age_ms);
+            Ok(Taken::Asked {
+                response_id,
+                schedule,
+            })
+        }
+        TakenUp::Intended {
+            material,
+            uncertain,
+        } => {
+            let response_id = create(&worker, &claim, step, &prompt(material), uncertain).await?;
+            let schedule = Schedule::fresh(&worker);
+            Ok(Taken::Asked {
+                response_id,
+                schedule,
+            })
+        }
+    }
+}
+
+/// Creates a response, whose intent is recorded, and remembers it.
+async fn create(
+    worker: &Worker,
+    claim: &Claim,
+    step: Step,
+    prompt: &Prompt,
     mut uncertain: bool,
 ) -> Result<String, StepError> {
-    let Question { step, sections } = question;
     let (pool, config) = (&worker.state.pool, &worker.state.config);
     let deadline = Instant::now() + config.openai.step_timeout;
     let mut failures = 0;
     loop {
-        let intend = || db::steps::intend(pool, &claim, step, step.progress(sections));
-        worker.persist(intend).await?.ok_or(StepError::Fenced)?;
         worker.state.metrics.openai_create(uncertain);
         let error = match worker
             .state
             .openai
-            .create(&prompt, claim.id, &step.name())
+            .create(prompt, claim.id, &step.name())
             .await
         {
             Ok(response_id) => {
-                let remember = || db::steps::remember_response(pool, &claim, step, &response_id);
+                let remember = || db::steps::remember_response(pool, claim, step, &response_id);
                 return match worker.persist(remember).await {
                     Ok(true) => Ok(response_id),
                     // Nobody else knows this response, so nobody else can stop it.
@@ -265,6 +282,11 @@ async fn create_and_remember(
             () = worker.stopping.cancelled() => return Err(StepError::Fenced),
             () = sleep(delay) => {}
         }
+        held(
+            worker
+                .persist(|| db::steps::intend_again(pool, claim, step))
+                .await?,
+        )?;
     }
 }
 

@@ -19,7 +19,7 @@ const TRIES: u32 = 6;
 
 /// Extracts unless it was done before.
 pub(super) async fn run(worker: &Worker, claim: &Claim) -> Result<(), StepError> {
-    if output(worker, claim, Step::ExtractText).await?.is_some() {
+    if claim.resumed && output(worker, claim, Step::ExtractText).await?.is_some() {
         return Ok(());
     }
     announce(worker, claim, Step::ExtractText, 1).await?;
@@ -29,11 +29,12 @@ pub(super) async fn run(worker: &Worker, claim: &Claim) -> Result<(), StepError>
     let mut texts = Vec::with_capacity(documents.len());
     for document in documents {
         let text = read(worker, &document).await?;
-        worker
-            .persist(|| {
-                db::documents::set_page_count(&worker.state.pool, document.id, text.page_count)
-            })
-            .await?;
+        if document.page_count != Some(text.page_count) {
+            let (pool, id) = (&worker.state.pool, document.id);
+            worker
+                .persist(|| db::documents::set_page_count(pool, id, text.page_count))
+                .await?;
+        }
         texts.push((document.file_name, text));
     }
     let joined = join(&texts, PROMPT_CHARS_MAX);

@@ -14,7 +14,7 @@ use crate::pdf::{Proposal, RenderedPdf, Section, render};
 use crate::retry::jitter;
 use crate::telemetry::chain;
 use crate::worker::Worker;
-use crate::worker::steps::{StepError, announce, attempt_delay, held, output};
+use crate::worker::steps::{StepError, announce, attempt_delay, held};
 
 /// Tries to store within an attempt.
 const TRIES: u32 = 6;
@@ -54,23 +54,25 @@ async fn render_proposal(
     claim: &Claim,
     titles: &[String],
 ) -> Result<RenderedPdf, StepError> {
-    let task = worker
-        .persist(|| db::steps::task(&worker.state.pool, claim.id))
+    let sections = u16::try_from(titles.len()).unwrap_or(u16::MAX);
+    let written = worker
+        .persist(|| db::steps::written(&worker.state.pool, claim.id, sections))
         .await?;
-    let mut proposal = Proposal {
-        title: task.title,
-        subtitle: "Technical proposal".to_owned(),
-        sections: Vec::new(),
-    };
-    for (number, title) in (1_u16..).zip(titles) {
-        let markdown = output(worker, claim, Step::WriteSection(number))
-            .await?
-            .unwrap_or_default();
-        proposal.sections.push(Section {
-            title: title.clone(),
-            markdown,
-        });
+    if written.sections.len() != titles.len() {
+        return Err(StepError::for_good(
+            "internal",
+            "The service lost a step's output.",
+        ));
     }
+    let section = |(title, markdown): (&String, String)| Section {
+        title: title.clone(),
+        markdown,
+    };
+    let proposal = Proposal {
+        title: written.title,
+        subtitle: "Technical proposal".to_owned(),
+        sections: titles.iter().zip(written.sections).map(section).collect(),
+    };
     let _permit = worker
         .rendering
         .acquire()
