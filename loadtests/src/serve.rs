@@ -16,7 +16,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use tokio::net::TcpListener;
 
-pub use answer::{Answer, Estimate, Lab};
+pub use answer::{Answer, Cost, Estimate, Lab};
 pub use ask::{Ask, AskError};
 pub use copied::Copied;
 

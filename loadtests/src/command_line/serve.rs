@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::numbers;
+
 /// Options of `serve`.
 #[derive(Debug, Args)]
 pub struct ServeArguments {
@@ -20,4 +22,8 @@ pub struct ServeArguments {
         default_value = "loadtests/results/calibration.json"
     )]
     pub calibration: PathBuf,
+    /// Score of the deployment's vCPU, as `sizing cpu-score` printed it there; without it a vCPU counts as a core of
+    /// the machine that was measured.
+    #[arg(long, value_name = "SCORE", value_parser = numbers::score)]
+    pub vcpu_score: Option<f64>,
 }

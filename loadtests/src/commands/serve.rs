@@ -4,19 +4,16 @@ use anyhow::{Context, Result};
 use loadtests::command_line::ServeArguments;
 use loadtests::exit_code::Outcome;
 use loadtests::requirements::Requirements;
-use loadtests::serve::{Lab, listen, serve};
-use loadtests::vcpu_factor::profile;
+use loadtests::serve::{Cost, Lab, listen, serve};
 
 use super::console::say;
 use super::files::{existing, read_calibration};
 
 pub(crate) fn run(arguments: &ServeArguments) -> Result<Outcome> {
     let requirements = Requirements::read(&existing(&arguments.slo))?;
-    let profile = profile(&read_calibration(&arguments.calibration)?);
-    let lab = Lab::new(
-        (profile, &arguments.calibration),
-        (requirements, &arguments.slo),
-    )?;
+    let file = &arguments.calibration;
+    let cost = Cost::new(&read_calibration(file)?, file, arguments.vcpu_score);
+    let lab = Lab::new(cost, (requirements, &arguments.slo))?;
     let runtime = tokio::runtime::Runtime::new().context("start the async runtime")?;
     let listener = runtime.block_on(listen(arguments.port))?;
     let address = listener.local_addr().context("find the port")?;

@@ -118,7 +118,7 @@ pub(super) fn fleet_in_words(fleet: &Fleet) -> String {
 }
 
 /// What a reader should know of a fleet without a spare.
-pub(super) fn spare(fleet: &Fleet) -> String {
+pub(crate) fn spare(fleet: &Fleet) -> String {
     if fleet.tasks.min > 1 {
         return String::new();
     }

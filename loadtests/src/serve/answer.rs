@@ -15,14 +15,16 @@ use simulator::scenario::{Arrivals, InvalidScenario, Profile, Scenario};
 use super::ask::{Ask, AskError, USERS_MAX, USERS_MIN};
 use super::copied::{self, Copied};
 use super::presets::PRESETS;
+use crate::calibrate::Calibration;
 use crate::command_line::REPLICATIONS;
-use crate::gate::judged;
+use crate::gate::{Candidate, judged};
 use crate::judgement::{cores, parallel, timed_simulation};
 use crate::report::figures::{self, Day};
 use crate::report::{html, wording};
 use crate::requirements::{Requirements, RequirementsError};
 use crate::stages::STAGE_SLOS;
 use crate::terraform::Configuration;
+use crate::vcpu_factor::{VcpuFactor, profile_on};
 
 /// Fleets whose runs are kept: whoever compares two goes back and forth, and a price changes no run.
 const KEPT: usize = 16;
@@ -105,23 +107,44 @@ struct Stage {
     requirements: Requirements,
 }
 
+/// What a generation costs on the deployment, and where that is from.
+#[derive(Debug)]
+pub struct Cost {
+    profile: Profile,
+    calibration_file: String,
+    vcpu: VcpuFactor,
+    cpu_model: String,
+}
+
+impl Cost {
+    /// As this calibration from this file has it, on a vCPU of this score.
+    pub fn new(calibration: &Calibration, file: &Path, vcpu_score: Option<f64>) -> Cost {
+        let vcpu = VcpuFactor::new(calibration, vcpu_score);
+        Cost {
+            profile: profile_on(calibration, vcpu),
+            calibration_file: file.display().to_string(),
+            vcpu,
+            cpu_model: calibration.cpu_model.clone(),
+        }
+    }
+}
+
 /// Everything an answer rests on that no control changes, and what was simulated last.
 #[derive(Debug)]
 pub struct Lab {
-    profile: Profile,
-    calibration_file: String,
+    cost: Cost,
     stages: Vec<Stage>,
     kept: Mutex<VecDeque<(String, Arc<Simulated>)>>,
 }
 
 impl Lab {
-    /// With this cost of a generation, and what is promised of the proposal, each with its file; the stages are held to
-    /// their own files.
+    /// With this cost of a generation, and what is promised of the proposal with its file; the stages are held to their
+    /// own files.
     ///
     /// # Errors
     /// When the file of a stage is not valid, which a test rules out.
     pub fn new(
-        (profile, calibration_file): (Profile, &Path),
+        cost: Cost,
         (proposal, slo_file): (Requirements, &Path),
     ) -> Result<Lab, RequirementsError> {
         let mut stages = vec![Stage {
@@ -139,15 +162,18 @@ impl Lab {
             });
         }
         Ok(Lab {
-            profile,
-            calibration_file: calibration_file.display().to_string(),
+            cost,
             stages,
             kept: Mutex::default(),
         })
     }
 
     pub(super) fn calibration_file(&self) -> &str {
-        &self.calibration_file
+        &self.cost.calibration_file
+    }
+
+    pub(super) fn vcpu_score(&self) -> Option<f64> {
+        self.cost.vcpu.deployment_score
     }
 
     /// The answer to one question.
@@ -173,7 +199,7 @@ impl Lab {
             Some(text) => &Requirements::parse(Path::new(&stage.slo_file), text)?,
             None => &stage.requirements,
         };
-        let scenario = requirements.scenario(configuration.fleet(), self.profile.clone())?;
+        let scenario = requirements.scenario(configuration.fleet(), self.cost.profile.clone())?;
         let simulated = self.simulated(&scenario)?;
         let (candidate, _) = judged(
             &configuration,
@@ -228,12 +254,22 @@ impl Lab {
                 tfvars,
                 slo,
             },
-            notes: candidate
-                .warnings
-                .iter()
-                .map(|warning| capitalised(&warning.remedy))
-                .collect(),
+            notes: self.notes(&candidate),
         })
+    }
+
+    /// What the gate warns of, what a single task means, and what a vCPU is taken for.
+    fn notes(&self, candidate: &Candidate) -> Vec<String> {
+        let warnings = candidate.warnings.iter();
+        let mut notes: Vec<String> = warnings
+            .map(|warning| capitalised(&warning.remedy))
+            .collect();
+        let spare = wording::spare(&candidate.scenario.fleet);
+        if !spare.is_empty() {
+            notes.push(spare.trim().to_owned());
+        }
+        notes.push(self.cost.vcpu.statement(&self.cost.cpu_model));
+        notes
     }
 
     fn stage(&self, name: &str) -> Result<&Stage, AskError> {

@@ -38,6 +38,12 @@ pub struct Ask {
     pub tasks_max: u32,
     /// What autoscaling follows.
     pub autoscaling_metric: AutoscalingMetric,
+    /// Seconds of silence after which the load balancer cuts a request.
+    pub alb_idle_timeout_s: u64,
+    /// Seconds that a task which leaves may still answer.
+    pub deregistration_delay_s: u64,
+    /// Seconds from a task's stop signal to its kill.
+    pub stop_timeout_s: u64,
     /// NAT gateways.
     pub nat_gateways: u32,
     /// Where sessions live.
@@ -46,6 +52,10 @@ pub struct Ask {
     pub db_instance_class: String,
     /// Whether RDS has a standby.
     pub db_multi_az: bool,
+    /// Whether CloudFront stands before the load balancer.
+    pub cloudfront_enabled: bool,
+    /// Whether a firewall does.
+    pub waf_enabled: bool,
     /// The region whose prices the bill has.
     pub region: String,
 }
@@ -138,6 +148,10 @@ impl Fields {
         self.read(field, "a whole number, 0 or more", |text| text.parse().ok())
     }
 
+    fn flag(&mut self, field: &'static str) -> Result<bool, AskError> {
+        self.read(field, "true or false", |text| text.parse().ok())
+    }
+
     fn word<T: DeserializeOwned>(
         &mut self,
         field: &'static str,
@@ -172,10 +186,15 @@ impl Ask {
                 "autoscaling_metric",
                 "none, cpu, memory, cpu_and_memory or queue_depth",
             )?,
+            alb_idle_timeout_s: fields.number("alb_idle_timeout_s")?,
+            deregistration_delay_s: fields.number("deregistration_delay_s")?,
+            stop_timeout_s: fields.number("stop_timeout_s")?,
             nat_gateways: fields.number("nat_gateways")?,
             cache_mode: fields.word("cache_mode", "elasticache, sidecar or none")?,
             db_instance_class: fields.text("db_instance_class", "such as db.t4g.micro")?,
-            db_multi_az: fields.read("db_multi_az", "true or false", |text| text.parse().ok())?,
+            db_multi_az: fields.flag("db_multi_az")?,
+            cloudfront_enabled: fields.flag("cloudfront_enabled")?,
+            waf_enabled: fields.flag("waf_enabled")?,
             region: fields.text("region", "such as us-east-1")?,
         };
         match fields.0.into_keys().next() {
@@ -190,8 +209,10 @@ mod tests {
     use super::*;
 
     const LINK: &str = "stage=growth&users=10000&mode=queue&task_cpu=1024&task_memory_mib=2048&generation_workers=64\
-                        &tasks_min=2&tasks_desired=2&tasks_max=6&autoscaling_metric=queue_depth&nat_gateways=2\
-                        &cache_mode=elasticache&db_instance_class=db.t4g.micro&db_multi_az=true&region=us-east-1";
+                        &tasks_min=2&tasks_desired=2&tasks_max=6&autoscaling_metric=queue_depth\
+                        &alb_idle_timeout_s=120&deregistration_delay_s=60&stop_timeout_s=120&nat_gateways=2\
+                        &cache_mode=elasticache&db_instance_class=db.t4g.micro&db_multi_az=true\
+                        &cloudfront_enabled=false&waf_enabled=false&region=us-east-1";
 
     fn read(link: &str) -> Result<Ask, AskError> {
         let pairs = link.split('&').filter_map(|pair| pair.split_once('='));

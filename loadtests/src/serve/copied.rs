@@ -40,8 +40,11 @@ pub(super) fn command(lab: &Lab, slo_file: &str, scaled: bool) -> String {
         CALIBRATION => String::new(),
         file => format!(" --calibration {}", quoted(file)),
     };
+    let score = lab
+        .vcpu_score()
+        .map_or_else(String::new, |score| format!(" --vcpu-score {score}"));
     format!(
-        "cargo sizing gate --sizing {TFVARS} --slo {}{calibration}",
+        "cargo sizing gate --sizing {TFVARS} --slo {}{calibration}{score}",
         quoted(slo)
     )
 }
@@ -95,6 +98,12 @@ fn written(
             "autoscaling_metric",
             word(serde_json::to_value(ask.autoscaling_metric)),
         ),
+        ("alb_idle_timeout_s", Value::from(ask.alb_idle_timeout_s)),
+        (
+            "deregistration_delay_s",
+            Value::from(ask.deregistration_delay_s),
+        ),
+        ("stop_timeout_s", Value::from(ask.stop_timeout_s)),
         ("nat_gateways", Value::from(ask.nat_gateways)),
         (
             "db_instance_class",
@@ -110,6 +119,15 @@ fn written(
         Mode::Sync => "sync",
     };
     put(&mut settings, "generation_mode", Value::from(mode));
+    for (name, asked) in [
+        ("cloudfront_enabled", ask.cloudfront_enabled),
+        ("waf_enabled", ask.waf_enabled),
+    ] {
+        // A stage that says nothing of it has none.
+        if asked || settings.iter().any(|(known, _)| known == name) {
+            put(&mut settings, name, Value::from(asked));
+        }
+    }
     // The root module's defaults are those of the price book's region.
     if ask.region != price_book().region {
         let zones = ["a", "b"].map(|zone| Value::from(format!("{}{zone}", ask.region)));

@@ -62,6 +62,10 @@ impl Preset {
         let text = format!("{}{}", self.sizing, self.settings);
         let configuration = Configuration::parse(Path::new(self.name), &text)?;
         let mode = configuration.mode();
+        let (cloudfront_enabled, waf_enabled) = (
+            configuration.flag("cloudfront_enabled"),
+            configuration.flag("waf_enabled"),
+        );
         let sizing = configuration.sizing;
         Ok(Ask {
             stage: self.name.to_owned(),
@@ -74,10 +78,15 @@ impl Preset {
             tasks_desired: sizing.tasks_desired,
             tasks_max: sizing.tasks_max,
             autoscaling_metric: sizing.autoscaling_metric,
+            alb_idle_timeout_s: sizing.alb_idle_timeout_s,
+            deregistration_delay_s: sizing.deregistration_delay_s,
+            stop_timeout_s: sizing.stop_timeout_s,
             nat_gateways: sizing.nat_gateways,
             cache_mode: sizing.cache_mode,
             db_instance_class: sizing.db_instance_class,
             db_multi_az: sizing.db_multi_az,
+            cloudfront_enabled,
+            waf_enabled,
             region: price_book().region.clone(),
         })
     }

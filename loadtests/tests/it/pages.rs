@@ -160,7 +160,7 @@ fn an_occupied_port_is_named_and_ctrl_c_ends_the_page_cleanly() {
 fn a_what_if_is_answered_while_one_still_looks() {
     block_on(async {
         let served = Served::start();
-        let ask = "stage=growth&users=10000&mode=queue&task_cpu=1024&task_memory_mib=2048&tasks_min=2&tasks_desired=2&tasks_max=6&autoscaling_metric=queue_depth&nat_gateways=2&cache_mode=elasticache&db_instance_class=db.t4g.micro&db_multi_az=true&region=us-east-1&generation_workers=";
+        let ask = "stage=growth&users=10000&mode=queue&task_cpu=1024&task_memory_mib=2048&tasks_min=2&tasks_desired=2&tasks_max=6&autoscaling_metric=queue_depth&alb_idle_timeout_s=120&deregistration_delay_s=60&stop_timeout_s=120&nat_gateways=2&cache_mode=elasticache&db_instance_class=db.t4g.micro&db_multi_az=true&cloudfront_enabled=false&waf_enabled=false&region=us-east-1&generation_workers=";
         let client = reqwest::Client::new();
         let mut times_ms = Vec::new();
         let cpu_before = served.cpu_ms();

@@ -5,9 +5,9 @@ use crate::judgement::judge;
 use crate::terraform::{CacheMode, settings_of};
 use crate::vcpu_factor::profile;
 
-fn committed_profile() -> Profile {
+fn committed() -> Calibration {
     let text = include_str!("../../../results/calibration.json");
-    profile(&serde_json::from_str(text).expect("committed"))
+    serde_json::from_str(text).expect("committed")
 }
 
 fn lab() -> Lab {
@@ -15,7 +15,8 @@ fn lab() -> Lab {
     let requirements =
         Requirements::parse(slo, include_str!("../../../slo.toml")).expect("committed");
     let calibration = Path::new("loadtests/results/calibration.json");
-    Lab::new((committed_profile(), calibration), (requirements, slo)).expect("committed")
+    let cost = Cost::new(&committed(), calibration, None);
+    Lab::new(cost, (requirements, slo)).expect("committed")
 }
 
 fn asked(index: usize) -> Ask {
@@ -29,7 +30,7 @@ fn changed(index: usize, change: impl FnOnce(&mut Ask)) -> Ask {
 }
 
 /// What the gate says of the files that were copied, as its command finds them.
-fn gates(answer: &Answer) -> crate::gate::Candidate {
+fn gates(answer: &Answer) -> Candidate {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let folder = tempfile::tempdir().expect("a folder");
     let sizing = folder.path().join("what-if.tfvars");
@@ -52,7 +53,7 @@ fn gates(answer: &Answer) -> crate::gate::Candidate {
     };
     let scenario = Requirements::read(&slo)
         .expect("a valid file")
-        .scenario(configuration.fleet(), committed_profile())
+        .scenario(configuration.fleet(), profile(&committed()))
         .expect("a possible fleet");
     let runs = judge(&scenario, REPLICATIONS)
         .expect("possible")
@@ -140,13 +141,15 @@ fn every_preset_copies_its_own_two_files() {
 #[test]
 fn a_calibration_of_ones_own_stands_in_the_command() {
     let mut lab = lab();
-    lab.calibration_file = "my runs/calibration.json".to_owned();
+    lab.cost.calibration_file = "my runs/calibration.json".to_owned();
+    lab.cost.vcpu.deployment_score = Some(512.5);
     let answer = lab
         .answer(&changed(1, |ask| ask.users = 500.0))
         .expect("possible");
     assert_eq!(
         answer.copied.command,
-        "cargo sizing gate --sizing what-if.tfvars --slo what-if.toml --calibration 'my runs/calibration.json'"
+        "cargo sizing gate --sizing what-if.tfvars --slo what-if.toml --calibration 'my runs/calibration.json' \
+         --vcpu-score 512.5"
     );
 }
 
@@ -167,7 +170,7 @@ fn the_load_of_each_stage_is_that_of_its_users() {
             simulator::scenario::Fleet::new(1.0, 2.0, 6, simulator::scenario::Tasks::fixed(1));
         let scenario = stage
             .requirements
-            .scenario(fleet, lab().profile)
+            .scenario(fleet, lab().cost.profile)
             .expect("possible");
         // One generation per user every second day, 8 % of them in the busiest hour.
         let expected = stage.users / 2.0 * 0.08;
@@ -209,6 +212,51 @@ fn a_region_and_a_standby_change_the_bill_and_nothing_else() {
     assert!((standby - here.cost_usd_month.mean - 13.98).abs() < 0.005);
     ask.db_instance_class = "db.t4g.medium".to_owned();
     assert!(lab.answer(&ask).expect("possible").cost_usd_month.mean > standby);
+}
+
+#[test]
+fn a_held_request_passes_the_load_balancer_where_its_time_outs_allow_it() {
+    let missed = |ask: &Ask| lab().answer(ask).expect("possible").missed;
+    let idle = "alb_idle_timeout".to_owned();
+    assert!(missed(&asked(0)).contains(&idle));
+    let patient = missed(&changed(0, |ask| ask.alb_idle_timeout_s = 4000));
+    assert!(!patient.contains(&idle), "{patient:?}");
+}
+
+#[test]
+fn the_firewall_of_cloudfront_is_told_to_stay_and_can_be_taken_away() {
+    let in_ireland = |change: fn(&mut Ask)| {
+        lab().answer(&changed(3, |ask| {
+            ask.region = "eu-west-1".to_owned();
+            change(ask);
+        }))
+    };
+    let error = in_ireland(|_| {})
+        .expect_err("us-east-1 alone has it")
+        .to_string();
+    assert!(
+        error.contains("waf_enabled with cloudfront_enabled"),
+        "{error}"
+    );
+    let without =
+        in_ireland(|ask| ask.cloudfront_enabled = false).expect("a firewall of the region");
+    assert!(
+        without
+            .copied
+            .tfvars
+            .contains("cloudfront_enabled     = false\n"),
+        "{}",
+        without.copied.tfvars
+    );
+}
+
+#[test]
+fn a_vcpu_and_a_single_task_are_told_for_what_they_are() {
+    let notes = lab().answer(&asked(0)).expect("possible").notes.join("\n");
+    assert!(notes.contains("A single task has no spare"), "{notes}");
+    assert!(notes.contains("vCPU factor 1.00, assumed"), "{notes}");
+    let notes = lab().answer(&asked(2)).expect("possible").notes.join("\n");
+    assert!(!notes.contains("no spare"), "{notes}");
 }
 
 #[test]
