@@ -6,6 +6,7 @@ mod extras;
 mod headroom;
 mod nearest;
 mod regional;
+mod spot;
 mod vacuity;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ use crate::planning;
 use crate::requirements::Requirements;
 use crate::simulation::{lost_by_cause, over};
 use crate::stats::count_u64_as_f64;
-use crate::terraform::{Configuration, Finding, Sizing};
+use crate::terraform::{Configuration, Finding, Settings, Sizing};
 use crate::vcpu_factor::VcpuFactor;
 
 pub use calibration_age::Age;
@@ -121,6 +122,8 @@ pub struct Cause {
 pub struct Candidate {
     /// Its file.
     pub file: PathBuf,
+    /// Where the values come from that are not in it.
+    pub settings: Settings,
     /// What stands in it.
     pub sizing: Sizing,
     /// Whether requests stay open or are queued.
@@ -276,6 +279,7 @@ pub(crate) fn judged(
         configuration,
         replications.outcomes.first(),
     ));
+    warnings.extend(spot::warning(configuration));
     let causes: Vec<Cause> = failures
         .iter()
         .map(Cause::of_failure)
@@ -290,6 +294,7 @@ pub(crate) fn judged(
         .map_or_else(String::new, |outcome| outcome.bottleneck.to_string());
     let candidate = Candidate {
         file: configuration.file.clone(),
+        settings: configuration.settings.clone(),
         sizing: configuration.sizing.clone(),
         mode: configuration.mode(),
         pass: causes.is_empty(),

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hcl::Value;
+use serde::Serialize;
 use simulator::scenario::{Fleet, Mode};
 
 use module::{Kind, Variable, module};
@@ -168,11 +169,25 @@ fn stage_name(file: &Path) -> Option<&str> {
     file.file_name()?.to_str()?.split('.').next()
 }
 
+/// Where the values come from that do not size the service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settings {
+    /// From where the sizing does: a plan has every value.
+    Within,
+    /// From this file.
+    File(PathBuf),
+    /// From nowhere: what the sizing leaves out has the default of `settings.tf`.
+    Defaults,
+}
+
 /// Every value of the root module for one stage.
 #[derive(Clone, Debug)]
 pub struct Configuration {
     /// The file that the sizing came from.
     pub file: PathBuf,
+    /// Where its other values come from.
+    pub settings: Settings,
     /// The values that size the service.
     pub sizing: Sizing,
     /// Every variable that has a value, the sizing's included.
@@ -200,7 +215,11 @@ impl Configuration {
             environment = stage(&given).or(environment);
             assign(file, given, &mut values)?;
         }
-        Self::new(path, values, environment)
+        let mut configuration = Self::new(path, values, environment)?;
+        configuration.settings = settings.map_or(Settings::Defaults, |(file, _)| {
+            Settings::File(file.to_owned())
+        });
+        Ok(configuration)
     }
 
     /// Reads the text of one file that holds a whole stage; `path` is what errors call it.
@@ -337,6 +356,7 @@ impl Configuration {
         }
         Ok(Self {
             file: path.to_owned(),
+            settings: Settings::Within,
             sizing,
             values,
             environment,
@@ -356,6 +376,7 @@ impl Configuration {
         );
         Ok(Self {
             file: self.file.clone(),
+            settings: self.settings.clone(),
             sizing: sizing_of(&self.file, &values)?,
             values,
             environment: self.environment.clone(),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use loadtests::calibrate::calibrate_beside;
 use loadtests::command_line::{GateArguments, GateFormat};
 use loadtests::exit_code::Outcome;
 use loadtests::gate::{Age, CalibrationSource, GateRequest, calibration_age, gate};
@@ -10,7 +11,7 @@ use loadtests::grid::Grid;
 use loadtests::progress::Progress;
 use loadtests::report;
 use loadtests::requirements::Requirements;
-use loadtests::terraform::{Configuration, settings_of};
+use loadtests::terraform::{Configuration, Settings, settings_of};
 use loadtests::vcpu_factor::{VcpuFactor, profile_on};
 
 use super::console::{print, say, show};
@@ -46,7 +47,8 @@ pub(crate) fn run(arguments: &GateArguments, quiet: bool) -> Result<Outcome> {
             return Ok(Outcome::Interrupted);
         };
         progress.finish();
-        (loadtests::calibrate::calibrate(&measurement)?, None)
+        let committed = read_calibration(&arguments.calibration)?;
+        (calibrate_beside(&measurement, &committed)?, None)
     } else {
         let file = &arguments.calibration;
         (read_calibration(file)?, Some(file.clone()))
@@ -103,5 +105,10 @@ fn subject(arguments: &GateArguments) -> Result<(Configuration, Option<PathBuf>)
     };
     let mut configuration = Configuration::read(&file, settings.as_deref())?;
     configuration.file = sizing.to_owned();
+    if let Settings::File(file) = &mut configuration.settings
+        && let Ok(below) = file.strip_prefix(workspace())
+    {
+        *file = below.to_owned();
+    }
     Ok((configuration, settings))
 }

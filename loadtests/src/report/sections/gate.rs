@@ -8,6 +8,7 @@ use crate::report::wording::{
     arrivals, autoscaling, generation_length, interval, mean_losses, percent, seconds, slo, spare,
     tasks,
 };
+use crate::terraform::Settings;
 use simulator::scenario::Mode;
 
 /// The report of the gate.
@@ -25,6 +26,9 @@ pub fn gate(result: &GateResult) -> Document {
         generation_length(scenario),
         slo(scenario)
     ));
+    if let Some(source) = settings(after) {
+        document.paragraph(source);
+    }
     document.blocks.push(verdict(after));
     if !after.causes.is_empty() {
         document.table(causes(after));
@@ -54,6 +58,25 @@ pub fn gate(result: &GateResult) -> Document {
     let source = &result.calibration;
     document.paragraph(source.vcpu.statement(&source.cpu_model));
     document
+}
+
+/// Where the values come from that the file does not have: a copy under another name has other ones.
+fn settings(after: &Candidate) -> Option<String> {
+    let mode = match after.mode {
+        Mode::Queue => "queue",
+        Mode::Sync => "sync",
+    };
+    match &after.settings {
+        Settings::Within => None,
+        Settings::File(file) => Some(format!(
+            "What it does not state comes from {}, such as generation_mode = \"{mode}\".",
+            file.display()
+        )),
+        Settings::Defaults => Some(format!(
+            "No settings file belongs to it, so what it does not state has the default of terraform/settings.tf; \
+             generation_mode is \"{mode}\". --settings FILE names one."
+        )),
+    }
 }
 
 fn verdict(after: &Candidate) -> Block {
