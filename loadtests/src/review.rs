@@ -23,7 +23,7 @@ pub use document::document;
 pub use evidence::{Evidence, EvidenceError, Input};
 pub use figure::{Figure, Unit};
 pub use score::Score;
-pub use stages::Stage;
+pub use stages::{Stage, unmetered};
 pub use words::{Language, Text};
 
 /// The whole review, answered.

@@ -22,7 +22,13 @@ pub(crate) fn run(arguments: &ReviewArguments, quiet: bool) -> Result<Outcome> {
         let judgement = Evidence::one(&input, name)?;
         match arguments.format {
             Some(ReviewFormat::Json) => say(&json(&judgement)?)?,
-            _ => show(&report::sections::replicated(name, &judgement))?,
+            _ => {
+                let mut document = report::sections::replicated(name, &judgement);
+                if let Some(note) = review::unmetered(name) {
+                    document.paragraph(note);
+                }
+                show(&document)?;
+            }
         }
         return Ok(Outcome::Success);
     }

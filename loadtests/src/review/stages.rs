@@ -120,6 +120,19 @@ pub(super) fn rows(evidence: &Evidence) -> Vec<Stage> {
         .collect()
 }
 
+/// What a stage's settings add to the bill of its simulation, if anything.
+pub fn unmetered(name: &str) -> Option<String> {
+    let index = STAGES.iter().position(|(key, ..)| *key == name)?;
+    let extra = extra_usd(&configuration(index));
+    (extra > 0.0).then(|| {
+        format!(
+            "Its settings (terraform/environments/settings/{name}.tfvars) add {} a month, which a simulation does not \
+             meter; the review and the gate count them.",
+            usd(extra)
+        )
+    })
+}
+
 /// All of a stage's committed values.
 fn configuration(index: usize) -> Configuration {
     let (name, _, sizing) = STAGES[index];

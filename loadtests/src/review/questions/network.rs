@@ -9,7 +9,6 @@ use crate::review::words::{say, usd};
 use crate::review::{Figure, Unit};
 use crate::stages::STAGES;
 use simulator::cost::LineItem;
-use simulator::replications::Interval;
 
 const ZONES: f64 = 2.0;
 const HOURS_PER_MONTH: f64 = 730.0;
@@ -88,10 +87,7 @@ pub(super) fn nat_from_day_one(evidence: &Evidence) -> Answer {
     let longest_min = |name| over(evidence.run(name), |outcome| outcome.wait_s.max / 60.0);
     let zone = longest_min("zone_lost");
     // Who comes while the gateway is out is simulated as coming when it is back, and has waited until then.
-    let gateway = Interval {
-        mean: longest_min("gateway_lost").mean + GATEWAY_OUT_MIN,
-        ..longest_min("gateway_lost")
-    };
+    let after_gateway = longest_min("gateway_lost");
     let none = no_gateway_saves_usd(evidence);
     Answer {
         asked: say!(
@@ -102,7 +98,7 @@ pub(super) fn nat_from_day_one(evidence: &Evidence) -> Answer {
             "No; one is enough, and to have none is cheaper still. In a simulated hour without a zone, two gateways keep the longest wait at {zone:.1} minutes; with one, and if it was that zone's, it is {gateway:.0} minutes. Tasks with public addresses and no gateway save {none} a month and fail with nobody's gateway.",
             "No; con uno basta, y prescindir de ambos es aún más barato. En una hora simulada sin una zona, dos NAT mantienen la espera más larga en {zone:.1} minutos; con uno solo, si era el de esa zona, llega a {gateway:.0} minutos. Las tareas con dirección pública y sin NAT ahorran {none} al mes y no dependen de ningún NAT.",
             zone = zone.mean,
-            gateway = gateway.mean,
+            gateway = GATEWAY_OUT_MIN + after_gateway.mean,
             none = usd(none)
         ),
         figures: vec![
@@ -115,13 +111,22 @@ pub(super) fn nat_from_day_one(evidence: &Evidence) -> Answer {
                 zone,
                 1,
             ),
-            Figure::over_seeds(
+            Figure::exact(
                 say!(
-                    "longest wait, only gateway lost (its hour, and what is simulated after it)",
-                    "espera más larga, único NAT caído (su hora y lo simulado después)"
+                    "only gateway lost: the hour without it, assumed",
+                    "único NAT caído: la hora sin él, supuesta"
                 ),
                 Unit::Minutes,
-                gateway,
+                GATEWAY_OUT_MIN,
+                0,
+            ),
+            Figure::over_seeds(
+                say!(
+                    "longest wait after that hour, simulated",
+                    "espera más larga tras esa hora, simulada"
+                ),
+                Unit::Minutes,
+                after_gateway,
                 1,
             ),
             Figure::exact(
@@ -139,7 +144,7 @@ pub(super) fn nat_from_day_one(evidence: &Evidence) -> Answer {
             "A rule that forbids public addresses on tasks (security groups still close every port), or a partner who admits only a fixed address.",
             "Una norma que prohíba direcciones públicas en las tareas (los security groups siguen cerrando todos los puertos), o un socio que solo admita una dirección fija."
         ),
-        holds: gateway.mean > zone.mean && none > 0.0,
+        holds: GATEWAY_OUT_MIN + after_gateway.mean > zone.mean && none > 0.0,
     }
 }
 
