@@ -149,7 +149,11 @@ pub fn calibrate(measurement: &Measurement) -> Result<Calibration, CalibrateErro
         speedup: measurement.load.speedup,
         cpu_s_per_generation,
         cpu_background_cores,
-        cpu_law: cpu_law(&usable, &measurement.load),
+        cpu_law: CpuLaw::fit(
+            &rates_and_costs(&usable),
+            measurement.load.speedup,
+            measurement.load.generation_s,
+        ),
         memory_base_mib,
         memory_per_generation_kib,
         db_ms_per_generation: per_generation(|cell| cell.db_ms_per_generation)?,
@@ -161,6 +165,25 @@ pub fn calibrate(measurement: &Measurement) -> Result<Calibration, CalibrateErro
         scalability: scalability(measurement),
         cpu_score: measurement.hardware.cpu_score,
     })
+}
+
+/// As [`calibrate`], of a grid that may be too small to tell how the CPU of a generation falls with the rate: then
+/// that is taken from what was recorded of a larger one, and these cells settle the level.
+///
+/// # Errors
+/// As [`calibrate`].
+pub fn calibrate_beside(
+    measurement: &Measurement,
+    recorded: &Calibration,
+) -> Result<Calibration, CalibrateError> {
+    let mut calibration = calibrate(measurement)?;
+    let points = rates_and_costs(&usable(measurement));
+    if let Some(law) = recorded.cpu_law
+        && !CpuLaw::can_be_told_from(&points)
+    {
+        calibration.cpu_law = law.at_level_of(&points, measurement.load.speedup);
+    }
+    Ok(calibration)
 }
 
 /// The cells that the cost of a generation is computed from.
@@ -260,13 +283,12 @@ fn cpu(cells: &[&Cell], speedup: f64, all: Mean) -> (Mean, Mean) {
     }
 }
 
-/// How the CPU of one generation falls with the rate, from the same cells.
-fn cpu_law(cells: &[&Cell], load: &Load) -> Option<CpuLaw> {
-    let points: Vec<_> = cells
+/// Generations per second of each cell, and CPU seconds of one.
+fn rates_and_costs(cells: &[&Cell]) -> Vec<(f64, f64)> {
+    cells
         .iter()
         .map(|cell| (cell.throughput_per_hour / 3600.0, cell.cpu_s_per_generation))
-        .collect();
-    CpuLaw::fit(&points, load.speedup, load.generation_s)
+        .collect()
 }
 
 /// Memory of the idle process and of each generation in flight, from the greatest memory of each

@@ -13,7 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::calibrate::Calibration;
-use crate::stats::{Mean, count_as_f64, fit_line, student_t_975};
+use crate::stats::{Mean, count_as_f64, fit_line, mean, student_t_975};
 use crate::usl::{inverse, product};
 
 /// Rates that differ by a smaller factor are one rate: a power needs three that differ.
@@ -40,6 +40,9 @@ pub struct CpuLaw {
     /// The most work that was measured, in generations per second, ticks included. Beyond, an operation is taken to
     /// cost what it costs there.
     pub work_per_s_max: f64,
+    /// Whether power and ticks are those of another, larger grid, and only the level is of these cells.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shape_recorded: bool,
 }
 
 impl CpuLaw {
@@ -50,7 +53,7 @@ impl CpuLaw {
     /// Regression Analysis, ch. 24). `None` without four cells of three rates, and when the 95 % interval of the
     /// exponent holds 1: then a constant cost says as much with less.
     pub fn fit(points: &[(f64, f64)], speedup: f64, generation_s: f64) -> Option<Self> {
-        if points.len() < 4 || distinct_rates(points) < 3 {
+        if !Self::can_be_told_from(points) {
             return None;
         }
         let rate_max = points.iter().map(|(rate, _)| *rate).fold(0.0, f64::max);
@@ -69,6 +72,34 @@ impl CpuLaw {
             Trial::with(ticks_at(step), points).map_or(f64::INFINITY, |trial| trial.squares)
         }));
         Trial::with(ticks_per_s, points)?.law(points, speedup, generation_s)
+    }
+
+    /// Whether there are cells enough for a fit: four of three rates.
+    pub fn can_be_told_from(points: &[(f64, f64)]) -> bool {
+        points.len() >= 4 && distinct_rates(points) >= 3
+    }
+
+    /// The same law at the level of other cells, which are too few to tell its power: that and the ticks are the
+    /// backend's, the level is the machine's. The mean of the logarithms, as in [`CpuLaw::fit`]; `None` without cells.
+    pub fn at_level_of(&self, points: &[(f64, f64)], speedup: f64) -> Option<Self> {
+        let factors: Vec<_> = points
+            .iter()
+            .map(|(rate, cpu_s)| (rate * cpu_s / self.cores(*rate, speedup)).ln())
+            .collect();
+        let level = mean(&factors)?;
+        let n = points.len();
+        let scaled = |of: Mean| Mean {
+            value: of.value * level.value.exp(),
+            // Of the law that was recorded, and of the level.
+            std_err: of.value * level.value.exp() * (of.std_err / of.value).hypot(level.std_err),
+            n,
+        };
+        Some(Self {
+            cores_at_one_per_s: scaled(self.cores_at_one_per_s),
+            cpu_s_per_generation_alone: scaled(self.cpu_s_per_generation_alone),
+            shape_recorded: true,
+            ..*self
+        })
     }
 
     /// CPU use in cores when so many generations end per second of a clock that runs `speedup` times as fast.
@@ -223,6 +254,7 @@ impl Trial {
                 ],
             ),
             work_per_s_max: work_max.fold(0.0, f64::max),
+            shape_recorded: false,
         })
     }
 }
@@ -314,6 +346,22 @@ mod tests {
         // Two rates, however many cells, are a line.
         let two: Vec<_> = cells(0.11, 0.04, 0.85, 0.0).into_iter().take(4).collect();
         assert_eq!(CpuLaw::fit(&two, 60.0, 900.0), None);
+    }
+
+    #[test]
+    fn a_few_cells_of_another_machine_settle_the_level_alone() {
+        let law = CpuLaw::fit(&cells(0.11, 0.04, 0.85, 0.0), 60.0, 900.0).expect("a power below 1");
+        let slower: Vec<_> = cells(0.22, 0.04, 0.85, 0.0)
+            .into_iter()
+            .step_by(3)
+            .collect();
+        let there = law.at_level_of(&slower, 60.0).expect("cells");
+        assert!(there.shape_recorded && !law.shape_recorded);
+        assert!((there.cores(1.0, 60.0) / law.cores(1.0, 60.0) - 2.0).abs() < 1e-6);
+        let alone = |law: CpuLaw| law.cpu_s_per_generation_alone.value;
+        assert!((alone(there) / alone(law) - 2.0).abs() < 1e-6);
+        assert_eq!(there.exponent, law.exponent);
+        assert_eq!(law.at_level_of(&[], 60.0), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::measurement::{Load, Plan as ArrivalPlan, Role, Shape, Shard};
+use crate::reduce::OVERHEAD_SHARE_MAX;
 use crate::run::OpenSpec;
 use crate::stats::count_as_f64;
 
@@ -27,6 +28,8 @@ pub struct Grid {
     pub memories_gib: Option<Vec<f64>>,
     /// The load.
     pub load: Load,
+    /// Whether a machine that is too slow for the speed-up may be measured at a smaller one.
+    pub speedup_may_fall: bool,
     /// Generations that each cell measures at least, on top of what its statistics need.
     pub generations_min: Option<u32>,
     /// Whether the cells are measured saturated.
@@ -65,6 +68,7 @@ impl Grid {
             vcpus: vec![0.25, 2.0],
             memories_gib: None,
             load: load(130.0, 3, 4),
+            speedup_may_fall: true,
             generations_min: None,
             saturated: true,
             open: Some(OpenGrid {
@@ -83,6 +87,8 @@ impl Grid {
             workers: vec![6, 12],
             vcpus: vec![1.0],
             load: load(130.0, 1, 1),
+            // It has a minute, whatever its cells are worth.
+            speedup_may_fall: false,
             open: None,
             ..Self::standard()
         }
@@ -224,6 +230,23 @@ fn gib_as_mib(gib: f64) -> u64 {
     (gib * 1024.0).round() as u64
 }
 
+/// Room that a smaller speed-up leaves: the cells of one grid differ in the time that does not shrink.
+const SMALLER_SPEEDUP_SHARE: f64 = 0.8;
+/// Below this a grid would take half an hour; who wants that asks for it.
+const SMALLER_SPEEDUP_MIN: f64 = 20.0;
+
+/// The largest speed-up at which so many milliseconds are still the share of a generation that they may be.
+pub fn speedup_by_overhead(load: &Load, overhead_ms: f64) -> f64 {
+    OVERHEAD_SHARE_MAX * load.generation_s * 1000.0 / overhead_ms.max(f64::EPSILON)
+}
+
+/// The speed-up to begin anew with when a first cell took too long for the one it was measured at.
+pub fn smaller_speedup(load: &Load, overhead_ms: f64) -> Option<f64> {
+    let largest = speedup_by_overhead(load, overhead_ms);
+    let smaller = (largest * SMALLER_SPEEDUP_SHARE).floor();
+    (largest < load.speedup && smaller >= SMALLER_SPEEDUP_MIN).then_some(smaller)
+}
+
 /// Refuses a speed-up that the committed calibration shows to be too large.
 ///
 /// # Errors
@@ -231,7 +254,7 @@ fn gib_as_mib(gib: f64) -> u64 {
 pub fn check_speedup(load: &Load, overhead_ms: f64) -> Result<(), GridError> {
     let compressed_ms = load.compressed_generation_ms();
     let share = overhead_ms / compressed_ms;
-    if share < crate::reduce::OVERHEAD_SHARE_MAX {
+    if share < OVERHEAD_SHARE_MAX {
         return Ok(());
     }
     Err(GridError::Speedup {
@@ -239,7 +262,7 @@ pub fn check_speedup(load: &Load, overhead_ms: f64) -> Result<(), GridError> {
         overhead_ms,
         share_percent: share * 100.0,
         compressed_ms,
-        speedup_max: (load.speedup * crate::reduce::OVERHEAD_SHARE_MAX / share).floor(),
+        speedup_max: speedup_by_overhead(load, overhead_ms).floor(),
     })
 }
 
@@ -295,6 +318,16 @@ mod tests {
             error.ends_with("the largest speedup that holds is 450"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_machine_that_is_too_slow_is_measured_at_a_speedup_that_leaves_room() {
+        let standard = load(130.0, 3, 4);
+        assert_eq!(smaller_speedup(&standard, 69.0), None);
+        // 100 ms are 1 % of 10 s, which is speed-up 90.
+        assert_eq!(smaller_speedup(&standard, 100.0), Some(72.0));
+        assert_eq!(smaller_speedup(&load(72.0, 3, 4), 100.0), None);
+        assert_eq!(smaller_speedup(&standard, 1000.0), None, "not for hours");
     }
 
     #[test]

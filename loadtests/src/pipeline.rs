@@ -8,9 +8,9 @@ use simulator::plan::{Evaluated, Plan, PlanRequest};
 use simulator::scenario::{InvalidScenario, Mode};
 
 use crate::backend_process::{self, BackendError};
-use crate::calibrate::{CalibrateError, Calibration, calibrate};
+use crate::calibrate::{CalibrateError, Calibration, calibrate_beside};
 use crate::fidelity::{self, Fidelity};
-use crate::grid::{Grid, GridError};
+use crate::grid::{Grid, GridError, smaller_speedup};
 use crate::hardware::Hardware;
 use crate::judgement::{Judgement, judge, plan};
 use crate::measurement::{Cell, Mark, Measurement, OpenRun, SCHEMA_VERSION, Shape};
@@ -130,7 +130,7 @@ async fn measure_into(
     progress: &Progress,
     keep: &mut impl FnMut(&Measurement) -> std::io::Result<()>,
 ) -> Result<(), PipelineError> {
-    let (shapes, open_specs) = (grid.shapes()?, grid.open_specs()?);
+    let shapes = grid.shapes()?;
     // A wrong provider or an engine that does not answer is said before minutes go into a build.
     progress.say("starting Postgres, Redis and S3");
     let stack = Stack::start().await.map_err(PipelineError::Stack)?;
@@ -146,23 +146,39 @@ async fn measure_into(
         }
     };
     measurement.hardware = Hardware::of_stack(&stack, workspace).await;
-    let runner = Runner::new(
-        &stack,
-        &binary,
-        grid.load.clone(),
-        grid.generations_min,
-        std::time::Duration::from_secs_f64(grid.expected_s() * REPEAT_SHARE),
-    )?;
-    let mut done_s = 0.0;
+    let mut grid = grid.clone();
+    let mut runner = runner(&stack, &binary, &grid)?;
     let began = std::time::Instant::now();
-    let shapes = if grid.saturated { shapes } else { Vec::new() };
-    for (index, shape) in shapes.iter().enumerate() {
+    let (mut done_s, mut shapes) = (0.0, shapes.as_slice());
+    if !grid.saturated {
+        shapes = &[];
+    }
+    let mut index = 0;
+    while let Some(shape) = shapes.get(index) {
         let what = format!("cell {}/{}: {}", index + 1, shapes.len(), in_words(shape));
         progress.say(&what);
-        let tell = |share| progress.at(done_s + share * grid.cell_expected_s());
+        let expected_s = grid.cell_expected_s();
+        let tell = move |share| progress.at(done_s + share * expected_s);
         let mut cell: Cell = runner.cell(*shape, grid.role(index), tell).await?;
+        if index == 0 && grid.speedup_may_fall {
+            // Once: a machine on which the smaller one does not hold either says so in its marks.
+            grid.speedup_may_fall = false;
+            if let Some(speedup) = smaller_speedup(&grid.load, cell.overhead_ms) {
+                progress.say(&format!(
+                    "{:.0} ms of a generation do not shrink on this machine: beginning anew at speed-up {speedup}, \
+                     not {}",
+                    cell.overhead_ms, grid.load.speedup
+                ));
+                grid.load.speedup = speedup;
+                measurement.load = grid.load.clone();
+                done_s = began.elapsed().as_secs_f64();
+                progress.expect(done_s + grid.expected_s());
+                runner = self::runner(&stack, &binary, &grid)?;
+                continue;
+            }
+        }
         if cell.marks.contains(&Mark::HostSaturated)
-            && began.elapsed().as_secs_f64() < done_s + grid.cell_expected_s() * 2.0
+            && began.elapsed().as_secs_f64() < done_s + expected_s * 2.0
         {
             // Another program had the machine for a while: once more may find it idle, while the run is on time.
             progress.say("the machine was busy with something else: measuring the cell again");
@@ -170,9 +186,10 @@ async fn measure_into(
         }
         measurement.cells.push(cell);
         keep(measurement).map_err(PipelineError::Keep)?;
-        done_s += grid.cell_expected_s();
+        done_s += expected_s;
+        index += 1;
     }
-    for spec in open_specs {
+    for spec in grid.open_specs()? {
         progress.say(&format!(
             "Poisson arrivals, {:.1} an hour: {}",
             spec.plan.rate_per_hour,
@@ -185,6 +202,16 @@ async fn measure_into(
         done_s += grid.open_expected_s();
     }
     stack.stop().await.map_err(PipelineError::Stack)
+}
+
+fn runner<'a>(stack: &'a Stack, binary: &'a Path, grid: &Grid) -> Result<Runner<'a>, RunError> {
+    Runner::new(
+        stack,
+        binary,
+        grid.load.clone(),
+        grid.generations_min,
+        std::time::Duration::from_secs_f64(grid.expected_s() * REPEAT_SHARE),
+    )
 }
 
 fn in_words(shape: &Shape) -> String {
@@ -205,7 +232,8 @@ pub struct Question<'a> {
     pub deployment_score: Option<f64>,
     /// Seeds of each simulation.
     pub replications: u32,
-    /// The cost of a generation when the measurement tells none: the committed one.
+    /// The cost of a generation when the measurement tells none, and how it falls with the rate when the measurement
+    /// is too small to tell: the committed one.
     pub committed: &'a Calibration,
 }
 
@@ -226,7 +254,7 @@ pub fn conclude(
         replications,
         committed,
     } = question;
-    let (calibration, calibrated_from) = match calibrate(&measurement) {
+    let (calibration, calibrated_from) = match calibrate_beside(&measurement, committed) {
         Err(CalibrateError::NoUsableCell { .. }) => (committed.clone(), CalibratedFrom::Committed),
         calibrated => (calibrated?, CalibratedFrom::ThisRun),
     };

@@ -39,6 +39,13 @@ impl Progress {
         }
     }
 
+    /// Says that it will take so many seconds after all.
+    pub fn expect(&self, expected_s: f64) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(steps(expected_s));
+        }
+    }
+
     /// Says how many of the expected seconds are done.
     pub fn at(&self, done_s: f64) {
         if let Some(bar) = &self.bar {

@@ -3,6 +3,7 @@
 use harness::openai::CallStats;
 
 use crate::cgroup::CpuTime;
+use crate::grid::speedup_by_overhead;
 use crate::measurement::{
     Cell, Experience, Load, Mark, Observer, Repetition, Role, ServiceUse, Shape, VcpuLimit,
 };
@@ -114,8 +115,7 @@ pub fn reduce(input: &CellInput<'_>) -> Option<Cell> {
     let speedup_by_cpu = CPU_UTILIZATION_MAX * shape.vcpu / cpu_s_per_generation
         * load.generation_s
         / f64::from(shape.workers);
-    let speedup_by_overhead =
-        OVERHEAD_SHARE_MAX * load.generation_s * 1000.0 / overhead_ms.max(f64::EPSILON);
+    let speedup_by_overhead = speedup_by_overhead(load, overhead_ms);
 
     Some(Cell {
         workers: shape.workers,

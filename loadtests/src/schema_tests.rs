@@ -186,6 +186,10 @@ fn what_is_written_fits_its_schema() {
         "nothing of the law is held to the schema"
     );
     fits(CALIBRATION, &committed).expect("the committed calibration");
+    let mut small: crate::calibrate::Calibration =
+        serde_json::from_value(committed).expect("the committed calibration");
+    small.cpu_law.as_mut().expect("a law").shape_recorded = true;
+    fits(CALIBRATION, &small).expect("one of a grid too small for a law");
     let fidelity = crate::fidelity::compare(&full(), &calibration).expect("Fargate sells it");
     fits(FIDELITY, &fidelity).expect("a fidelity");
     let score = CpuScore {

@@ -46,7 +46,8 @@ pub struct GridArguments {
     /// Memory sizes in GiB, separated by commas; the least that Fargate sells with each vCPU when not given.
     #[arg(long, value_delimiter = ',', value_name = "GIB,...", value_parser = numbers::memory)]
     pub memory_gib: Option<Vec<f64>>,
-    /// Factor by which every wait is divided; 1 runs the real 15 minutes.
+    /// Factor by which every wait is divided; 1 runs the real 15 minutes. When not given 130, or less where a first
+    /// cell shows that this machine is too slow for it.
     #[arg(long, value_parser = numbers::speedup)]
     pub speedup: Option<f64>,
     /// Generations that each cell measures at least.

@@ -49,7 +49,7 @@ pub(super) fn score(text: &str) -> Result<f64, String> {
     within(
         text,
         1.0..=100_000.0,
-        "a score is the number that `sizing cpu-score` prints",
+        "a score is the number that `sizing cpu-score` prints, from 1 to 100000",
     )
 }
 

@@ -1,7 +1,9 @@
 //! `sizing calibrate`: what a measurement that is there already says a generation costs.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
-use loadtests::calibrate::Calibration;
+use loadtests::calibrate::{Calibration, calibrate_beside};
 use loadtests::command_line::CalibrateArguments;
 use loadtests::exit_code::Outcome;
 use loadtests::fidelity::Fidelity;
@@ -9,7 +11,7 @@ use loadtests::measurement::Measurement;
 use loadtests::report::{self, Document};
 
 use super::console::{say, show};
-use super::files::{existing, json, read, workspace, write};
+use super::files::{CALIBRATION, existing, json, read, read_calibration, workspace, write};
 
 pub(crate) fn run(arguments: &CalibrateArguments) -> Result<Outcome> {
     let file = existing(&arguments.measurement);
@@ -27,7 +29,8 @@ pub(crate) fn run(arguments: &CalibrateArguments) -> Result<Outcome> {
                 .unwrap_or("killed")
         );
     }
-    let calibration = loadtests::calibrate::calibrate(&measurement)?;
+    let committed = read_calibration(Path::new(CALIBRATION))?;
+    let calibration = calibrate_beside(&measurement, &committed)?;
     let fidelity = loadtests::fidelity::compare(&measurement, &calibration)?;
     if arguments.record {
         record(&text, &calibration, &fidelity)?;

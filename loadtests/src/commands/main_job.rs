@@ -35,8 +35,9 @@ pub(crate) fn run(arguments: &MainArguments, quiet: bool) -> Result<Outcome> {
         return Ok(Outcome::Interrupted);
     };
     progress.say("simulating the proposal and its alternatives");
+    let fallen = (measurement.load.speedup < grid.load.speedup).then_some(measurement.load.speedup);
     let results = pipeline::conclude(
-        command(),
+        command(fallen),
         measurement,
         Question {
             sizing_file: &arguments.sizing,
@@ -80,10 +81,11 @@ pub(crate) fn run(arguments: &MainArguments, quiet: bool) -> Result<Outcome> {
     Ok(Outcome::Success)
 }
 
-/// The command line, for whoever wants the same again.
-fn command() -> String {
+/// The command line, for whoever wants the same again: with the speed-up when the machine chose it.
+fn command(fallen: Option<f64>) -> String {
     std::env::args()
         .skip(1)
+        .chain(fallen.map(|speedup| format!("--speedup {speedup}")))
         .fold("cargo sizing".to_owned(), |command, argument| {
             format!("{command} {argument}")
         })

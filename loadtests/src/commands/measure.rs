@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use loadtests::calibrate::calibrate_beside;
 use loadtests::command_line::MeasureArguments;
 use loadtests::exit_code::Outcome;
 use loadtests::fidelity::Fidelity;
@@ -55,7 +56,8 @@ pub(crate) fn run(arguments: &MeasureArguments, quiet: bool) -> Result<Outcome> 
     };
     report::sections::measurement(&mut document, &measurement);
     if !measurement.cells.is_empty() {
-        let calibration = loadtests::calibrate::calibrate(&measurement)?;
+        let committed = read_calibration(Path::new(CALIBRATION))?;
+        let calibration = calibrate_beside(&measurement, &committed)?;
         let fidelity = loadtests::fidelity::compare(&measurement, &calibration)?;
         write(&out.join("calibration.json"), &json(&calibration)?)?;
         write(&out.join("fidelity.json"), &json(&fidelity)?)?;

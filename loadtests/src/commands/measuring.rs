@@ -25,6 +25,7 @@ pub(crate) fn grid_of(base: Grid, arguments: &GridArguments) -> Result<Grid> {
     }
     if let Some(speedup) = arguments.speedup {
         grid.load.speedup = speedup;
+        grid.speedup_may_fall = false;
     }
     grid.memories_gib.clone_from(&arguments.memory_gib);
     // Said before anything is started.

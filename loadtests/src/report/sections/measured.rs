@@ -196,9 +196,15 @@ fn cpu_statement(calibration: &Calibration) -> String {
     let Some(law) = calibration.cpu_law else {
         return "CPU use grows in proportion to the rate of generations, as far as these cells can tell.".to_owned();
     };
+    let source = if law.shape_recorded {
+        " (these cells are too few to tell that: power and ticks are those of loadtests/results/calibration.json, the \
+         level is theirs)"
+    } else {
+        ""
+    };
     format!(
-        "CPU use grows with the power {:.2} ± {:.2} of the generations per second: each costs less, the more end, for \
-         its operations share their wake-ups. A measured run is predicted at its own rate. A sizing is judged in real \
+        "CPU use grows with the power {:.2} ± {:.2} of the generations per second{source}: each costs less, the more \
+         end, for its operations share their wake-ups. A measured run is predicted at its own rate. A sizing is judged in real \
          time, where rates are lower than any that was measured: every generation is charged {} s, what the law says of \
          one that runs alone, which is never less than the constant cost of {} s.",
         law.exponent.value,
