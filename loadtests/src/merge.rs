@@ -3,6 +3,7 @@
 
 use crate::histogram::Latencies;
 use crate::measurement::{Cell, Experience, Measurement, Observer, OpenRun, SCHEMA_VERSION};
+use crate::stats::mean;
 
 /// Why results do not belong together.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +85,47 @@ pub fn merge(parts: Vec<(String, Measurement)>) -> Result<Measurement, MergeErro
         joined.complete = false;
         joined.incomplete_because.get_or_insert(missing);
     }
+    Ok(joined)
+}
+
+/// Joins passes over the same grid, each with a name for messages: every pass starts its processes anew, and what
+/// differs from one start to the next, or from one hour of a shared machine to the next, is in no interval of a single
+/// pass. Whose code they measured is told by the first.
+///
+/// # Errors
+/// When they are not of one grid on one machine.
+pub fn passes(parts: Vec<(String, Measurement)>) -> Result<Measurement, MergeError> {
+    let mut parts = parts.into_iter();
+    let (first, mut joined) = parts.next().ok_or(MergeError::Nothing)?;
+    check_version(&first, &joined)?;
+    let mut scores = Vec::from_iter(joined.hardware.cpu_score);
+    for (name, part) in parts {
+        check_version(&name, &part)?;
+        let shapes = |measurement: &Measurement| -> Vec<_> {
+            measurement.cells.iter().map(Cell::shape).collect()
+        };
+        let machine = |measurement: &Measurement| {
+            let hardware = &measurement.hardware;
+            (hardware.cpu_model.clone(), hardware.provider.clone())
+        };
+        let what = if part.load != joined.load {
+            Some("load")
+        } else if machine(&part) != machine(&joined) {
+            Some("machine or provider")
+        } else if !shapes(&joined).starts_with(&shapes(&part)) {
+            Some("grid")
+        } else {
+            None
+        };
+        if let Some(what) = what {
+            return Err(MergeError::Different { name, what, first });
+        }
+        scores.extend(part.hardware.cpu_score);
+        joined.complete &= part.complete;
+        joined.cells.extend(part.cells);
+        joined.open_runs.extend(part.open_runs);
+    }
+    joined.hardware.cpu_score = mean(&scores).map(|score| score.value);
     Ok(joined)
 }
 
@@ -192,6 +234,32 @@ mod tests {
     use super::*;
     use crate::calibrate::tests::{cell, measurement};
     use crate::measurement::{Mark, Plan, Shard};
+
+    #[test]
+    fn passes_over_one_grid_add_up_and_those_of_another_do_not() {
+        let grid = || measurement(vec![cell(1, 0.05, 40_000), cell(6, 0.05, 40_000)]);
+        let named = |parts: Vec<Measurement>| {
+            let names = ["first", "second"].into_iter().map(str::to_owned);
+            names.zip(parts).collect::<Vec<_>>()
+        };
+        let joined = passes(named(vec![grid(), grid()])).expect("two passes");
+        assert_eq!(joined.cells.len(), 4);
+        let refused = |part: Measurement| passes(named(vec![grid(), part])).expect_err("another");
+        let mut other = grid();
+        other.cells.pop();
+        other.cells.push(cell(24, 0.05, 40_000));
+        assert!(refused(other).to_string().contains("its grid differs"));
+        let mut other = grid();
+        other.hardware.cpu_model = "another".to_owned();
+        assert!(
+            refused(other)
+                .to_string()
+                .contains("its machine or provider differs")
+        );
+        let mut other = grid();
+        other.load.speedup = 20.0;
+        assert!(refused(other).to_string().contains("its load differs"));
+    }
 
     fn part(index: u32, of: u32, latencies_s: &[f64]) -> Measurement {
         let count = u64::try_from(latencies_s.len()).expect("few");

@@ -7,9 +7,9 @@ use clap::Args;
 /// Options of `calibrate`.
 #[derive(Debug, Args)]
 pub struct CalibrateArguments {
-    /// A measurement.json that `measure` or `merge` wrote.
-    #[arg(value_name = "FILE")]
-    pub measurement: PathBuf,
+    /// A measurement.json that `measure` or `merge` wrote; several are passes over the same grid.
+    #[arg(value_name = "FILE", required = true)]
+    pub measurements: Vec<PathBuf>,
     /// Also write the results that this repository publishes, as `measure --record` does.
     #[arg(long)]
     pub record: bool,

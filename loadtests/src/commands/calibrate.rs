@@ -8,15 +8,52 @@ use loadtests::command_line::CalibrateArguments;
 use loadtests::exit_code::Outcome;
 use loadtests::fidelity::Fidelity;
 use loadtests::measurement::Measurement;
+use loadtests::merge;
 use loadtests::report::{self, Document};
 
 use super::console::{say, show};
 use super::files::{CALIBRATION, existing, json, read, read_calibration, workspace, write};
 
 pub(crate) fn run(arguments: &CalibrateArguments) -> Result<Outcome> {
-    let file = existing(&arguments.measurement);
+    let (mut passes, mut texts) = (Vec::new(), Vec::new());
+    for file in &arguments.measurements {
+        let file = existing(file);
+        let (text, measurement) = complete(&file)?;
+        passes.push((file.display().to_string(), measurement));
+        texts.push(text);
+    }
+    let names: Vec<_> = passes.iter().map(|(name, _)| name.clone()).collect();
+    let measurement = merge::passes(passes)?;
+    let committed = read_calibration(Path::new(CALIBRATION))?;
+    let calibration = calibrate_beside(&measurement, &committed)?;
+    let fidelity = loadtests::fidelity::compare(&measurement, &calibration)?;
+    if arguments.record {
+        // One stays as it is to the letter, for reading rounds its numbers.
+        let text = match texts.as_slice() {
+            [text] => text.clone(),
+            _ => json(&measurement)?,
+        };
+        record(&text, &calibration, &fidelity)?;
+    }
+    if arguments.json {
+        say(&json(&calibration)?)?;
+        return Ok(Outcome::Success);
+    }
+    let mut document = Document {
+        title: format!("What {} says", names.join(" and ")),
+        blocks: vec![],
+    };
+    report::sections::calibration(&mut document, &calibration);
+    document.heading("How well the simulator predicts what was measured");
+    report::sections::fidelity(&mut document, &fidelity);
+    show(&document)?;
+    Ok(Outcome::Success)
+}
+
+/// A measurement that came to its end, and its text.
+fn complete(file: &Path) -> Result<(String, Measurement)> {
     let what = "a measurement.json of this version, as `cargo sizing measure` writes it";
-    let text = read(&file, what)?;
+    let text = read(file, what)?;
     let measurement: Measurement = serde_json::from_str(&text)
         .with_context(|| format!("read {}, which must be {what}", file.display()))?;
     if !measurement.complete {
@@ -29,28 +66,10 @@ pub(crate) fn run(arguments: &CalibrateArguments) -> Result<Outcome> {
                 .unwrap_or("killed")
         );
     }
-    let committed = read_calibration(Path::new(CALIBRATION))?;
-    let calibration = calibrate_beside(&measurement, &committed)?;
-    let fidelity = loadtests::fidelity::compare(&measurement, &calibration)?;
-    if arguments.record {
-        record(&text, &calibration, &fidelity)?;
-    }
-    if arguments.json {
-        say(&json(&calibration)?)?;
-        return Ok(Outcome::Success);
-    }
-    let mut document = Document {
-        title: format!("What {} says", file.display()),
-        blocks: vec![],
-    };
-    report::sections::calibration(&mut document, &calibration);
-    document.heading("How well the simulator predicts what was measured");
-    report::sections::fidelity(&mut document, &fidelity);
-    show(&document)?;
-    Ok(Outcome::Success)
+    Ok((text, measurement))
 }
 
-/// Writes what this repository publishes; the measurement to the letter, for reading rounds its numbers.
+/// Writes what this repository publishes.
 pub(crate) fn record(
     measurement: &str,
     calibration: &Calibration,

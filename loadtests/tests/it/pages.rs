@@ -215,10 +215,15 @@ fn link(changes: &[(&str, &str)]) -> String {
         ("tasks_desired", "1"),
         ("tasks_max", "1"),
         ("autoscaling_metric", "none"),
+        ("alb_idle_timeout_s", "60"),
+        ("deregistration_delay_s", "30"),
+        ("stop_timeout_s", "30"),
         ("nat_gateways", "1"),
         ("cache_mode", "none"),
         ("db_instance_class", "db.t4g.micro"),
         ("db_multi_az", "false"),
+        ("cloudfront_enabled", "false"),
+        ("waf_enabled", "false"),
         ("region", "us-east-1"),
     ];
     let changed = |name| {
@@ -304,9 +309,9 @@ fn the_what_if_page_works_by_keyboard_and_its_link_reproduces_it() {
             "the preset is within the controls' bounds"
         );
         browser.screen(DESK, false).await;
-        // From the top, fifteen presses of Tab pass every control in its order.
+        // From the top, twenty presses of Tab pass every control in its order.
         let mut passed = Vec::new();
-        for _ in 0..15 {
+        for _ in 0..20 {
             browser.press(TAB).await;
             let name = browser
                 .run("return document.activeElement.name || ''")
@@ -328,10 +333,15 @@ fn the_what_if_page_works_by_keyboard_and_its_link_reproduces_it() {
             "tasks_desired",
             "tasks_max",
             "autoscaling_metric",
+            "alb_idle_timeout_s",
+            "deregistration_delay_s",
+            "stop_timeout_s",
             "nat_gateways",
             "cache_mode",
             "db_instance_class",
             "db_multi_az",
+            "cloudfront_enabled",
+            "waf_enabled",
             "region",
         ];
         assert_eq!(passed, order);

@@ -235,7 +235,7 @@ fn the_firewall_of_cloudfront_is_told_to_stay_and_can_be_taken_away() {
         .expect_err("us-east-1 alone has it")
         .to_string();
     assert!(
-        error.contains("waf_enabled with cloudfront_enabled"),
+        error.contains("`waf_enabled` with cloudfront_enabled"),
         "{error}"
     );
     let without =
