@@ -6,7 +6,7 @@ mod extras;
 mod headroom;
 mod nearest;
 mod regional;
-mod spot;
+mod unjudged;
 mod vacuity;
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use serde::Serialize;
 use simulator::capacity::capacity_per_hour;
 use simulator::outcome::Outcome;
 use simulator::replications::{Interval, Replications};
-use simulator::scenario::{InvalidScenario, Mode, Profile, Scenario};
+use simulator::scenario::{GenerationLength, InvalidScenario, Mode, Profile, Scenario};
 use simulator::slo::{Failure, judge_replications};
 
 use crate::judgement::judge;
@@ -106,8 +106,8 @@ pub struct GateResult {
 /// One reason why a sizing does not pass.
 #[derive(Clone, Debug, Serialize)]
 pub struct Cause {
-    /// `wait_p95`, `lost_max`, `budget_usd_month`, `throughput_per_hour_min`, `generations`, `worker_memory`, or
-    /// the name of a finding of `findings.tf`.
+    /// `wait_p95`, `lost_max`, `budget_usd_month`, `throughput_per_hour_min`, `generations`, `worker_memory`,
+    /// `generation_duration`, or the name of a finding of `findings.tf`.
     pub key: String,
     /// What is wrong, and for a finding the remedy.
     pub text: String,
@@ -279,12 +279,14 @@ pub(crate) fn judged(
         configuration,
         replications.outcomes.first(),
     ));
-    warnings.extend(spot::warning(configuration));
+    warnings.extend(unjudged::warnings(configuration));
+    warnings.extend(unjudged::doubtful_days(&scenario, &replications));
     let causes: Vec<Cause> = failures
         .iter()
         .map(Cause::of_failure)
         .chain(findings.into_iter().map(Cause::of_finding))
         .chain(worker_memory(configuration, &scenario.profile))
+        .chain(generation_duration(configuration, &scenario))
         .collect();
     let over = |figure: fn(&Outcome) -> f64| over(&replications, figure);
     let at_tasks_max = capacity_per_hour(&scenario, scenario.fleet.tasks.max.into());
@@ -377,6 +379,30 @@ fn worker_memory(configuration: &Configuration, profile: &Profile) -> Option<Cau
         ),
         limit: Some(fit),
         actual: Some(workers),
+    })
+}
+
+/// Requests that are held longer than the configuration says: its findings look at what it says.
+fn generation_duration(configuration: &Configuration, scenario: &Scenario) -> Option<Cause> {
+    let stated_s = configuration.number("generation_duration_s");
+    let longest = match &scenario.workload.generation {
+        GenerationLength::Deterministic { length } => *length,
+        GenerationLength::Uniform { max, .. } => *max,
+        GenerationLength::Lognormal { p95, .. } => *p95,
+        // Memoryless ones have no longest that anybody could state.
+        GenerationLength::Exponential { mean } => *mean,
+        GenerationLength::Trace { lengths } => lengths.iter().copied().max()?,
+    };
+    let longest_s = longest.as_secs_f64();
+    (configuration.mode() == Mode::Sync && stated_s < longest_s).then(|| Cause {
+        key: "generation_duration".to_owned(),
+        text: format!(
+            "generation_duration_s is {stated_s}, but generations of this load take up to {longest_s:.0} s, so that \
+             time-outs were held against too short a request: set it to at least {longest_s:.0}, or generation_mode \
+             to queue."
+        ),
+        limit: Some(stated_s),
+        actual: Some(longest_s),
     })
 }
 

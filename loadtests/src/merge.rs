@@ -120,6 +120,14 @@ pub fn passes(parts: Vec<(String, Measurement)>) -> Result<Measurement, MergeErr
         if let Some(what) = what {
             return Err(MergeError::Different { name, what, first });
         }
+        if joined
+            .cells
+            .chunks(part.cells.len().max(1))
+            .any(|pass| pass == part.cells.as_slice())
+        {
+            let what = "every cell".to_owned();
+            return Err(MergeError::Twice { name, what });
+        }
         scores.extend(part.hardware.cpu_score);
         joined.complete &= part.complete;
         joined.cells.extend(part.cells);
@@ -242,7 +250,13 @@ mod tests {
             let names = ["first", "second"].into_iter().map(str::to_owned);
             names.zip(parts).collect::<Vec<_>>()
         };
-        let joined = passes(named(vec![grid(), grid()])).expect("two passes");
+        let mut second = grid();
+        second.cells[0].cpu_s_per_generation *= 1.1;
+        let joined = passes(named(vec![grid(), second])).expect("two passes");
+        assert!(matches!(
+            passes(named(vec![grid(), grid()])),
+            Err(MergeError::Twice { .. })
+        ));
         assert_eq!(joined.cells.len(), 4);
         let refused = |part: Measurement| passes(named(vec![grid(), part])).expect_err("another");
         let mut other = grid();

@@ -45,7 +45,7 @@ fn span(scenario: &Scenario) -> String {
         scenario.horizon.to_string()
     } else {
         format!(
-            "{}, the first {} of it not counted",
+            "{}, the first {} of it counted for losses only",
             scenario.horizon, scenario.warmup
         )
     }

@@ -207,7 +207,11 @@ impl Lab {
             combine(simulated.outcomes.clone()),
         );
         let scenario = &candidate.scenario;
-        let tasks_max = candidate.sizing.tasks_max;
+        // What nothing scales keeps the tasks that it starts with.
+        let tasks_max = match scenario.fleet.autoscaling.metrics.is_empty() {
+            true => candidate.sizing.tasks_desired,
+            false => candidate.sizing.tasks_max,
+        };
         let capacity = capacity_per_hour(scenario, f64::from(tasks_max));
         let limit = bottleneck(&capacity);
         let cost_usd_month = candidate.total_usd().into();

@@ -82,14 +82,14 @@ function show(answer) {
 }
 
 // One question at a time: what changes meanwhile is asked when the answer is there, and only its last state.
-async function ask() {
+async function ask(link) {
   if (running) {
     again = true;
     return;
   }
   running = true;
   const began = performance.now();
-  const asked = query();
+  const asked = link || query();
   history.replaceState(null, '', `?${asked}`);
   element('result').setAttribute('aria-busy', 'true');
   try {
@@ -141,4 +141,5 @@ element('link').addEventListener('click', () => copy(location.href, 'link'));
 form.elements.task_cpu.replaceChildren(...Object.keys(data.sizes).sort((a, b) => a - b).map((units) => new Option(String(units / 1024), units)));
 const given = Object.fromEntries(new URLSearchParams(location.search));
 set({ ...(data.presets[given.stage] || data.presets.proposal), ...given });
-ask();
+// A whole link as it is: what no control can show is refused by name, not passed over.
+ask(Object.keys(given).length > 1 ? location.search.slice(1) : '');

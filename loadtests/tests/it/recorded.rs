@@ -11,8 +11,6 @@ use serde::de::DeserializeOwned;
 /// Each has one cell in common: the proposal's workers on the proposal's vCPU.
 const SPEEDUPS: [u32; 3] = [1, 20, 60];
 const SHAPE: (u32, f64) = (6, 2.0);
-/// Those that the law of CPU never saw, on the machine of the one it is fitted to.
-const REAL_AND_SLOW: [u32; 1] = [20];
 /// What verdicts rest on.
 const CALIBRATION: &str = include_str!("../../results/calibration.json");
 
@@ -136,19 +134,20 @@ fn the_ticks_that_the_law_sees_in_cpu_time_are_those_that_were_counted() {
     );
 }
 
-/// All were measured on one machine, whose score of a moment says less than its name.
+/// All were measured on one machine. The law is fitted to rates of compressed time: what it says of the far lower ones
+/// of real time must lie on the dear side, for that is what fleets are charged.
 #[test]
 fn the_law_of_compressed_time_foresees_what_a_generation_costs_in_real_time() {
     let calibration: Calibration = serde_json::from_str(CALIBRATION).expect("the calibration");
-    for speedup in REAL_AND_SLOW {
+    for (speedup, too_high) in [(20, -0.15..0.15), (1, 0.0..1.0)] {
         let measurement: Measurement = recorded("measurement", speedup);
+        assert_eq!(measurement.hardware.cpu_model, calibration.cpu_model);
         let cell = measurement.cells.first().expect("its only cell");
         let rate = cell.throughput_per_hour / 3600.0;
-        assert_eq!(measurement.hardware.cpu_model, calibration.cpu_model);
         let measured = cell.cpu_s_per_generation;
         let by_law = calibration.cpu_cores(rate, measurement.load.speedup) / rate;
         assert!(
-            (by_law / measured - 1.0).abs() < 0.15,
+            too_high.contains(&(by_law / measured - 1.0)),
             "speed-up {speedup}: measured {measured}, foreseen {by_law}"
         );
         assert!(calibration.cpu_s_per_generation_at_most() > measured);

@@ -61,7 +61,7 @@ fn a_stage_is_shown_as_low_mid_and_high() {
         "FAIL",
         "wait, 95 %, s",
         "bill, USD/month",
-        "24h of it not counted",
+        "24h of it counted for losses only",
     ] {
         assert!(table.contains(word), "{word} in\n{table}");
     }

@@ -5,12 +5,27 @@ use crate::fidelity::{Compared, Fidelity, LoadKind, Metric};
 use crate::measurement::{Measurement, OpenRun, Role};
 use crate::report::document::{Document, Table};
 
+/// Whether a shape ran more than once under the same load.
+fn has_passes(fidelity: &Fidelity) -> bool {
+    let runs = &fidelity.runs;
+    runs.iter().enumerate().any(|(index, run)| {
+        runs[..index]
+            .iter()
+            .any(|other| other.shape == run.shape && other.load == run.load)
+    })
+}
+
 /// The published errors, then run by run.
 pub fn fidelity(document: &mut Document, fidelity: &Fidelity) {
     document.paragraph(format!(
         "Each run was simulated with its own arrivals; the cost of a generation comes from the calibration \
          cells only; marked runs are listed and not counted. Errors are predicted over measured, less 1; of waits, the difference over the length \
-         of a generation. {}",
+         of a generation.{} {}",
+        if has_passes(fidelity) {
+            " Of several passes over one shape the table has the mean error, and the list every run."
+        } else {
+            ""
+        },
         match fidelity.keeps_its_promises() {
             Some(true) => "Every promise for held-out runs is kept.".to_owned(),
             Some(false) => format!("Promises for held-out runs are broken: {}.", broken(fidelity)),

@@ -69,7 +69,7 @@ fn settings(after: &Candidate) -> Option<String> {
     match &after.settings {
         Settings::Within => None,
         Settings::File(file) => Some(format!(
-            "What it does not state comes from {}, such as generation_mode = \"{mode}\".",
+            "What it does not state comes from {}; generation_mode is \"{mode}\".",
             file.display()
         )),
         Settings::Defaults => Some(format!(
@@ -252,7 +252,7 @@ fn capacity(candidate: &Candidate) -> String {
 fn headroom(headroom: &Headroom) -> String {
     match (headroom.load_factor, headroom.load_per_hour) {
         (Some(factor), Some(rate)) => format!(
-            "holds {}{} times the load ({} generations/h)",
+            "waits and losses hold to {}{} times the load ({} generations/h)",
             if headroom.at_least { "at least " } else { "" },
             interval(factor, 2),
             interval(rate, 1),

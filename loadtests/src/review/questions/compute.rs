@@ -154,7 +154,7 @@ pub(super) fn speculative(evidence: &Evidence) -> Answer {
         ],
         command: simulate("task_1_vcpu"),
         would_change: say!(
-            "Documents far larger than the ones measured, or a machine much slower than the one that measured: the smallest task could work on {times:.0} times as many.",
+            "Documents far larger than the ones measured, or a machine much slower than the one that measured: the smallest task could work on {times:.0} times as many generations at a time.",
             "Documentos mucho mayores que los medidos, o una máquina mucho más lenta que la de la medición: la tarea más pequeña podría con {times:.0} veces esa cantidad.",
             times = (workers_alone(evidence, 0.7, 0.25).min((512.0 - base) / in_flight_mib)
                 / f64::from(ROOMY_WORKERS))

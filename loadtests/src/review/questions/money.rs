@@ -141,7 +141,8 @@ pub(super) fn first(evidence: &Evidence) -> Answer {
         },
         1,
     );
-    let (proposed, quarter) = (evidence.run("proposed"), evidence.run("task_quarter_vcpu"));
+    let [proposed, queued, quarter] =
+        ["proposed", "queued", "task_quarter_vcpu"].map(|name| evidence.run(name));
     let named = |index: usize| {
         savings
             .get(index)
@@ -152,6 +153,13 @@ pub(super) fn first(evidence: &Evidence) -> Answer {
         done_per_hour(
             say!("answered as proposed", "respondidas según la propuesta"),
             proposed,
+        ),
+        done_per_hour(
+            say!(
+                "answered from the queue, the same tasks",
+                "respondidas desde la cola, las mismas tareas"
+            ),
+            queued,
         ),
         done_per_hour(
             say!(
@@ -189,7 +197,7 @@ pub(super) fn first(evidence: &Evidence) -> Answer {
             "First the one that costs nothing: answer at once and work from the queue, which takes the fleet from {before:.1} to {after:.1} generations an hour. Then by size: {one} ({one_usd} a month), {two} ({two_usd}). Together with one ARM task and no cache the bill is {together}.",
             "Primero la que no cuesta nada: responder al instante y trabajar desde la cola, que lleva la flota de {before:.1} a {after:.1} generaciones por hora. Después, por tamaño: {one_es} ({one_usd} al mes) y {two_es} ({two_usd}). Junto con una sola tarea ARM y sin caché, la cuenta queda en {together}.",
             before = proposed.replications.throughput_per_hour.mean,
-            after = quarter.replications.throughput_per_hour.mean,
+            after = queued.replications.throughput_per_hour.mean,
             one = named(0).en,
             one_es = named(0).es,
             one_usd = usd(amount(0)),
