@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use simulator::capacity::capacity_per_hour;
 use simulator::outcome::Outcome;
+use simulator::precision::is_lower_bound;
 use simulator::replications::{Interval, Replications};
 use simulator::scenario::{GenerationLength, InvalidScenario, Mode, Profile, Scenario};
 use simulator::slo::{Failure, judge_replications};
@@ -144,6 +145,8 @@ pub struct Candidate {
     pub throughput_per_hour: Interval,
     /// 95 % quantile of the wait in seconds.
     pub wait_p95_s: Interval,
+    /// Whether so many still waited in the end that it would be greater, had the day gone on.
+    pub wait_p95_is_lower_bound: bool,
     /// Mean wait in seconds.
     pub wait_mean_s: Interval,
     /// Generations lost per run.
@@ -307,6 +310,7 @@ pub(crate) fn judged(
         bottleneck,
         throughput_per_hour: replications.throughput_per_hour,
         wait_p95_s: replications.wait_p95_s,
+        wait_p95_is_lower_bound: is_lower_bound(&replications.outcomes, 95),
         wait_mean_s: replications.wait_mean_s,
         lost: replications.lost,
         lost_by_cause: lost_by_cause(&replications),

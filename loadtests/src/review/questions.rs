@@ -11,6 +11,7 @@ mod platform;
 use simulator::capacity::{Resource, capacity_per_hour};
 use simulator::outcome::Outcome;
 use simulator::plan::Evaluated;
+use simulator::precision::is_lower_bound;
 use simulator::replications::Interval;
 
 use super::evidence::Evidence;
@@ -215,7 +216,18 @@ fn done_per_hour(what: Text, run: &Judgement) -> Figure {
     )
 }
 
+/// The wait that one in twenty exceeds; of a fleet that drowns, at least that.
 fn wait_p95(what: Text, run: &Judgement) -> Figure {
+    let what = if is_lower_bound(&run.replications.outcomes, 95) {
+        say!(
+            "{en}, at least",
+            "{es}, al menos",
+            en = what.en.clone(),
+            es = what.es.clone()
+        )
+    } else {
+        what
+    };
     Figure::over_seeds(what, Unit::Seconds, run.replications.wait_p95_s, 1)
 }
 

@@ -72,6 +72,8 @@ pub struct Answer {
     pub done_per_hour: Estimate,
     /// The wait that one in twenty exceeds, in seconds.
     pub wait_p95_s: Estimate,
+    /// Whether so many still waited in the end that it would be longer, had the day gone on.
+    pub wait_p95_is_lower_bound: bool,
     /// Generations lost in a day.
     pub lost: Estimate,
     /// The whole bill.
@@ -244,6 +246,7 @@ impl Lab {
             bottleneck: limit.name().replace('_', " "),
             done_per_hour: candidate.throughput_per_hour.into(),
             wait_p95_s: candidate.wait_p95_s.into(),
+            wait_p95_is_lower_bound: candidate.wait_p95_is_lower_bound,
             lost: candidate.lost.into(),
             cost_usd_month,
             bill: lines

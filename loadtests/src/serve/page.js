@@ -52,9 +52,10 @@ function show(answer) {
   element('capacity').textContent = capacity < 100 ? capacity.toFixed(1) : Math.round(capacity).toLocaleString('en-US');
   const tasks = answer.tasks_max === 1 ? '1 task' : `${answer.tasks_max} tasks`;
   element('capacity-says').textContent = `generations/h at most with ${tasks}, limited by ${answer.bottleneck}; CPU used: ${Number(answer.cpu_percent.toPrecision(2))} %`;
-  const [wait, sure] = duration(answer.wait_p95_s);
+  const [waited, sure] = duration(answer.wait_p95_s);
+  const wait = answer.wait_p95_is_lower_bound ? `≥ ${waited}` : waited;
   element('wait').textContent = wait;
-  element('wait-says').textContent = `one in twenty waits longer${sure}`;
+  element('wait-says').textContent = `one in twenty waits longer${sure}${answer.wait_p95_is_lower_bound ? '; more still waited when the day ended' : ''}`;
   element('lost').textContent = about(answer.lost, 0);
   element('cost').textContent = `$${answer.cost_usd_month.mean.toFixed(2)}`;
   for (const tile of document.querySelectorAll('.tile')) {

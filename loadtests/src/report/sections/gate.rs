@@ -60,6 +60,15 @@ pub fn gate(result: &GateResult) -> Document {
     document
 }
 
+fn wait_p95(candidate: &Candidate) -> String {
+    let wait = seconds(candidate.wait_p95_s);
+    if candidate.wait_p95_is_lower_bound {
+        format!("at least {wait}")
+    } else {
+        wait
+    }
+}
+
 /// Where the values come from that the file does not have: a copy under another name has other ones.
 fn settings(after: &Candidate) -> Option<String> {
     let mode = match after.mode {
@@ -88,7 +97,7 @@ fn verdict(after: &Candidate) -> Block {
     let text = if keys.is_empty() {
         format!(
             "the sizing holds: wait p95 {}, {} lost, ${} a month.",
-            seconds(after.wait_p95_s),
+            wait_p95(after),
             interval(after.lost, 1),
             interval(after.total_usd(), 2),
         )
@@ -223,7 +232,7 @@ fn figures(result: &GateResult) -> Table {
     row("done, generations/h", &|c| {
         interval(c.throughput_per_hour, 1)
     });
-    row("wait p95", &|c| seconds(c.wait_p95_s));
+    row("wait p95", &wait_p95);
     row("lost per run", &|c| mean_losses(&c.lost_by_cause));
     row("workers busy", &|c| percent(c.worker_utilization));
     row("CPU used", &|c| percent(c.cpu_utilization));
