@@ -11,14 +11,21 @@ const SHORTEST_NS: u64 = 1_000;
 #[derive(Debug)]
 pub(super) struct Lengths<'a> {
     kind: &'a GenerationLength,
+    /// Of the logarithm, where the length is lognormal.
+    sigma: f64,
     stream: Stream,
     drawn: usize,
 }
 
 impl<'a> Lengths<'a> {
     pub(super) fn new(kind: &'a GenerationLength, seed: u64) -> Lengths<'a> {
+        let sigma = match kind {
+            GenerationLength::Lognormal { median, p95 } => lognormal_sigma(*median, *p95),
+            _ => 0.0,
+        };
         Lengths {
             kind,
+            sigma,
             stream: Stream::named(seed, "generation lengths"),
             drawn: 0,
         }
@@ -34,9 +41,9 @@ impl<'a> Lengths<'a> {
                 let span = max.saturating_sub(*min).as_nanos() as f64;
                 min.as_nanos() + nanos_from_f64(span * self.stream.unit())
             }
-            GenerationLength::Lognormal { median, p95 } => {
-                let sigma = lognormal_sigma(*median, *p95);
-                nanos_from_f64(median.as_nanos() as f64 * libm::exp(sigma * self.stream.normal()))
+            GenerationLength::Lognormal { median, .. } => {
+                let factor = libm::exp(self.sigma * self.stream.normal());
+                nanos_from_f64(median.as_nanos() as f64 * factor)
             }
             GenerationLength::Trace { lengths } => {
                 let length = lengths[self.drawn % lengths.len()];
