@@ -121,6 +121,13 @@ pub(super) struct GenerationKey {
     serial: u32,
 }
 
+impl GenerationKey {
+    /// Slot and serial as one number, which orders keys as they are ordered.
+    pub(super) fn as_u64(self) -> u64 {
+        u64::from(self.slot) << 32 | u64::from(self.serial)
+    }
+}
+
 #[cfg(test)]
 impl GenerationKey {
     /// A name of nothing, for tests that move names about.
