@@ -42,7 +42,11 @@ impl<M: Model> Engine<M> {
 
     /// Takes one event; false when none is pending.
     pub fn step(&mut self) -> bool {
-        let Some((time, event)) = self.queue.pop() else {
+        self.step_if_due(Instant::NEVER)
+    }
+
+    fn step_if_due(&mut self, end: Instant) -> bool {
+        let Some((time, event)) = self.queue.pop_until(end) else {
             return false;
         };
         self.now = time;
@@ -52,9 +56,7 @@ impl<M: Model> Engine<M> {
 
     /// Takes every event up to and including this moment.
     pub fn step_until(&mut self, end: Instant) {
-        while self.queue.next_time().is_some_and(|time| time <= end) {
-            self.step();
-        }
+        while self.step_if_due(end) {}
         self.now = end;
     }
 

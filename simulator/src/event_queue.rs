@@ -1,7 +1,7 @@
 //! Pending events in the order of their time; equal times come out first in, first out.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use crate::time::Instant;
 
@@ -40,10 +40,12 @@ impl<E> Ord for Entry<E> {
     }
 }
 
-/// A heap on (time, sequence). There is no cancelling: a model marks its events and ignores the outdated ones.
+/// A heap on (time, sequence), and beside it a row of events that came in the order of their time. There is no
+/// cancelling: a model marks its events and ignores the outdated ones.
 #[derive(Clone, Debug)]
 pub struct EventQueue<E> {
     heap: BinaryHeap<Entry<E>>,
+    row: VecDeque<Entry<E>>,
     sequence: u64,
 }
 
@@ -52,28 +54,53 @@ impl<E> EventQueue<E> {
     pub fn new() -> EventQueue<E> {
         EventQueue {
             heap: BinaryHeap::new(),
+            row: VecDeque::new(),
             sequence: 0,
         }
     }
 
     /// Adds an event behind those that have the same time.
     pub fn push(&mut self, time: Instant, event: E) {
-        self.heap.push(Entry {
-            time,
-            sequence: self.sequence,
-            event,
-        });
+        let entry = self.entry(time, event);
+        self.heap.push(entry);
+    }
+
+    /// As [`EventQueue::push`], for events most of which are later than all those that were added this way before, as
+    /// the ends of equally long time-outs are: such a one costs no search for its place.
+    pub fn push_in_order(&mut self, time: Instant, event: E) {
+        let entry = self.entry(time, event);
+        if self.row.back().is_some_and(|last| last.time > time) {
+            self.heap.push(entry);
+        } else {
+            self.row.push_back(entry);
+        }
+    }
+
+    fn entry(&mut self, time: Instant, event: E) -> Entry<E> {
+        let sequence = self.sequence;
         self.sequence += 1;
+        Entry {
+            time,
+            sequence,
+            event,
+        }
     }
 
-    /// When the next event is due.
-    pub fn next_time(&self) -> Option<Instant> {
-        self.heap.peek().map(|entry| entry.time)
-    }
-
-    /// Takes the next event.
-    pub fn pop(&mut self) -> Option<(Instant, E)> {
-        self.heap.pop().map(|entry| (entry.time, entry.event))
+    /// Takes the next event, unless it is due after this moment.
+    pub fn pop_until(&mut self, end: Instant) -> Option<(Instant, E)> {
+        let (in_heap, in_row) = (self.heap.peek(), self.row.front());
+        let is_in_row =
+            in_row.is_some_and(|row| in_heap.is_none_or(|heap| row.key() < heap.key()));
+        let next = if is_in_row { in_row } else { in_heap };
+        if next?.time > end {
+            return None;
+        }
+        let entry = if is_in_row {
+            self.row.pop_front()
+        } else {
+            self.heap.pop()
+        };
+        entry.map(|entry| (entry.time, entry.event))
     }
 }
 
@@ -91,18 +118,26 @@ mod tests {
     proptest! {
         #[test]
         fn events_come_in_time_order_and_equal_times_first_in_first_out(
-            times in prop::collection::vec(0_u64..20, 0..200)
+            times in prop::collection::vec((0_u64..20, any::<bool>()), 0..200)
         ) {
             let mut queue = EventQueue::new();
-            for (index, time) in times.iter().enumerate() {
-                queue.push(Instant::from_nanos(*time), index);
+            for (index, (time, in_order)) in times.iter().enumerate() {
+                let time = Instant::from_nanos(*time);
+                if *in_order {
+                    queue.push_in_order(time, index);
+                } else {
+                    queue.push(time, index);
+                }
             }
             let mut drawn = Vec::new();
-            while let Some((time, index)) = queue.pop() {
-                drawn.push((time.as_nanos(), index));
+            for end in [5, 5, u64::MAX] {
+                while let Some((time, index)) = queue.pop_until(Instant::from_nanos(end)) {
+                    prop_assert!(time.as_nanos() <= end);
+                    drawn.push((time.as_nanos(), index));
+                }
             }
             let mut expected: Vec<(u64, usize)> =
-                times.iter().enumerate().map(|(index, time)| (*time, index)).collect();
+                times.iter().enumerate().map(|(index, (time, _))| (*time, index)).collect();
             expected.sort_unstable();
             prop_assert_eq!(drawn, expected);
         }

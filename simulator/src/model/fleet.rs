@@ -377,7 +377,8 @@ impl<'a> Fleet<'a> {
                 now
             };
             let at = begins.after(after).after(Duration::from_nanos(1));
-            queue.push(at, Event::Interrupt { key, run, cause });
+            // Most are outdated by then, and would only lengthen the search for the place of the others.
+            queue.push_in_order(at, Event::Interrupt { key, run, cause });
         }
     }
 
