@@ -89,8 +89,7 @@ impl<E> EventQueue<E> {
     /// Takes the next event, unless it is due after this moment.
     pub fn pop_until(&mut self, end: Instant) -> Option<(Instant, E)> {
         let (in_heap, in_row) = (self.heap.peek(), self.row.front());
-        let is_in_row =
-            in_row.is_some_and(|row| in_heap.is_none_or(|heap| row.key() < heap.key()));
+        let is_in_row = in_row.is_some_and(|row| in_heap.is_none_or(|heap| row.key() < heap.key()));
         let next = if is_in_row { in_row } else { in_heap };
         if next?.time > end {
             return None;

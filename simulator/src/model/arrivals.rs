@@ -106,13 +106,7 @@ fn exponential_gap(stream: &mut Stream, mean_ns: f64) -> Duration {
 }
 
 /// Thinning by Lewis and Shedler (1979). Ends, because a checked profile has an hour above zero.
-fn thinned(
-    stream: &mut Stream,
-    last: Instant,
-    gap_ns: f64,
-    hourly: &[f64],
-    peak: f64,
-) -> Instant {
+fn thinned(stream: &mut Stream, last: Instant, gap_ns: f64, hourly: &[f64], peak: f64) -> Instant {
     let mut candidate = last;
     loop {
         candidate = candidate.after(exponential_gap(stream, gap_ns));

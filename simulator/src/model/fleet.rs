@@ -15,6 +15,7 @@ use super::gunicorn::{Life, Workers};
 use super::load_balancer::LoadBalancer;
 use super::meter::Meter;
 use super::misfortune::Misfortune;
+use super::place::Place;
 use super::rate_limit::RateLimits;
 use super::service::Service;
 use super::task::{State, Usage};
@@ -34,17 +35,17 @@ pub(super) enum Event {
     Arrival,
     /// A task's next generation comes to its end.
     Progress {
-        slot: usize,
+        slot: Place,
         token: u32,
     },
     /// A launched task begins to serve.
     Started {
-        slot: usize,
+        slot: Place,
         token: u32,
     },
     /// A draining task's time is over.
     DrainOver {
-        slot: usize,
+        slot: Place,
         token: u32,
         cause: LossCause,
     },
@@ -61,14 +62,14 @@ pub(super) enum Event {
     },
     /// A Spot task is told that its capacity is wanted back.
     SpotNotice {
-        slot: usize,
+        slot: Place,
         token: u32,
     },
     ZoneLost,
     ZoneBack,
     /// The next async worker of a task has answered its requests.
     Recycle {
-        slot: usize,
+        slot: Place,
         token: u32,
     },
     /// The successor of an async worker accepts.
@@ -218,6 +219,7 @@ impl<'a> Fleet<'a> {
             .record(now, Happening::TaskServes { task: slot });
         if let Some(at) = self.misfortune.interruption(now) {
             let token = self.service.task(slot).lifecycle_token;
+            let slot = Place::of(slot);
             queue.push(at, Event::SpotNotice { slot, token });
         }
         if let Some(workers) = &mut self.gunicorn {
@@ -246,13 +248,13 @@ impl<'a> Fleet<'a> {
             length,
             demand_pico_vcpu: self.demand(length),
             done: Duration::ZERO,
-            started: None,
             released: None,
             crashes: 0,
             task: None,
             runs: 0,
             runs_on: None,
             process: None,
+            started: false,
             rendered: false,
             cut: false,
         });
@@ -273,7 +275,7 @@ impl<'a> Fleet<'a> {
             return;
         };
         if let Some(generation) = self.generations.get(key) {
-            generation.task = Some(slot);
+            generation.task = Some(Place::of(slot));
         }
         let task = self.service.task(slot);
         task.outstanding += 1;
@@ -327,15 +329,15 @@ impl<'a> Fleet<'a> {
         let Some(generation) = self.generations.get(key) else {
             return;
         };
-        if generation.started.is_none() {
-            generation.started = Some(now);
+        if !generation.started {
+            generation.started = true;
             self.meter.start(now, generation);
         }
         if let Some(released) = generation.released.take() {
             self.upstream.resume(generation, now.since(released));
         }
         generation.runs += 1;
-        generation.runs_on = Some(slot);
+        generation.runs_on = Some(Place::of(slot));
         let number = generation.number;
         let submitted_demand = generation.demand_pico_vcpu;
         let (run, length, done) = (generation.runs, generation.length, generation.done);
@@ -395,7 +397,7 @@ impl<'a> Fleet<'a> {
             queue.push(
                 next,
                 Event::Progress {
-                    slot,
+                    slot: Place::of(slot),
                     token: task.progress_token,
                 },
             );
@@ -424,7 +426,8 @@ impl<'a> Fleet<'a> {
             if let Some(credits) = &mut self.db_credits {
                 credits.spend(now);
             }
-            let (process, rendered) = (generation.process, generation.rendered);
+            let process = generation.process.map(Place::index);
+            let rendered = generation.rendered;
             self.leave_process(now, (slot, process), (key, rendered), queue);
         }
         self.pull(now, slot, queue);
@@ -445,11 +448,13 @@ impl Model for Fleet<'_> {
                 self.schedule_arrival(queue);
             }
             Event::Progress { slot, token } => {
+                let slot = slot.index();
                 if self.service.task(slot).progress_token == token {
                     self.progress(now, slot, queue);
                 }
             }
             Event::Started { slot, token } => {
+                let slot = slot.index();
                 if self.service.task(slot).lifecycle_token == token {
                     self.meter.events += 1;
                     self.serve(now, slot, queue);
@@ -458,6 +463,7 @@ impl Model for Fleet<'_> {
                 }
             }
             Event::DrainOver { slot, token, cause } => {
+                let slot = slot.index();
                 if self.service.task(slot).lifecycle_token == token {
                     self.meter.events += 1;
                     self.empty(now, slot, cause);
@@ -465,13 +471,14 @@ impl Model for Fleet<'_> {
             }
             Event::Interrupt { key, run, cause } => self.interrupt(now, (key, run), cause, queue),
             Event::SpotNotice { slot, token } => {
+                let slot = slot.index();
                 if self.service.task(slot).lifecycle_token == token {
                     self.interrupt_task(now, slot, queue);
                 }
             }
             Event::ZoneLost => self.lose_zone(now, queue),
             Event::ZoneBack => self.misfortune.zone_is_back(),
-            Event::Recycle { slot, token } => self.recycle(now, slot, token, queue),
+            Event::Recycle { slot, token } => self.recycle(now, slot.index(), token, queue),
             Event::Booted { life } => self.booted(now, life, queue),
             Event::DrainTimeout { life } => self.kill_draining(now, life, queue),
             Event::Deploy => {

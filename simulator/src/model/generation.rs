@@ -1,5 +1,6 @@
 //! One generation: how long it is, how far it has come, and where it is kept.
 
+use super::place::Place;
 use crate::rng::Stream;
 use crate::scenario::{GenerationLength, lognormal_sigma};
 use crate::time::{Duration, Instant, nanos_from_f64};
@@ -67,20 +68,20 @@ pub(super) struct Generation {
     pub(super) demand_pico_vcpu: u128,
     /// Work done so far, of `length`.
     pub(super) done: Duration,
-    /// When a worker took it first.
-    pub(super) started: Option<Instant>,
     /// When it lost its worker, while it has none again.
     pub(super) released: Option<Instant>,
     /// Workers it has lost to a crash.
     pub(super) crashes: u32,
     /// The task that holds it, unless it is durable.
-    pub(super) task: Option<usize>,
+    pub(super) task: Option<Place>,
     /// Workers that have taken it so far.
     pub(super) runs: u32,
     /// The task one of whose workers runs it now.
-    pub(super) runs_on: Option<usize>,
+    pub(super) runs_on: Option<Place>,
     /// The async worker that holds it.
-    pub(super) process: Option<usize>,
+    pub(super) process: Option<Place>,
+    /// Whether a worker ever took it.
+    pub(super) started: bool,
     /// Whether its AI part is over, and only its PDF is left.
     pub(super) rendered: bool,
     /// Whether its client is gone and it runs on for nobody: lost already, but its worker does not know.
@@ -206,13 +207,13 @@ mod tests {
             length,
             demand_pico_vcpu: 0,
             done,
-            started: None,
             released: None,
             crashes: 0,
             task: None,
             runs: 0,
             runs_on: None,
             process: None,
+            started: false,
             rendered: false,
             cut: false,
         }
