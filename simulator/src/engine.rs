@@ -6,7 +6,7 @@ use crate::time::Instant;
 /// A state machine that lives on events.
 pub trait Model {
     /// What may happen to it.
-    type Event;
+    type Event: Copy;
 
     /// Takes one event at its time, and schedules those that follow from it.
     fn handle(&mut self, now: Instant, event: Self::Event, queue: &mut EventQueue<Self::Event>);

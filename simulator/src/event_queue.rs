@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use crate::time::Instant;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Entry<E> {
     time: Instant,
     sequence: u64,
@@ -45,15 +45,19 @@ impl<E> Ord for Entry<E> {
 #[derive(Clone, Debug)]
 pub struct EventQueue<E> {
     heap: BinaryHeap<Entry<E>>,
+    /// Whether the first of the heap has been taken already. Most events schedule another, which takes its place: the
+    /// heap is put in order once and not twice.
+    first_is_taken: bool,
     row: VecDeque<Entry<E>>,
     sequence: u64,
 }
 
-impl<E> EventQueue<E> {
+impl<E: Copy> EventQueue<E> {
     /// An empty queue.
     pub fn new() -> EventQueue<E> {
         EventQueue {
             heap: BinaryHeap::new(),
+            first_is_taken: false,
             row: VecDeque::new(),
             sequence: 0,
         }
@@ -62,7 +66,7 @@ impl<E> EventQueue<E> {
     /// Adds an event behind those that have the same time.
     pub fn push(&mut self, time: Instant, event: E) {
         let entry = self.entry(time, event);
-        self.heap.push(entry);
+        self.sort_in(entry);
     }
 
     /// As [`EventQueue::push`], for events most of which are later than all those that were added this way before, as
@@ -70,7 +74,7 @@ impl<E> EventQueue<E> {
     pub fn push_in_order(&mut self, time: Instant, event: E) {
         let entry = self.entry(time, event);
         if self.row.back().is_some_and(|last| last.time > time) {
-            self.heap.push(entry);
+            self.sort_in(entry);
         } else {
             self.row.push_back(entry);
         }
@@ -86,24 +90,36 @@ impl<E> EventQueue<E> {
         }
     }
 
+    fn sort_in(&mut self, entry: Entry<E>) {
+        if self.first_is_taken
+            && let Some(mut first) = self.heap.peek_mut()
+        {
+            *first = entry;
+            self.first_is_taken = false;
+        } else {
+            self.heap.push(entry);
+        }
+    }
+
     /// Takes the next event, unless it is due after this moment.
     pub fn pop_until(&mut self, end: Instant) -> Option<(Instant, E)> {
+        if std::mem::take(&mut self.first_is_taken) {
+            self.heap.pop();
+        }
         let (in_heap, in_row) = (self.heap.peek(), self.row.front());
         let is_in_row = in_row.is_some_and(|row| in_heap.is_none_or(|heap| row.key() < heap.key()));
         let next = if is_in_row { in_row } else { in_heap };
-        if next?.time > end {
-            return None;
-        }
-        let entry = if is_in_row {
-            self.row.pop_front()
+        let entry = *next.filter(|entry| entry.time <= end)?;
+        if is_in_row {
+            self.row.pop_front();
         } else {
-            self.heap.pop()
-        };
-        entry.map(|entry| (entry.time, entry.event))
+            self.first_is_taken = true;
+        }
+        Some((entry.time, entry.event))
     }
 }
 
-impl<E> Default for EventQueue<E> {
+impl<E: Copy> Default for EventQueue<E> {
     fn default() -> EventQueue<E> {
         EventQueue::new()
     }
