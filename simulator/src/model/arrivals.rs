@@ -76,9 +76,13 @@ impl<'a> ArrivalProcess<'a> {
             last: Instant::START,
         }
     }
+}
+
+impl Iterator for ArrivalProcess<'_> {
+    type Item = Instant;
 
     /// The next submission, or none when the trace is over.
-    pub(super) fn next(&mut self) -> Option<Instant> {
+    fn next(&mut self) -> Option<Instant> {
         self.drawn += 1;
         let next = match self.law {
             Law::Poisson { gap_ns } => self.last.after(exponential_gap(&mut self.stream, gap_ns)),
@@ -128,8 +132,8 @@ mod tests {
     use super::*;
 
     fn until(arrivals: &Arrivals, end: Duration) -> Vec<Instant> {
-        let mut process = ArrivalProcess::new(arrivals, 7);
-        std::iter::from_fn(|| process.next().filter(|at| *at <= Instant::START.after(end)))
+        ArrivalProcess::new(arrivals, 7)
+            .take_while(|at| *at <= Instant::START.after(end))
             .collect()
     }
 
@@ -187,8 +191,7 @@ mod tests {
             Duration::from_secs(5),
         ];
         let arrivals = Arrivals::Trace { at };
-        let mut process = ArrivalProcess::new(&arrivals, 1);
-        let drawn: Vec<Instant> = std::iter::from_fn(|| process.next()).collect();
+        let drawn: Vec<Instant> = ArrivalProcess::new(&arrivals, 1).collect();
         assert_eq!(drawn.len(), 3);
         assert_eq!(
             drawn.last(),

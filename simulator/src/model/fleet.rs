@@ -23,6 +23,7 @@ use super::upstream::Upstream;
 use crate::engine::Model;
 use crate::event_queue::EventQueue;
 use crate::outcome::LossCause;
+use crate::rng::Ahead;
 use crate::scenario::{JobStore, Mode, Scenario};
 use crate::time::{Duration, Instant, nanos_from_f64};
 use crate::trace::{Happening, Sink};
@@ -116,8 +117,8 @@ pub(super) struct Fleet<'a> {
     /// Generations that fit into one task's memory.
     memory_slots: usize,
     workers: usize,
-    arrivals: ArrivalProcess<'a>,
-    lengths: Lengths<'a>,
+    arrivals: Ahead<ArrivalProcess<'a>>,
+    lengths: Ahead<Lengths<'a>>,
     generations: Generations,
     queue: VecDeque<GenerationKey>,
     service: Service,
@@ -172,8 +173,8 @@ impl<'a> Fleet<'a> {
             // Without memory per generation the quotient is infinite and the slots are without end.
             memory_slots: usize::try_from(nanos_from_f64(memory_slots)).unwrap_or(usize::MAX),
             workers: usize::try_from(fleet.workers).unwrap_or(usize::MAX),
-            arrivals: ArrivalProcess::new(&workload.arrivals, *seed),
-            lengths: Lengths::new(&workload.generation, *seed),
+            arrivals: Ahead::of(ArrivalProcess::new(&workload.arrivals, *seed)),
+            lengths: Ahead::of(Lengths::new(&workload.generation, *seed)),
             generations: Generations::default(),
             queue: VecDeque::new(),
             service: Service::new(*seed, capacity_pico_vcpu, fleet),
@@ -241,7 +242,7 @@ impl<'a> Fleet<'a> {
     }
 
     fn submit(&mut self, now: Instant, queue: &mut Queue) {
-        let length = self.lengths.next();
+        let length = self.lengths.next().expect("lengths never end");
         let key = self.generations.insert(Generation {
             number: self.meter.submitted,
             submitted: now,

@@ -31,8 +31,13 @@ impl<'a> Lengths<'a> {
             drawn: 0,
         }
     }
+}
 
-    pub(super) fn next(&mut self) -> Duration {
+impl Iterator for Lengths<'_> {
+    type Item = Duration;
+
+    /// Never none.
+    fn next(&mut self) -> Option<Duration> {
         let nanos = match self.kind {
             GenerationLength::Deterministic { length } => length.as_nanos(),
             GenerationLength::Exponential { mean } => {
@@ -52,7 +57,8 @@ impl<'a> Lengths<'a> {
                 length.as_nanos()
             }
         };
-        Duration::from_nanos(nanos.max(SHORTEST_NS)).min(Duration::LONGEST)
+        let length = Duration::from_nanos(nanos.max(SHORTEST_NS));
+        Some(length.min(Duration::LONGEST))
     }
 }
 
@@ -271,9 +277,9 @@ mod tests {
                 lengths: vec![minutes(1), minutes(2), minutes(6)],
             },
         ] {
-            let mut lengths = Lengths::new(&kind, 3);
-            let mean = (0..200_000)
-                .map(|_| lengths.next().as_secs_f64())
+            let mean = Lengths::new(&kind, 3)
+                .take(200_000)
+                .map(Duration::as_secs_f64)
                 .sum::<f64>()
                 / 200_000.0;
             let stated = kind.mean().as_secs_f64();
