@@ -1,8 +1,8 @@
 //! Pending events in the order of their time; equal times come out first in, first out.
 
-use std::cmp::Ordering;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 
+use crate::heap::{Heap, Keyed};
 use crate::time::Instant;
 
 #[derive(Clone, Copy, Debug)]
@@ -12,31 +12,10 @@ struct Entry<E> {
     event: E,
 }
 
-impl<E> Entry<E> {
+impl<E: Copy> Keyed for Entry<E> {
     /// Time and sequence as one number: a single comparison.
     fn key(&self) -> u128 {
         u128::from(self.time.as_nanos()) << 64 | u128::from(self.sequence)
-    }
-}
-
-impl<E> PartialEq for Entry<E> {
-    fn eq(&self, other: &Entry<E>) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<E> Eq for Entry<E> {}
-
-impl<E> PartialOrd for Entry<E> {
-    fn partial_cmp(&self, other: &Entry<E>) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<E> Ord for Entry<E> {
-    /// Reversed, because the standard heap gives the largest first.
-    fn cmp(&self, other: &Entry<E>) -> Ordering {
-        other.key().cmp(&self.key())
     }
 }
 
@@ -44,7 +23,7 @@ impl<E> Ord for Entry<E> {
 /// cancelling: a model marks its events and ignores the outdated ones.
 #[derive(Clone, Debug)]
 pub struct EventQueue<E> {
-    heap: BinaryHeap<Entry<E>>,
+    heap: Heap<Entry<E>>,
     /// Whether the first of the heap has been taken already. Most events schedule another, which takes its place: the
     /// heap is put in order once and not twice.
     first_is_taken: bool,
@@ -56,7 +35,7 @@ impl<E: Copy> EventQueue<E> {
     /// An empty queue.
     pub fn new() -> EventQueue<E> {
         EventQueue {
-            heap: BinaryHeap::new(),
+            heap: Heap::new(),
             first_is_taken: false,
             row: VecDeque::new(),
             sequence: 0,
@@ -64,6 +43,7 @@ impl<E: Copy> EventQueue<E> {
     }
 
     /// Adds an event behind those that have the same time.
+    #[inline]
     pub fn push(&mut self, time: Instant, event: E) {
         let entry = self.entry(time, event);
         self.sort_in(entry);
@@ -80,6 +60,7 @@ impl<E: Copy> EventQueue<E> {
         }
     }
 
+    #[inline]
     fn entry(&mut self, time: Instant, event: E) -> Entry<E> {
         let sequence = self.sequence;
         self.sequence += 1;
@@ -90,12 +71,10 @@ impl<E: Copy> EventQueue<E> {
         }
     }
 
+    #[inline]
     fn sort_in(&mut self, entry: Entry<E>) {
-        if self.first_is_taken
-            && let Some(mut first) = self.heap.peek_mut()
-        {
-            *first = entry;
-            self.first_is_taken = false;
+        if std::mem::take(&mut self.first_is_taken) {
+            self.heap.replace_first(entry);
         } else {
             self.heap.push(entry);
         }
@@ -106,7 +85,7 @@ impl<E: Copy> EventQueue<E> {
         if std::mem::take(&mut self.first_is_taken) {
             self.heap.pop();
         }
-        let (in_heap, in_row) = (self.heap.peek(), self.row.front());
+        let (in_heap, in_row) = (self.heap.first(), self.row.front());
         let is_in_row = in_row.is_some_and(|row| in_heap.is_none_or(|heap| row.key() < heap.key()));
         let next = if is_in_row { in_row } else { in_heap };
         let entry = *next.filter(|entry| entry.time <= end)?;

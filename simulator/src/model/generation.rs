@@ -124,14 +124,35 @@ impl Generation {
 /// Names a generation for as long as it is in the system; afterwards it names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct GenerationKey {
-    slot: u32,
-    serial: u32,
+    /// The slot in the upper half, and how often it had been used in the lower.
+    slot_and_serial: u64,
 }
 
 impl GenerationKey {
-    /// Slot and serial as one number, which orders keys as they are ordered.
+    fn new(slot: u32, serial: u32) -> GenerationKey {
+        GenerationKey {
+            slot_and_serial: u64::from(slot) << 32 | u64::from(serial),
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "each half has 32 bits")]
+    fn halves(self) -> (u32, u32) {
+        (
+            (self.slot_and_serial >> 32) as u32,
+            self.slot_and_serial as u32,
+        )
+    }
+
+    fn slot(self) -> u32 {
+        self.halves().0
+    }
+
+    fn serial(self) -> u32 {
+        self.halves().1
+    }
+
     pub(super) fn as_u64(self) -> u64 {
-        u64::from(self.slot) << 32 | u64::from(self.serial)
+        self.slot_and_serial
     }
 }
 
@@ -139,7 +160,7 @@ impl GenerationKey {
 impl GenerationKey {
     /// A name of nothing, for tests that move names about.
     pub(super) fn of(slot: u32) -> GenerationKey {
-        GenerationKey { slot, serial: 0 }
+        GenerationKey::new(slot, 0)
     }
 }
 
@@ -161,10 +182,7 @@ impl Generations {
         if let Some(slot) = self.free.pop() {
             let entry = &mut self.slots[slot as usize];
             entry.generation = Some(generation);
-            return GenerationKey {
-                slot,
-                serial: entry.serial,
-            };
+            return GenerationKey::new(slot, entry.serial);
         }
         let slot = u32::try_from(self.slots.len())
             .expect("checked scenarios submit less than 2^32 generations");
@@ -172,12 +190,12 @@ impl Generations {
             serial: 0,
             generation: Some(generation),
         });
-        GenerationKey { slot, serial: 0 }
+        GenerationKey::new(slot, 0)
     }
 
     pub(super) fn get(&mut self, key: GenerationKey) -> Option<&mut Generation> {
-        let slot = &mut self.slots[key.slot as usize];
-        if slot.serial == key.serial {
+        let slot = &mut self.slots[key.slot() as usize];
+        if slot.serial == key.serial() {
             slot.generation.as_mut()
         } else {
             None
@@ -185,13 +203,13 @@ impl Generations {
     }
 
     pub(super) fn remove(&mut self, key: GenerationKey) -> Option<Generation> {
-        let slot = &mut self.slots[key.slot as usize];
-        if slot.serial != key.serial {
+        let slot = &mut self.slots[key.slot() as usize];
+        if slot.serial != key.serial() {
             return None;
         }
         let generation = slot.generation.take()?;
         slot.serial = slot.serial.wrapping_add(1);
-        self.free.push(key.slot);
+        self.free.push(key.slot());
         Some(generation)
     }
 
