@@ -73,22 +73,21 @@ impl<T: Keyed> Heap<T> {
     #[inline]
     fn smallest_child(&self, parent: usize) -> Option<usize> {
         let first = CHILDREN * parent + 1;
+        // Indices from comparisons, and no branches: those would be guessed, and half of them wrongly.
         let children = self.items.get(first..)?;
-        let smallest = if let Some([a, b, c, d]) = children.first_chunk::<CHILDREN>() {
-            // Two halves, so that no comparison waits for more than one other; their outcomes are indices, for as branches
-            // they would be guessed, and half of them wrongly.
-            let (left, right) = (
-                usize::from(b.key() < a.key()),
-                2 + usize::from(d.key() < c.key()),
-            );
-            if children[right].key() < children[left].key() {
-                right
+        let smaller = |one: usize, other: usize| {
+            if children[other].key() < children[one].key() {
+                other
             } else {
-                left
+                one
             }
-        } else {
-            let last_ones = children.iter().enumerate();
-            last_ones.min_by_key(|(_, child)| child.key())?.0
+        };
+        let smallest = match children.len() {
+            0 => return None,
+            1 => 0,
+            2 => smaller(0, 1),
+            3 => smaller(smaller(0, 1), 2),
+            _ => smaller(smaller(0, 1), smaller(2, 3)),
         };
         Some(first + smallest)
     }
