@@ -46,9 +46,10 @@ impl<M: Model> Engine<M> {
     }
 
     fn step_if_due(&mut self, end: Instant) -> bool {
-        let Some((time, event)) = self.queue.pop_until(end) else {
+        let Some(time) = self.queue.next_time().filter(|time| *time <= end) else {
             return false;
         };
+        let event = self.queue.take_next();
         self.now = time;
         self.model.handle(time, event, &mut self.queue);
         true

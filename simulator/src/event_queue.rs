@@ -28,6 +28,8 @@ pub struct EventQueue<E> {
     /// heap is put in order once and not twice.
     first_is_taken: bool,
     row: VecDeque<Entry<E>>,
+    /// Whether the event that was found to be the next one is the first of the row, and not of the heap.
+    next_is_in_row: bool,
     sequence: u64,
 }
 
@@ -38,12 +40,13 @@ impl<E: Copy> EventQueue<E> {
             heap: Heap::new(),
             first_is_taken: false,
             row: VecDeque::new(),
+            next_is_in_row: false,
             sequence: 0,
         }
     }
 
     /// Adds an event behind those that have the same time.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, time: Instant, event: E) {
         let entry = self.entry(time, event);
         self.sort_in(entry);
@@ -60,7 +63,7 @@ impl<E: Copy> EventQueue<E> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn entry(&mut self, time: Instant, event: E) -> Entry<E> {
         let sequence = self.sequence;
         self.sequence += 1;
@@ -71,7 +74,7 @@ impl<E: Copy> EventQueue<E> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn sort_in(&mut self, entry: Entry<E>) {
         if std::mem::take(&mut self.first_is_taken) {
             self.heap.replace_first(entry);
@@ -80,21 +83,36 @@ impl<E: Copy> EventQueue<E> {
         }
     }
 
-    /// Takes the next event, unless it is due after this moment.
-    pub fn pop_until(&mut self, end: Instant) -> Option<(Instant, E)> {
+    /// When the next event is due; none when none is pending.
+    pub fn next_time(&mut self) -> Option<Instant> {
         if std::mem::take(&mut self.first_is_taken) {
             self.heap.pop();
         }
         let (in_heap, in_row) = (self.heap.first(), self.row.front());
-        let is_in_row = in_row.is_some_and(|row| in_heap.is_none_or(|heap| row.key() < heap.key()));
-        let next = if is_in_row { in_row } else { in_heap };
-        let entry = *next.filter(|entry| entry.time <= end)?;
-        if is_in_row {
+        self.next_is_in_row =
+            in_row.is_some_and(|row| in_heap.is_none_or(|heap| row.key() < heap.key()));
+        let next = if self.next_is_in_row { in_row } else { in_heap };
+        next.map(|entry| entry.time)
+    }
+
+    /// Takes the event that [`EventQueue::next_time`] has just found. It is handed over apart from its time, and not as an
+    /// option: it is copied as it is stored, where an option would be taken to pieces.
+    ///
+    /// # Panics
+    /// When none was found.
+    pub fn take_next(&mut self) -> E {
+        let next = if self.next_is_in_row {
+            self.row.front()
+        } else {
+            self.heap.first()
+        };
+        let event = next.expect("next_time() has found one").event;
+        if self.next_is_in_row {
             self.row.pop_front();
         } else {
             self.first_is_taken = true;
         }
-        Some((entry.time, entry.event))
+        event
     }
 }
 
@@ -125,9 +143,8 @@ mod tests {
             }
             let mut drawn = Vec::new();
             for end in [5, 5, u64::MAX] {
-                while let Some((time, index)) = queue.pop_until(Instant::from_nanos(end)) {
-                    prop_assert!(time.as_nanos() <= end);
-                    drawn.push((time.as_nanos(), index));
+                while let Some(time) = queue.next_time().filter(|time| time.as_nanos() <= end) {
+                    drawn.push((time.as_nanos(), queue.take_next()));
                 }
             }
             let mut expected: Vec<(u64, usize)> =

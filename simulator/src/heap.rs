@@ -58,7 +58,7 @@ impl<T: Keyed> Heap<T> {
     }
 
     /// Puts a value in the place of the first, of which there must be one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn replace_first(&mut self, item: T) {
         let mut hole = 0;
         while let Some(child) = self.smallest_child(hole)
