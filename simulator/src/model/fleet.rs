@@ -262,7 +262,14 @@ impl<'a> Fleet<'a> {
         self.meter.submit(now);
         match self.home {
             Home::Queue => {
-                self.queue.push_back(key);
+                // Most find a free worker and need not queue.
+                if self.queue.is_empty()
+                    && let Some(slot) = self.service.least_busy(self.workers)
+                {
+                    self.start(now, slot, key, queue);
+                } else {
+                    self.queue.push_back(key);
+                }
                 self.fill(now, queue);
             }
             Home::Request | Home::Process => self.route(now, key, queue),
@@ -410,10 +417,11 @@ impl<'a> Fleet<'a> {
         self.service.task(slot).scheduled = Instant::NEVER;
         while let Some(key) = self.service.task(slot).pop_finished() {
             self.meter.events += 1;
-            if self.render(slot, key) {
+            if self.gunicorn.is_some() && self.render(slot, key) {
                 continue;
             }
-            let Some(generation) = self.generations.remove(key) else {
+            // Looked at where it is stored: it is too large to be taken out first.
+            let Some(generation) = self.generations.get(key) else {
                 continue;
             };
             let task = self.service.task(slot);
@@ -422,14 +430,19 @@ impl<'a> Fleet<'a> {
                 task.outstanding = task
                     .outstanding
                     .saturating_sub(u32::from(generation.task.is_some()));
-                self.meter.complete(now, &generation);
+                self.meter.complete(now, generation);
             }
             if let Some(credits) = &mut self.db_credits {
                 credits.spend(now);
             }
-            let process = generation.process.map(Place::index);
-            let rendered = generation.rendered;
-            self.leave_process(now, (slot, process), (key, rendered), queue);
+            let held = generation
+                .process
+                .map(|process| (process, generation.rendered));
+            self.generations.free(key);
+            if let Some((process, rendered)) = held {
+                let process = Some(process.index());
+                self.leave_process(now, (slot, process), (key, rendered), queue);
+            }
         }
         self.pull(now, slot, queue);
         self.schedule_progress(now, slot, queue);

@@ -208,9 +208,16 @@ impl Generations {
             return None;
         }
         let generation = slot.generation.take()?;
+        self.free(key);
+        Some(generation)
+    }
+
+    /// Forgets a generation that is in the system.
+    pub(super) fn free(&mut self, key: GenerationKey) {
+        let slot = &mut self.slots[key.slot() as usize];
+        slot.generation = None;
         slot.serial = slot.serial.wrapping_add(1);
         self.free.push(key.slot());
-        Some(generation)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Generation> {
