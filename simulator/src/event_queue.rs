@@ -46,6 +46,7 @@ impl<E: Copy> EventQueue<E> {
     }
 
     /// Adds an event behind those that have the same time.
+    // Inlined, the event goes from where it is made to its place; called, it takes a way through memory.
     #[inline(always)]
     pub fn push(&mut self, time: Instant, event: E) {
         let entry = self.entry(time, event);

@@ -35,8 +35,12 @@ impl<T: Keyed> Heap<T> {
 
     #[inline]
     pub(crate) fn push(&mut self, item: T) {
-        let mut hole = self.items.len();
         self.items.push(item);
+        self.sift_up(self.items.len() - 1, item);
+    }
+
+    #[inline]
+    fn sift_up(&mut self, mut hole: usize, item: T) {
         while hole > 0 {
             let parent = (hole - 1) / CHILDREN;
             if self.items[parent].key() < item.key() {
@@ -58,6 +62,7 @@ impl<T: Keyed> Heap<T> {
     }
 
     /// Puts a value in the place of the first, of which there must be one.
+    // Called, and not inlined, it would be given the value in memory.
     #[inline(always)]
     pub(crate) fn replace_first(&mut self, item: T) {
         let mut hole = 0;
@@ -94,11 +99,9 @@ impl<T: Keyed> Heap<T> {
 
     /// Keeps those that are wanted.
     pub(crate) fn retain(&mut self, is_wanted: impl FnMut(&T) -> bool) {
-        for item in std::mem::take(&mut self.items)
-            .into_iter()
-            .filter(is_wanted)
-        {
-            self.push(item);
+        self.items.retain(is_wanted);
+        for index in 0..self.items.len() {
+            self.sift_up(index, self.items[index]);
         }
     }
 
