@@ -71,9 +71,8 @@ fn year_at_scale() -> Scenario {
     scenario
 }
 
-/// The measured stack with every model on, for a year.
-fn every_model() -> Scenario {
-    let text = include_str!("../scenarios/fastapi.toml");
+/// A year of a committed scenario.
+fn year_of(text: &str) -> Scenario {
     let mut scenario = Scenario::from_toml(text).expect("a test reads it too");
     scenario.horizon = Duration::from_hours(24 * 365);
     scenario
@@ -87,7 +86,15 @@ fn main() {
     for (name, scenario) in [
         ("M/M/64 at 85 %", mm64()),
         ("year at 20,000 a day", year_at_scale()),
-        ("measured stack, every model, a year", every_model()),
+        (
+            "Scale stage, a year",
+            year_of(include_str!("../scenarios/scale.toml")),
+        ),
+        // The measured stack.
+        (
+            "every model, a year",
+            year_of(include_str!("../scenarios/fastapi.toml")),
+        ),
     ] {
         let mut seconds = Vec::new();
         let mut events = 0;

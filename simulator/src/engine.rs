@@ -6,7 +6,7 @@ use crate::time::Instant;
 /// A state machine that lives on events.
 pub trait Model {
     /// What may happen to it.
-    type Event;
+    type Event: Copy;
 
     /// Takes one event at its time, and schedules those that follow from it.
     fn handle(&mut self, now: Instant, event: Self::Event, queue: &mut EventQueue<Self::Event>);
@@ -42,9 +42,14 @@ impl<M: Model> Engine<M> {
 
     /// Takes one event; false when none is pending.
     pub fn step(&mut self) -> bool {
-        let Some((time, event)) = self.queue.pop() else {
+        self.step_if_due(Instant::NEVER)
+    }
+
+    fn step_if_due(&mut self, end: Instant) -> bool {
+        let Some(time) = self.queue.next_time().filter(|time| *time <= end) else {
             return false;
         };
+        let event = self.queue.take_next();
         self.now = time;
         self.model.handle(time, event, &mut self.queue);
         true
@@ -52,9 +57,7 @@ impl<M: Model> Engine<M> {
 
     /// Takes every event up to and including this moment.
     pub fn step_until(&mut self, end: Instant) {
-        while self.queue.next_time().is_some_and(|time| time <= end) {
-            self.step();
-        }
+        while self.step_if_due(end) {}
         self.now = end;
     }
 

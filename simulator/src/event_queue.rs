@@ -1,83 +1,123 @@
 //! Pending events in the order of their time; equal times come out first in, first out.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::VecDeque;
 
+use crate::heap::{Heap, Keyed};
 use crate::time::Instant;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Entry<E> {
     time: Instant,
     sequence: u64,
     event: E,
 }
 
-impl<E> Entry<E> {
+impl<E: Copy> Keyed for Entry<E> {
     /// Time and sequence as one number: a single comparison.
     fn key(&self) -> u128 {
         u128::from(self.time.as_nanos()) << 64 | u128::from(self.sequence)
     }
 }
 
-impl<E> PartialEq for Entry<E> {
-    fn eq(&self, other: &Entry<E>) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<E> Eq for Entry<E> {}
-
-impl<E> PartialOrd for Entry<E> {
-    fn partial_cmp(&self, other: &Entry<E>) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<E> Ord for Entry<E> {
-    /// Reversed, because the standard heap gives the largest first.
-    fn cmp(&self, other: &Entry<E>) -> Ordering {
-        other.key().cmp(&self.key())
-    }
-}
-
-/// A heap on (time, sequence). There is no cancelling: a model marks its events and ignores the outdated ones.
+/// A heap on (time, sequence), and beside it a row of events that came in the order of their time. There is no
+/// cancelling: a model marks its events and ignores the outdated ones.
 #[derive(Clone, Debug)]
 pub struct EventQueue<E> {
-    heap: BinaryHeap<Entry<E>>,
+    heap: Heap<Entry<E>>,
+    /// Whether the first of the heap has been taken already. Most events schedule another, which takes its place: the
+    /// heap is put in order once and not twice.
+    first_is_taken: bool,
+    row: VecDeque<Entry<E>>,
+    /// Whether the event that was found to be the next one is the first of the row, and not of the heap.
+    next_is_in_row: bool,
     sequence: u64,
 }
 
-impl<E> EventQueue<E> {
+impl<E: Copy> EventQueue<E> {
     /// An empty queue.
     pub fn new() -> EventQueue<E> {
         EventQueue {
-            heap: BinaryHeap::new(),
+            heap: Heap::new(),
+            first_is_taken: false,
+            row: VecDeque::new(),
+            next_is_in_row: false,
             sequence: 0,
         }
     }
 
     /// Adds an event behind those that have the same time.
+    // Inlined, the event goes from where it is made to its place; called, it takes a way through memory.
+    #[inline(always)]
     pub fn push(&mut self, time: Instant, event: E) {
-        self.heap.push(Entry {
-            time,
-            sequence: self.sequence,
-            event,
-        });
+        let entry = self.entry(time, event);
+        self.sort_in(entry);
+    }
+
+    /// As [`EventQueue::push`], for events most of which are later than all those that were added this way before, as
+    /// the ends of equally long time-outs are: such a one costs no search for its place.
+    pub fn push_in_order(&mut self, time: Instant, event: E) {
+        let entry = self.entry(time, event);
+        if self.row.back().is_some_and(|last| last.time > time) {
+            self.sort_in(entry);
+        } else {
+            self.row.push_back(entry);
+        }
+    }
+
+    #[inline(always)]
+    fn entry(&mut self, time: Instant, event: E) -> Entry<E> {
+        let sequence = self.sequence;
         self.sequence += 1;
+        Entry {
+            time,
+            sequence,
+            event,
+        }
     }
 
-    /// When the next event is due.
-    pub fn next_time(&self) -> Option<Instant> {
-        self.heap.peek().map(|entry| entry.time)
+    #[inline(always)]
+    fn sort_in(&mut self, entry: Entry<E>) {
+        if std::mem::take(&mut self.first_is_taken) {
+            self.heap.replace_first(entry);
+        } else {
+            self.heap.push(entry);
+        }
     }
 
-    /// Takes the next event.
-    pub fn pop(&mut self) -> Option<(Instant, E)> {
-        self.heap.pop().map(|entry| (entry.time, entry.event))
+    /// When the next event is due; none when none is pending.
+    pub fn next_time(&mut self) -> Option<Instant> {
+        if std::mem::take(&mut self.first_is_taken) {
+            self.heap.pop();
+        }
+        let (in_heap, in_row) = (self.heap.first(), self.row.front());
+        self.next_is_in_row =
+            in_row.is_some_and(|row| in_heap.is_none_or(|heap| row.key() < heap.key()));
+        let next = if self.next_is_in_row { in_row } else { in_heap };
+        next.map(|entry| entry.time)
+    }
+
+    /// Takes the event that [`EventQueue::next_time`] has just found. It is handed over apart from its time, and not as an
+    /// option: it is copied as it is stored, where an option would be taken to pieces.
+    ///
+    /// # Panics
+    /// When none was found.
+    pub fn take_next(&mut self) -> E {
+        let next = if self.next_is_in_row {
+            self.row.front()
+        } else {
+            self.heap.first()
+        };
+        let event = next.expect("next_time() has found one").event;
+        if self.next_is_in_row {
+            self.row.pop_front();
+        } else {
+            self.first_is_taken = true;
+        }
+        event
     }
 }
 
-impl<E> Default for EventQueue<E> {
+impl<E: Copy> Default for EventQueue<E> {
     fn default() -> EventQueue<E> {
         EventQueue::new()
     }
@@ -91,18 +131,25 @@ mod tests {
     proptest! {
         #[test]
         fn events_come_in_time_order_and_equal_times_first_in_first_out(
-            times in prop::collection::vec(0_u64..20, 0..200)
+            times in prop::collection::vec((0_u64..20, any::<bool>()), 0..200)
         ) {
             let mut queue = EventQueue::new();
-            for (index, time) in times.iter().enumerate() {
-                queue.push(Instant::from_nanos(*time), index);
+            for (index, (time, in_order)) in times.iter().enumerate() {
+                let time = Instant::from_nanos(*time);
+                if *in_order {
+                    queue.push_in_order(time, index);
+                } else {
+                    queue.push(time, index);
+                }
             }
             let mut drawn = Vec::new();
-            while let Some((time, index)) = queue.pop() {
-                drawn.push((time.as_nanos(), index));
+            for end in [5, 5, u64::MAX] {
+                while let Some(time) = queue.next_time().filter(|time| time.as_nanos() <= end) {
+                    drawn.push((time.as_nanos(), queue.take_next()));
+                }
             }
             let mut expected: Vec<(u64, usize)> =
-                times.iter().enumerate().map(|(index, time)| (*time, index)).collect();
+                times.iter().enumerate().map(|(index, (time, _))| (*time, index)).collect();
             expected.sort_unstable();
             prop_assert_eq!(drawn, expected);
         }

@@ -13,6 +13,7 @@ pub mod cost;
 pub mod engine;
 pub mod erlang;
 pub mod event_queue;
+mod heap;
 mod histogram;
 mod model;
 pub mod outcome;

@@ -20,6 +20,7 @@ mod gunicorn;
 mod load_balancer;
 mod meter;
 mod misfortune;
+mod place;
 mod rate_limit;
 mod service;
 mod task;

@@ -59,6 +59,42 @@ impl Stream {
     }
 }
 
+/// Draws made several at a time: the processor works on the logarithms of some at once, where it would wait for each
+/// alone. What is drawn, and in which order, stays the same.
+#[derive(Debug)]
+pub(crate) struct Ahead<I: Iterator> {
+    source: I,
+    drawn: Vec<I::Item>,
+    taken: usize,
+}
+
+impl<I: Iterator<Item: Copy>> Ahead<I> {
+    const BATCH: usize = 32;
+
+    pub(crate) fn of(source: I) -> Ahead<I> {
+        Ahead {
+            source,
+            drawn: Vec::with_capacity(Self::BATCH),
+            taken: 0,
+        }
+    }
+}
+
+impl<I: Iterator<Item: Copy>> Iterator for Ahead<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        if self.taken == self.drawn.len() {
+            self.taken = 0;
+            self.drawn.clear();
+            self.drawn.extend(self.source.by_ref().take(Self::BATCH));
+        }
+        let next = *self.drawn.get(self.taken)?;
+        self.taken += 1;
+        Some(next)
+    }
+}
+
 /// Steele, Lea and Flood (2014), <https://prng.di.unimi.it/splitmix64.c>.
 fn split_mix_64(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -111,6 +147,13 @@ mod tests {
         assert_eq!(first(42, "arrivals"), first(42, "arrivals"));
         assert_ne!(first(42, "arrivals"), first(42, "lengths"));
         assert_ne!(first(42, "arrivals"), first(43, "arrivals"));
+    }
+
+    #[test]
+    fn what_is_drawn_ahead_is_what_would_be_drawn() {
+        for count in [0, 1, 31, 32, 33, 100] {
+            assert!(Ahead::of(0..count).eq(0..count));
+        }
     }
 
     #[test]

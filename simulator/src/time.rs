@@ -153,7 +153,10 @@ impl Instant {
     reason = "`as` saturates, which is what the caller is promised"
 )]
 pub(crate) fn nanos_from_f64(nanos: f64) -> u64 {
-    libm::round(nanos) as u64
+    // `as` cuts the fraction off; what it cuts off is exact, for above 2^53 there is none.
+    let whole = nanos as u64;
+    let is_nearer_to_next = nanos - whole as f64 >= 0.5;
+    whole.saturating_add(u64::from(is_nearer_to_next))
 }
 
 /// Units that a duration may be written in, longest name first where one is the prefix of another.
@@ -357,6 +360,16 @@ mod tests {
         fn display_reads_back(nanos in 0..=Duration::LONGEST.0) {
             let duration = Duration(nanos);
             prop_assert_eq!(duration.to_string().parse(), Ok(duration));
+        }
+
+        #[test]
+        fn floats_are_rounded_as_libm_rounds_them(bits in any::<u64>(), below in 0.0..1e18) {
+            let strange = [0.5 - f64::EPSILON / 4.0, 4_503_599_627_370_497.5, f64::INFINITY, f64::NAN];
+            for nanos in [f64::from_bits(bits), below, below.trunc() + 0.5].into_iter().chain(strange) {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+                let rounded = libm::round(nanos) as u64;
+                prop_assert_eq!(nanos_from_f64(nanos), rounded, "{}", nanos);
+            }
         }
     }
 }

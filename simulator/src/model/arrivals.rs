@@ -6,10 +6,62 @@ use crate::time::{Duration, Instant, nanos_from_f64};
 
 const NANOS_PER_HOUR: f64 = 3.6e12;
 
+/// The arrivals as they are drawn, with all that can be worked out once.
+#[derive(Debug)]
+enum Law<'a> {
+    Poisson {
+        gap_ns: f64,
+    },
+    Deterministic {
+        gap_ns: f64,
+    },
+    /// Candidates at the peak rate, of which those of an hour are kept with its share of the peak.
+    Thinned {
+        gap_ns: f64,
+        hourly: &'a [f64],
+        peak: f64,
+    },
+    Trace {
+        at: &'a [Duration],
+    },
+}
+
+impl<'a> Law<'a> {
+    fn of(arrivals: &'a Arrivals) -> Law<'a> {
+        match arrivals {
+            Arrivals::Poisson { per_hour } => Law::Poisson {
+                gap_ns: NANOS_PER_HOUR / per_hour,
+            },
+            Arrivals::Deterministic { per_hour } => Law::Deterministic {
+                gap_ns: NANOS_PER_HOUR / per_hour,
+            },
+            Arrivals::Daily { per_hour, hourly } => Law::thinned(*per_hour, hourly),
+            Arrivals::Users {
+                users,
+                generations_per_user_day,
+                hourly,
+            } => {
+                let per_day = users.mid * generations_per_user_day.mid;
+                Law::thinned(per_day / hourly.mid.iter().sum::<f64>(), &hourly.mid)
+            }
+            Arrivals::Trace { at } => Law::Trace { at },
+        }
+    }
+
+    fn thinned(per_hour: f64, hourly: &'a [f64]) -> Law<'a> {
+        let peak = hourly.iter().copied().fold(0.0, f64::max);
+        Law::Thinned {
+            gap_ns: NANOS_PER_HOUR / (per_hour * peak),
+            hourly,
+            peak,
+        }
+    }
+}
+
 /// Draws one submission after the other.
 #[derive(Debug)]
 pub(super) struct ArrivalProcess<'a> {
-    arrivals: &'a Arrivals,
+    law: Law<'a>,
     stream: Stream,
     drawn: u64,
     last: Instant,
@@ -18,37 +70,32 @@ pub(super) struct ArrivalProcess<'a> {
 impl<'a> ArrivalProcess<'a> {
     pub(super) fn new(arrivals: &'a Arrivals, seed: u64) -> ArrivalProcess<'a> {
         ArrivalProcess {
-            arrivals,
+            law: Law::of(arrivals),
             stream: Stream::named(seed, "arrivals"),
             drawn: 0,
             last: Instant::START,
         }
     }
+}
+
+impl Iterator for ArrivalProcess<'_> {
+    type Item = Instant;
 
     /// The next submission, or none when the trace is over.
-    pub(super) fn next(&mut self) -> Option<Instant> {
+    fn next(&mut self) -> Option<Instant> {
         self.drawn += 1;
-        let next = match self.arrivals {
-            Arrivals::Poisson { per_hour } => self
-                .last
-                .after(exponential_gap(&mut self.stream, *per_hour)),
+        let next = match self.law {
+            Law::Poisson { gap_ns } => self.last.after(exponential_gap(&mut self.stream, gap_ns)),
             // From the start each time, so that rounding never adds up.
-            Arrivals::Deterministic { per_hour } => Instant::from_nanos(nanos_from_f64(
-                self.drawn as f64 * (NANOS_PER_HOUR / per_hour),
-            )),
-            Arrivals::Daily { per_hour, hourly } => {
-                thinned(&mut self.stream, self.last, *per_hour, hourly)
+            Law::Deterministic { gap_ns } => {
+                Instant::from_nanos(nanos_from_f64(self.drawn as f64 * gap_ns))
             }
-            Arrivals::Users {
-                users,
-                generations_per_user_day,
+            Law::Thinned {
+                gap_ns,
                 hourly,
-            } => {
-                let per_day = users.mid * generations_per_user_day.mid;
-                let per_weight = per_day / hourly.mid.iter().sum::<f64>();
-                thinned(&mut self.stream, self.last, per_weight, &hourly.mid)
-            }
-            Arrivals::Trace { at } => {
+                peak,
+            } => thinned(&mut self.stream, self.last, gap_ns, hourly, peak),
+            Law::Trace { at } => {
                 let index = usize::try_from(self.drawn - 1).unwrap_or(usize::MAX);
                 Instant::START.after(*at.get(index)?)
             }
@@ -58,19 +105,15 @@ impl<'a> ArrivalProcess<'a> {
     }
 }
 
-fn exponential_gap(stream: &mut Stream, per_hour: f64) -> Duration {
-    Duration::from_nanos(nanos_from_f64(
-        stream.exponential() * (NANOS_PER_HOUR / per_hour),
-    ))
+fn exponential_gap(stream: &mut Stream, mean_ns: f64) -> Duration {
+    Duration::from_nanos(nanos_from_f64(stream.exponential() * mean_ns))
 }
 
-/// Thinning by Lewis and Shedler (1979): candidates at the peak rate, each kept with the share that its hour has of
-/// the peak. Ends, because a checked profile has an hour above zero.
-fn thinned(stream: &mut Stream, last: Instant, per_hour: f64, hourly: &[f64]) -> Instant {
-    let peak = hourly.iter().copied().fold(0.0, f64::max);
+/// Thinning by Lewis and Shedler (1979). Ends, because a checked profile has an hour above zero.
+fn thinned(stream: &mut Stream, last: Instant, gap_ns: f64, hourly: &[f64], peak: f64) -> Instant {
     let mut candidate = last;
     loop {
-        candidate = candidate.after(exponential_gap(stream, per_hour * peak));
+        candidate = candidate.after(exponential_gap(stream, gap_ns));
         if candidate == Instant::NEVER {
             return candidate;
         }
@@ -89,8 +132,8 @@ mod tests {
     use super::*;
 
     fn until(arrivals: &Arrivals, end: Duration) -> Vec<Instant> {
-        let mut process = ArrivalProcess::new(arrivals, 7);
-        std::iter::from_fn(|| process.next().filter(|at| *at <= Instant::START.after(end)))
+        ArrivalProcess::new(arrivals, 7)
+            .take_while(|at| *at <= Instant::START.after(end))
             .collect()
     }
 
@@ -148,8 +191,7 @@ mod tests {
             Duration::from_secs(5),
         ];
         let arrivals = Arrivals::Trace { at };
-        let mut process = ArrivalProcess::new(&arrivals, 1);
-        let drawn: Vec<Instant> = std::iter::from_fn(|| process.next()).collect();
+        let drawn: Vec<Instant> = ArrivalProcess::new(&arrivals, 1).collect();
         assert_eq!(drawn.len(), 3);
         assert_eq!(
             drawn.last(),

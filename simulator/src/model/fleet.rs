@@ -15,6 +15,7 @@ use super::gunicorn::{Life, Workers};
 use super::load_balancer::LoadBalancer;
 use super::meter::Meter;
 use super::misfortune::Misfortune;
+use super::place::Place;
 use super::rate_limit::RateLimits;
 use super::service::Service;
 use super::task::{State, Usage};
@@ -22,6 +23,7 @@ use super::upstream::Upstream;
 use crate::engine::Model;
 use crate::event_queue::EventQueue;
 use crate::outcome::LossCause;
+use crate::rng::Ahead;
 use crate::scenario::{JobStore, Mode, Scenario};
 use crate::time::{Duration, Instant, nanos_from_f64};
 use crate::trace::{Happening, Sink};
@@ -34,17 +36,17 @@ pub(super) enum Event {
     Arrival,
     /// A task's next generation comes to its end.
     Progress {
-        slot: usize,
+        slot: Place,
         token: u32,
     },
     /// A launched task begins to serve.
     Started {
-        slot: usize,
+        slot: Place,
         token: u32,
     },
     /// A draining task's time is over.
     DrainOver {
-        slot: usize,
+        slot: Place,
         token: u32,
         cause: LossCause,
     },
@@ -61,14 +63,14 @@ pub(super) enum Event {
     },
     /// A Spot task is told that its capacity is wanted back.
     SpotNotice {
-        slot: usize,
+        slot: Place,
         token: u32,
     },
     ZoneLost,
     ZoneBack,
     /// The next async worker of a task has answered its requests.
     Recycle {
-        slot: usize,
+        slot: Place,
         token: u32,
     },
     /// The successor of an async worker accepts.
@@ -115,8 +117,8 @@ pub(super) struct Fleet<'a> {
     /// Generations that fit into one task's memory.
     memory_slots: usize,
     workers: usize,
-    arrivals: ArrivalProcess<'a>,
-    lengths: Lengths<'a>,
+    arrivals: Ahead<ArrivalProcess<'a>>,
+    lengths: Ahead<Lengths<'a>>,
     generations: Generations,
     queue: VecDeque<GenerationKey>,
     service: Service,
@@ -171,8 +173,8 @@ impl<'a> Fleet<'a> {
             // Without memory per generation the quotient is infinite and the slots are without end.
             memory_slots: usize::try_from(nanos_from_f64(memory_slots)).unwrap_or(usize::MAX),
             workers: usize::try_from(fleet.workers).unwrap_or(usize::MAX),
-            arrivals: ArrivalProcess::new(&workload.arrivals, *seed),
-            lengths: Lengths::new(&workload.generation, *seed),
+            arrivals: Ahead::of(ArrivalProcess::new(&workload.arrivals, *seed)),
+            lengths: Ahead::of(Lengths::new(&workload.generation, *seed)),
             generations: Generations::default(),
             queue: VecDeque::new(),
             service: Service::new(*seed, capacity_pico_vcpu, fleet),
@@ -218,6 +220,7 @@ impl<'a> Fleet<'a> {
             .record(now, Happening::TaskServes { task: slot });
         if let Some(at) = self.misfortune.interruption(now) {
             let token = self.service.task(slot).lifecycle_token;
+            let slot = Place::of(slot);
             queue.push(at, Event::SpotNotice { slot, token });
         }
         if let Some(workers) = &mut self.gunicorn {
@@ -239,27 +242,34 @@ impl<'a> Fleet<'a> {
     }
 
     fn submit(&mut self, now: Instant, queue: &mut Queue) {
-        let length = self.lengths.next();
+        let length = self.lengths.next().expect("lengths never end");
         let key = self.generations.insert(Generation {
             number: self.meter.submitted,
             submitted: now,
             length,
             demand_pico_vcpu: self.demand(length),
             done: Duration::ZERO,
-            started: None,
             released: None,
             crashes: 0,
             task: None,
             runs: 0,
             runs_on: None,
             process: None,
+            started: false,
             rendered: false,
             cut: false,
         });
         self.meter.submit(now);
         match self.home {
             Home::Queue => {
-                self.queue.push_back(key);
+                // Most find a free worker and need not queue.
+                if self.queue.is_empty()
+                    && let Some(slot) = self.service.least_busy(self.workers)
+                {
+                    self.start(now, slot, key, queue);
+                } else {
+                    self.queue.push_back(key);
+                }
                 self.fill(now, queue);
             }
             Home::Request | Home::Process => self.route(now, key, queue),
@@ -273,7 +283,7 @@ impl<'a> Fleet<'a> {
             return;
         };
         if let Some(generation) = self.generations.get(key) {
-            generation.task = Some(slot);
+            generation.task = Some(Place::of(slot));
         }
         let task = self.service.task(slot);
         task.outstanding += 1;
@@ -327,15 +337,15 @@ impl<'a> Fleet<'a> {
         let Some(generation) = self.generations.get(key) else {
             return;
         };
-        if generation.started.is_none() {
-            generation.started = Some(now);
+        if !generation.started {
+            generation.started = true;
             self.meter.start(now, generation);
         }
         if let Some(released) = generation.released.take() {
             self.upstream.resume(generation, now.since(released));
         }
         generation.runs += 1;
-        generation.runs_on = Some(slot);
+        generation.runs_on = Some(Place::of(slot));
         let number = generation.number;
         let submitted_demand = generation.demand_pico_vcpu;
         let (run, length, done) = (generation.runs, generation.length, generation.done);
@@ -377,7 +387,8 @@ impl<'a> Fleet<'a> {
                 now
             };
             let at = begins.after(after).after(Duration::from_nanos(1));
-            queue.push(at, Event::Interrupt { key, run, cause });
+            // Most are outdated by then, and would only lengthen the search for the place of the others.
+            queue.push_in_order(at, Event::Interrupt { key, run, cause });
         }
     }
 
@@ -394,7 +405,7 @@ impl<'a> Fleet<'a> {
             queue.push(
                 next,
                 Event::Progress {
-                    slot,
+                    slot: Place::of(slot),
                     token: task.progress_token,
                 },
             );
@@ -406,10 +417,11 @@ impl<'a> Fleet<'a> {
         self.service.task(slot).scheduled = Instant::NEVER;
         while let Some(key) = self.service.task(slot).pop_finished() {
             self.meter.events += 1;
-            if self.render(slot, key) {
+            if self.gunicorn.is_some() && self.render(slot, key) {
                 continue;
             }
-            let Some(generation) = self.generations.remove(key) else {
+            // Looked at where it is stored: it is too large to be taken out first.
+            let Some(generation) = self.generations.get(key) else {
                 continue;
             };
             let task = self.service.task(slot);
@@ -418,13 +430,19 @@ impl<'a> Fleet<'a> {
                 task.outstanding = task
                     .outstanding
                     .saturating_sub(u32::from(generation.task.is_some()));
-                self.meter.complete(now, &generation);
+                self.meter.complete(now, generation);
             }
             if let Some(credits) = &mut self.db_credits {
                 credits.spend(now);
             }
-            let (process, rendered) = (generation.process, generation.rendered);
-            self.leave_process(now, (slot, process), (key, rendered), queue);
+            let held = generation
+                .process
+                .map(|process| (process, generation.rendered));
+            self.generations.free(key);
+            if let Some((process, rendered)) = held {
+                let process = Some(process.index());
+                self.leave_process(now, (slot, process), (key, rendered), queue);
+            }
         }
         self.pull(now, slot, queue);
         self.schedule_progress(now, slot, queue);
@@ -444,11 +462,13 @@ impl Model for Fleet<'_> {
                 self.schedule_arrival(queue);
             }
             Event::Progress { slot, token } => {
+                let slot = slot.index();
                 if self.service.task(slot).progress_token == token {
                     self.progress(now, slot, queue);
                 }
             }
             Event::Started { slot, token } => {
+                let slot = slot.index();
                 if self.service.task(slot).lifecycle_token == token {
                     self.meter.events += 1;
                     self.serve(now, slot, queue);
@@ -457,6 +477,7 @@ impl Model for Fleet<'_> {
                 }
             }
             Event::DrainOver { slot, token, cause } => {
+                let slot = slot.index();
                 if self.service.task(slot).lifecycle_token == token {
                     self.meter.events += 1;
                     self.empty(now, slot, cause);
@@ -464,13 +485,14 @@ impl Model for Fleet<'_> {
             }
             Event::Interrupt { key, run, cause } => self.interrupt(now, (key, run), cause, queue),
             Event::SpotNotice { slot, token } => {
+                let slot = slot.index();
                 if self.service.task(slot).lifecycle_token == token {
                     self.interrupt_task(now, slot, queue);
                 }
             }
             Event::ZoneLost => self.lose_zone(now, queue),
             Event::ZoneBack => self.misfortune.zone_is_back(),
-            Event::Recycle { slot, token } => self.recycle(now, slot, token, queue),
+            Event::Recycle { slot, token } => self.recycle(now, slot.index(), token, queue),
             Event::Booted { life } => self.booted(now, life, queue),
             Event::DrainTimeout { life } => self.kill_draining(now, life, queue),
             Event::Deploy => {

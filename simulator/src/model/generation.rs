@@ -1,5 +1,6 @@
 //! One generation: how long it is, how far it has come, and where it is kept.
 
+use super::place::Place;
 use crate::rng::Stream;
 use crate::scenario::{GenerationLength, lognormal_sigma};
 use crate::time::{Duration, Instant, nanos_from_f64};
@@ -11,20 +12,32 @@ const SHORTEST_NS: u64 = 1_000;
 #[derive(Debug)]
 pub(super) struct Lengths<'a> {
     kind: &'a GenerationLength,
+    /// Of the logarithm, where the length is lognormal.
+    sigma: f64,
     stream: Stream,
     drawn: usize,
 }
 
 impl<'a> Lengths<'a> {
     pub(super) fn new(kind: &'a GenerationLength, seed: u64) -> Lengths<'a> {
+        let sigma = match kind {
+            GenerationLength::Lognormal { median, p95 } => lognormal_sigma(*median, *p95),
+            _ => 0.0,
+        };
         Lengths {
             kind,
+            sigma,
             stream: Stream::named(seed, "generation lengths"),
             drawn: 0,
         }
     }
+}
 
-    pub(super) fn next(&mut self) -> Duration {
+impl Iterator for Lengths<'_> {
+    type Item = Duration;
+
+    /// Never none.
+    fn next(&mut self) -> Option<Duration> {
         let nanos = match self.kind {
             GenerationLength::Deterministic { length } => length.as_nanos(),
             GenerationLength::Exponential { mean } => {
@@ -34,9 +47,9 @@ impl<'a> Lengths<'a> {
                 let span = max.saturating_sub(*min).as_nanos() as f64;
                 min.as_nanos() + nanos_from_f64(span * self.stream.unit())
             }
-            GenerationLength::Lognormal { median, p95 } => {
-                let sigma = lognormal_sigma(*median, *p95);
-                nanos_from_f64(median.as_nanos() as f64 * libm::exp(sigma * self.stream.normal()))
+            GenerationLength::Lognormal { median, .. } => {
+                let factor = libm::exp(self.sigma * self.stream.normal());
+                nanos_from_f64(median.as_nanos() as f64 * factor)
             }
             GenerationLength::Trace { lengths } => {
                 let length = lengths[self.drawn % lengths.len()];
@@ -44,7 +57,8 @@ impl<'a> Lengths<'a> {
                 length.as_nanos()
             }
         };
-        Duration::from_nanos(nanos.max(SHORTEST_NS)).min(Duration::LONGEST)
+        let length = Duration::from_nanos(nanos.max(SHORTEST_NS));
+        Some(length.min(Duration::LONGEST))
     }
 }
 
@@ -60,20 +74,20 @@ pub(super) struct Generation {
     pub(super) demand_pico_vcpu: u128,
     /// Work done so far, of `length`.
     pub(super) done: Duration,
-    /// When a worker took it first.
-    pub(super) started: Option<Instant>,
     /// When it lost its worker, while it has none again.
     pub(super) released: Option<Instant>,
     /// Workers it has lost to a crash.
     pub(super) crashes: u32,
     /// The task that holds it, unless it is durable.
-    pub(super) task: Option<usize>,
+    pub(super) task: Option<Place>,
     /// Workers that have taken it so far.
     pub(super) runs: u32,
     /// The task one of whose workers runs it now.
-    pub(super) runs_on: Option<usize>,
+    pub(super) runs_on: Option<Place>,
     /// The async worker that holds it.
-    pub(super) process: Option<usize>,
+    pub(super) process: Option<Place>,
+    /// Whether a worker ever took it.
+    pub(super) started: bool,
     /// Whether its AI part is over, and only its PDF is left.
     pub(super) rendered: bool,
     /// Whether its client is gone and it runs on for nobody: lost already, but its worker does not know.
@@ -110,15 +124,43 @@ impl Generation {
 /// Names a generation for as long as it is in the system; afterwards it names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct GenerationKey {
-    slot: u32,
-    serial: u32,
+    /// The slot in the upper half, and how often it had been used in the lower.
+    slot_and_serial: u64,
+}
+
+impl GenerationKey {
+    fn new(slot: u32, serial: u32) -> GenerationKey {
+        GenerationKey {
+            slot_and_serial: u64::from(slot) << 32 | u64::from(serial),
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "each half has 32 bits")]
+    fn halves(self) -> (u32, u32) {
+        (
+            (self.slot_and_serial >> 32) as u32,
+            self.slot_and_serial as u32,
+        )
+    }
+
+    fn slot(self) -> u32 {
+        self.halves().0
+    }
+
+    fn serial(self) -> u32 {
+        self.halves().1
+    }
+
+    pub(super) fn as_u64(self) -> u64 {
+        self.slot_and_serial
+    }
 }
 
 #[cfg(test)]
 impl GenerationKey {
     /// A name of nothing, for tests that move names about.
     pub(super) fn of(slot: u32) -> GenerationKey {
-        GenerationKey { slot, serial: 0 }
+        GenerationKey::new(slot, 0)
     }
 }
 
@@ -140,10 +182,7 @@ impl Generations {
         if let Some(slot) = self.free.pop() {
             let entry = &mut self.slots[slot as usize];
             entry.generation = Some(generation);
-            return GenerationKey {
-                slot,
-                serial: entry.serial,
-            };
+            return GenerationKey::new(slot, entry.serial);
         }
         let slot = u32::try_from(self.slots.len())
             .expect("checked scenarios submit less than 2^32 generations");
@@ -151,12 +190,12 @@ impl Generations {
             serial: 0,
             generation: Some(generation),
         });
-        GenerationKey { slot, serial: 0 }
+        GenerationKey::new(slot, 0)
     }
 
     pub(super) fn get(&mut self, key: GenerationKey) -> Option<&mut Generation> {
-        let slot = &mut self.slots[key.slot as usize];
-        if slot.serial == key.serial {
+        let slot = &mut self.slots[key.slot() as usize];
+        if slot.serial == key.serial() {
             slot.generation.as_mut()
         } else {
             None
@@ -164,14 +203,21 @@ impl Generations {
     }
 
     pub(super) fn remove(&mut self, key: GenerationKey) -> Option<Generation> {
-        let slot = &mut self.slots[key.slot as usize];
-        if slot.serial != key.serial {
+        let slot = &mut self.slots[key.slot() as usize];
+        if slot.serial != key.serial() {
             return None;
         }
         let generation = slot.generation.take()?;
-        slot.serial = slot.serial.wrapping_add(1);
-        self.free.push(key.slot);
+        self.free(key);
         Some(generation)
+    }
+
+    /// Forgets a generation that is in the system.
+    pub(super) fn free(&mut self, key: GenerationKey) {
+        let slot = &mut self.slots[key.slot() as usize];
+        slot.generation = None;
+        slot.serial = slot.serial.wrapping_add(1);
+        self.free.push(key.slot());
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Generation> {
@@ -192,13 +238,13 @@ mod tests {
             length,
             demand_pico_vcpu: 0,
             done,
-            started: None,
             released: None,
             crashes: 0,
             task: None,
             runs: 0,
             runs_on: None,
             process: None,
+            started: false,
             rendered: false,
             cut: false,
         }
@@ -256,9 +302,9 @@ mod tests {
                 lengths: vec![minutes(1), minutes(2), minutes(6)],
             },
         ] {
-            let mut lengths = Lengths::new(&kind, 3);
-            let mean = (0..200_000)
-                .map(|_| lengths.next().as_secs_f64())
+            let mean = Lengths::new(&kind, 3)
+                .take(200_000)
+                .map(Duration::as_secs_f64)
                 .sum::<f64>()
                 / 200_000.0;
             let stated = kind.mean().as_secs_f64();

@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 
 use super::generation::GenerationKey;
+use super::place::Place;
 use crate::rng::Stream;
 use crate::scenario::{Gunicorn, Mode, Scenario};
 use crate::time::{Duration, Instant, nanos_from_f64};
@@ -54,9 +55,27 @@ struct Crew {
 /// Names one life of one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Life {
-    pub(super) slot: usize,
-    pub(super) process: usize,
+    slot: Place,
+    process: Place,
     life: u32,
+}
+
+impl Life {
+    fn of(slot: usize, process: usize, life: u32) -> Life {
+        Life {
+            slot: Place::of(slot),
+            process: Place::of(process),
+            life,
+        }
+    }
+
+    pub(super) fn slot(self) -> usize {
+        self.slot.index()
+    }
+
+    pub(super) fn process(self) -> usize {
+        self.process.index()
+    }
 }
 
 #[derive(Debug)]
@@ -221,11 +240,7 @@ impl Workers {
         }
         exiting.state = State::Booting;
         exiting.life = exiting.life.wrapping_add(1);
-        Some(Life {
-            slot,
-            process,
-            life: exiting.life,
-        })
+        Some(Life::of(slot, process, exiting.life))
     }
 
     /// A generation's PDF is to be rendered; true when its worker renders it at once.
@@ -326,14 +341,7 @@ impl Workers {
             .map(
                 |(process, life)| match self.exit_if_drained(slot, process) {
                     Some(exited) => (exited, true),
-                    None => (
-                        Life {
-                            slot,
-                            process,
-                            life,
-                        },
-                        false,
-                    ),
+                    None => (Life::of(slot, process, life), false),
                 },
             )
             .collect()
@@ -341,10 +349,10 @@ impl Workers {
 
     /// A successor accepts; false when it is outdated.
     pub(super) fn boot(&mut self, now: Instant, life: Life) -> bool {
-        self.advance(now, life.slot);
+        self.advance(now, life.slot());
         let limit = self.limit();
-        let crew = &mut self.crews[life.slot];
-        let process = &mut crew.processes[life.process];
+        let crew = &mut self.crews[life.slot()];
+        let process = &mut crew.processes[life.process()];
         if process.life != life.life || process.state != State::Booting {
             return false;
         }
@@ -357,7 +365,7 @@ impl Workers {
 
     /// The generations of a worker that still drains in this life.
     pub(super) fn still_draining(&self, life: Life) -> Vec<GenerationKey> {
-        let process = &self.crews[life.slot].processes[life.process];
+        let process = &self.crews[life.slot()].processes[life.process()];
         if process.life == life.life && process.state == State::Draining {
             process.members.clone()
         } else {

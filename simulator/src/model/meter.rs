@@ -86,14 +86,14 @@ impl<'a> Meter<'a> {
             },
         );
         *self.lost.entry(cause).or_default() += 1;
-        if generation.started.is_none() && self.is_measured(generation) {
+        if !generation.started && self.is_measured(generation) {
             self.record_wait(now.since(generation.submitted));
         }
     }
 
     /// A generation that still queues when the run ends counts with its wait so far.
     pub(super) fn censor(&mut self, end: Instant, generation: &Generation) {
-        if generation.started.is_none() && self.is_measured(generation) {
+        if !generation.started && self.is_measured(generation) {
             self.record_wait(end.since(generation.submitted));
             self.censored += 1;
         }

@@ -5,9 +5,17 @@ use crate::rng::Stream;
 use crate::scenario::{DeploymentStrategy, Deployments, Fleet};
 use crate::time::Instant;
 
+/// More than any task has workers.
+const NOT_RUNNING: u32 = u32::MAX;
+
 #[derive(Debug)]
 pub(super) struct Service {
     slots: Vec<Task>,
+    /// The busy workers of each slot's task, [`NOT_RUNNING`] where it takes no work: side by side, for a task itself
+    /// is too large to be looked at for each generation.
+    loads: Vec<u32>,
+    /// The task handed out last: its load may have changed since.
+    touched: usize,
     /// No running task before this slot is idle.
     idle_from: usize,
     free_slots: Vec<usize>,
@@ -42,6 +50,8 @@ impl Service {
     pub(super) fn new(seed: u64, capacity_pico_vcpu: u128, fleet: &Fleet) -> Service {
         Service {
             slots: Vec::new(),
+            loads: Vec::new(),
+            touched: 0,
             idle_from: 0,
             free_slots: Vec::new(),
             stream: Stream::named(seed, "service"),
@@ -69,25 +79,41 @@ impl Service {
     }
 
     pub(super) fn task(&mut self, slot: usize) -> &mut Task {
-        // It may become idle in the caller's hands.
-        self.idle_from = self.idle_from.min(slot);
+        if slot != self.touched {
+            self.note_load(self.touched);
+            self.touched = slot;
+        }
         &mut self.slots[slot]
+    }
+
+    fn note_load(&mut self, slot: usize) {
+        let Some(task) = self.slots.get(slot) else {
+            return;
+        };
+        let runs = task.state == State::Running;
+        let busy = u32::try_from(task.busy()).unwrap_or(NOT_RUNNING);
+        self.loads[slot] = if runs { busy } else { NOT_RUNNING };
+        if self.loads[slot] == 0 {
+            self.idle_from = self.idle_from.min(slot);
+        }
     }
 
     /// The slot of the running task with a free worker that has the fewest busy ones, the first of several.
     pub(super) fn least_busy(&mut self, workers: usize) -> Option<usize> {
+        self.note_load(self.touched);
         // Nobody is less busy than idle, and a fleet of thousands need not be looked through for each generation.
-        while let Some(task) = self.slots.get(self.idle_from) {
-            if task.state == State::Running && task.busy() == 0 {
+        while let Some(load) = self.loads.get(self.idle_from) {
+            if *load == 0 {
                 return (workers > 0).then_some(self.idle_from);
             }
             self.idle_from += 1;
         }
-        let slots = self.slots.iter().enumerate();
-        slots
-            .filter(|(_, task)| task.state == State::Running && task.busy() < workers)
-            .min_by_key(|(_, task)| task.busy())
-            .map(|(slot, _)| slot)
+        let (slot, load) = self
+            .loads
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, load)| **load)?;
+        ((*load as usize) < workers).then_some(slot)
     }
 
     pub(super) fn running(&self) -> u32 {
@@ -182,6 +208,7 @@ impl Service {
         self.current += 1;
         let slot = self.free_slots.pop().unwrap_or_else(|| {
             self.slots.push(Task::free_slot(self.capacity_pico_vcpu));
+            self.loads.push(NOT_RUNNING);
             self.slots.len() - 1
         });
         let task = &mut self.slots[slot];
@@ -253,7 +280,9 @@ impl Service {
         let task = &mut self.slots[slot];
         task.state = State::Draining;
         task.lifecycle_token = task.lifecycle_token.wrapping_add(1);
-        task.lifecycle_token
+        let token = task.lifecycle_token;
+        self.note_load(slot);
+        token
     }
 
     /// A task is gone, and nobody pays for it any more. Its generations must have been taken out.
@@ -270,6 +299,7 @@ impl Service {
             State::Draining => {}
         }
         self.slots[slot].stop();
+        self.note_load(slot);
         self.free_slots.push(slot);
     }
 

@@ -5,10 +5,10 @@
 //! a virtual clock that runs at that factor, so that a generation ends at a virtual time fixed when it starts, and
 //! an event costs O(log n) instead of O(n).
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 
 use super::generation::GenerationKey;
+use crate::heap::{Heap, Keyed};
 use crate::time::{Duration, Instant};
 
 /// What a task is doing.
@@ -45,6 +45,26 @@ impl Usage {
     }
 }
 
+/// A generation that a worker runs, and when on the virtual clock it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct InFlight {
+    finish_ns: u64,
+    generation: GenerationKey,
+}
+
+impl InFlight {
+    /// The work it has left at this reading of the clock.
+    fn left(self, virtual_ns: u64) -> Duration {
+        Duration::from_nanos(self.finish_ns.saturating_sub(virtual_ns))
+    }
+}
+
+impl Keyed for InFlight {
+    fn key(&self) -> u128 {
+        u128::from(self.finish_ns) << 64 | u128::from(self.generation.as_u64())
+    }
+}
+
 /// A slot for one task, used again after the task has stopped.
 #[derive(Debug)]
 pub(super) struct Task {
@@ -69,7 +89,7 @@ pub(super) struct Task {
     pub(super) demand_peak_pico_vcpu: u128,
     virtual_ns: u64,
     updated: Instant,
-    in_flight: BinaryHeap<Reverse<(u64, GenerationKey)>>,
+    in_flight: Heap<InFlight>,
 }
 
 impl Task {
@@ -88,7 +108,7 @@ impl Task {
             demand_peak_pico_vcpu: 0,
             virtual_ns: 0,
             updated: Instant::START,
-            in_flight: BinaryHeap::new(),
+            in_flight: Heap::new(),
         }
     }
 
@@ -142,8 +162,11 @@ impl Task {
 
     /// A worker takes a generation with so much work left. The clock must be up to date.
     pub(super) fn start(&mut self, key: GenerationKey, left: Duration, demand_pico_vcpu: u128) {
-        let finish = self.virtual_ns.saturating_add(left.as_nanos());
-        self.in_flight.push(Reverse((finish, key)));
+        let finish_ns = self.virtual_ns.saturating_add(left.as_nanos());
+        self.in_flight.push(InFlight {
+            finish_ns,
+            generation: key,
+        });
         self.demand_pico_vcpu += demand_pico_vcpu;
         self.demand_peak_pico_vcpu = self.demand_peak_pico_vcpu.max(self.demand_pico_vcpu);
     }
@@ -151,12 +174,11 @@ impl Task {
     /// The next generation that has come to its end, if there is one. The clock must be up to date; the caller
     /// gives its demand back with [`Task::release`].
     pub(super) fn pop_finished(&mut self) -> Option<GenerationKey> {
-        let Reverse((finish, key)) = *self.in_flight.peek()?;
-        if finish > self.virtual_ns {
+        let next = self.in_flight.first()?;
+        if next.finish_ns > self.virtual_ns {
             return None;
         }
-        self.in_flight.pop();
-        Some(key)
+        self.in_flight.pop().map(|next| next.generation)
     }
 
     pub(super) fn release(&mut self, demand_pico_vcpu: u128) {
@@ -165,10 +187,10 @@ impl Task {
 
     /// When the next generation comes to its end if nothing changes until then.
     pub(super) fn next_finish(&self, now: Instant) -> Instant {
-        let Some(Reverse((finish, _))) = self.in_flight.peek() else {
+        let Some(next) = self.in_flight.first() else {
             return Instant::NEVER;
         };
-        let left = u128::from(finish.saturating_sub(self.virtual_ns));
+        let left = u128::from(next.left(self.virtual_ns).as_nanos());
         let takes = if self.demand_pico_vcpu <= self.capacity_pico_vcpu {
             left
         } else {
@@ -183,24 +205,21 @@ impl Task {
 
     /// Takes one generation out that has not come to its end, with the work it has left.
     pub(super) fn pop_unfinished(&mut self) -> Option<(GenerationKey, Duration)> {
-        let Reverse((finish, key)) = self.in_flight.pop()?;
-        Some((
-            key,
-            Duration::from_nanos(finish.saturating_sub(self.virtual_ns)),
-        ))
+        let next = self.in_flight.pop()?;
+        Some((next.generation, next.left(self.virtual_ns)))
     }
 
     /// Takes this generation out, with its demand; gives the work it has left. Looks at everything in flight.
     pub(super) fn take(&mut self, key: GenerationKey, demand_pico_vcpu: u128) -> Duration {
-        let mut left_ns = 0;
-        self.in_flight.retain(|Reverse((finish, other))| {
-            if *other == key {
-                left_ns = finish.saturating_sub(self.virtual_ns);
+        let mut left = Duration::ZERO;
+        self.in_flight.retain(|other| {
+            if other.generation == key {
+                left = other.left(self.virtual_ns);
             }
-            *other != key
+            other.generation != key
         });
         self.release(demand_pico_vcpu);
-        Duration::from_nanos(left_ns)
+        left
     }
 
     /// Empties the slot. Its generations must have been taken out; outdated events find their token changed.

@@ -33,9 +33,9 @@ impl Upstream {
     /// A worker always begins at the start of a step when its calls block, and all steps are equally silent, so it is
     /// the first one that is cut.
     pub(super) fn cut_after(&self, length: Duration) -> Option<Duration> {
-        let step_ns = length.as_nanos() / u64::from(self.steps);
-        let cut = self.behind_nat && step_ns > NAT_IDLE_MAX.as_nanos();
-        cut.then_some(NAT_IDLE_MAX)
+        let step_ns = || length.as_nanos() / u64::from(self.steps);
+        let is_cut = self.behind_nat && step_ns() > NAT_IDLE_MAX.as_nanos();
+        is_cut.then_some(NAT_IDLE_MAX)
     }
 
     /// Requests that a worker which takes this generation up has still to make, all of them counted at once.

@@ -2,6 +2,7 @@
 
 use super::{Event, Fleet, Home, Queue};
 use crate::model::generation::GenerationKey;
+use crate::model::place::Place;
 use crate::model::task::State;
 use crate::outcome::LossCause;
 use crate::time::{Duration, Instant};
@@ -37,7 +38,7 @@ impl Fleet<'_> {
                 continue;
             };
             self.meter.events += 1;
-            let slot = generation.task;
+            let slot = generation.task.map(Place::index);
             if generation.runs_on.is_some() {
                 generation.cut = true;
                 self.meter.lose(now, generation, cause);
@@ -111,7 +112,8 @@ impl Fleet<'_> {
         let process = self
             .generations
             .get(key)
-            .and_then(|generation| generation.process);
+            .and_then(|generation| generation.process)
+            .map(Place::index);
         self.lose(now, key, LossCause::OpenaiRateLimit);
         self.leave_process(now, (slot, process), (key, false), queue);
         self.stop_if_drained(now, slot);
@@ -129,13 +131,13 @@ impl Fleet<'_> {
         let Some(generation) = self.generations.get(key).filter(|known| known.runs == run) else {
             return;
         };
-        let Some(slot) = generation.runs_on.take() else {
+        let Some(slot) = generation.runs_on.take().map(Place::index) else {
             return;
         };
         self.meter.events += 1;
         self.service.advance(now, slot);
         let task = self.service.task(slot);
-        let process = generation.process;
+        let process = generation.process.map(Place::index);
         let left = task.take(key, generation.demand_pico_vcpu);
         generation.done = generation.length.saturating_sub(left);
         generation.released = Some(now);

@@ -3,6 +3,7 @@
 use super::{Event, Fleet, PICO, Queue};
 use crate::model::generation::GenerationKey;
 use crate::model::gunicorn::Life;
+use crate::model::place::Place;
 use crate::model::task::State;
 use crate::outcome::LossCause;
 use crate::time::{Duration, Instant, nanos_from_f64};
@@ -24,7 +25,7 @@ impl Fleet<'_> {
                 continue;
             };
             if let Some(process) = workers.take_in(now, slot, key) {
-                generation.process = Some(process);
+                generation.process = Some(Place::of(process));
                 self.start(now, slot, key, queue);
             } else {
                 self.meter.events += 1;
@@ -40,6 +41,7 @@ impl Fleet<'_> {
         if let Some(workers) = &mut self.gunicorn
             && let Some((at, token)) = workers.next_recycling(now, slot)
         {
+            let slot = Place::of(slot);
             queue.push(at, Event::Recycle { slot, token });
         }
     }
@@ -53,7 +55,7 @@ impl Fleet<'_> {
         let Some(generation) = self.generations.get(key).filter(|known| !known.rendered) else {
             return false;
         };
-        let (Some(process), Some(_)) = (generation.process, workers.pdf()) else {
+        let (Some(process), Some(_)) = (generation.process.map(Place::index), workers.pdf()) else {
             return false;
         };
         generation.rendered = true;
@@ -123,7 +125,7 @@ impl Fleet<'_> {
 
     /// A successor accepts, unless its task has been told to stop: then the master starts none.
     pub(super) fn booted(&mut self, now: Instant, life: Life, queue: &mut Queue) {
-        if self.service.task(life.slot).state != State::Running {
+        if self.service.task(life.slot()).state != State::Running {
             return;
         }
         if self
@@ -132,7 +134,7 @@ impl Fleet<'_> {
             .is_some_and(|workers| workers.boot(now, life))
         {
             self.meter.events += 1;
-            self.accept(now, life.slot, queue);
+            self.accept(now, life.slot(), queue);
         }
     }
 
@@ -145,22 +147,27 @@ impl Fleet<'_> {
         if held.is_empty() {
             return;
         }
-        self.service.advance(now, life.slot);
+        self.service.advance(now, life.slot());
         for key in held {
             let Some(generation) = self.generations.get(key) else {
                 continue;
             };
             self.meter.events += 1;
-            let task = self.service.task(life.slot);
+            let task = self.service.task(life.slot());
             task.take(key, generation.demand_pico_vcpu);
             if !generation.cut {
                 task.outstanding = task.outstanding.saturating_sub(1);
             }
             self.lose(now, key, LossCause::WorkerTimeout);
-            self.leave_process(now, (life.slot, Some(life.process)), (key, false), queue);
+            self.leave_process(
+                now,
+                (life.slot(), Some(life.process())),
+                (key, false),
+                queue,
+            );
         }
-        self.schedule_progress(now, life.slot, queue);
-        self.stop_if_drained(now, life.slot);
-        self.note_idle(life.slot);
+        self.schedule_progress(now, life.slot(), queue);
+        self.stop_if_drained(now, life.slot());
+        self.note_idle(life.slot());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Event, Fleet, Home, PICO, Queue};
 use crate::model::autoscaler::{Decision, METRIC_PERIOD, Readings};
+use crate::model::place::Place;
 use crate::model::task::{State, Usage};
 use crate::outcome::LossCause;
 use crate::scenario::StopOrder;
@@ -13,6 +14,7 @@ impl Fleet<'_> {
         while self.service.missing() > 0 {
             let zone = self.misfortune.zone(self.service.slots());
             let (slot, token) = self.service.launch(now, zone);
+            let slot = Place::of(slot);
             queue.push(
                 now.after(self.scenario.fleet.start_delay),
                 Event::Started { slot, token },
@@ -39,7 +41,13 @@ impl Fleet<'_> {
         }
         let (limit, cause) = self.drain_limit();
         let token = self.service.drain(slot);
-        queue.push(now.after(limit), Event::DrainOver { slot, token, cause });
+        let at = now.after(limit);
+        let over = Event::DrainOver {
+            slot: Place::of(slot),
+            token,
+            cause,
+        };
+        queue.push(at, over);
         self.stop_if_drained(now, slot);
     }
 
@@ -72,7 +80,12 @@ impl Fleet<'_> {
         }
         let token = self.service.drain(slot);
         let at = now.after(self.scenario.fleet.stop_timeout);
-        queue.push(at, Event::DrainOver { slot, token, cause });
+        let over = Event::DrainOver {
+            slot: Place::of(slot),
+            token,
+            cause,
+        };
+        queue.push(at, over);
         self.stop_if_drained(now, slot);
     }
 
