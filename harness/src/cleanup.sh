@@ -122,6 +122,11 @@ if [ -e "$run/servers" ]; then
     done
 fi
 
+# What `harness up` has written, unless a later one has written it since.
+if read -r file 2>/dev/null <"$run/environment" && grep -qxF "# run $id" "$file" 2>/dev/null; then
+    rm -f "$file"
+fi
+
 if [ -r "$run/directories" ]; then
     while read -r directory; do
         [ -z "$directory" ] || rmdir "$directory" 2>/dev/null
@@ -132,8 +137,14 @@ remove_containers
 # A dying server may still write: try until the folder is gone.
 for attempt in 1 2 3 4 5; do
     [ -z "$memory" ] || rm -rf "$memory" 2>/dev/null
-    # The note of where the memory is goes last.
-    [ -n "$memory" ] && [ -e "$memory" ] || rm -rf "$run" 2>/dev/null
+    # The note of where the memory is goes after it, and last of all the lock: without this mark no
+    # later sweep would take the folder for ours.
+    if [ -z "$memory" ] || [ ! -e "$memory" ]; then
+        for entry in "$run"/*; do
+            [ "$entry" = "$run/lock" ] || rm -rf "$entry" 2>/dev/null
+        done
+        rm -rf "$run" 2>/dev/null
+    fi
     [ -e "$run" ] || exit 0
     sleep 1
 done

@@ -62,7 +62,9 @@ pub(crate) enum Pull {
 /// Why an image cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImageError {
-    #[error("use {variable}={name}: the engine does not have it and cannot pull it")]
+    #[error(
+        "use {variable}={name}: the engine neither has it nor can pull it; name an image that `docker images` lists, or unset {variable}"
+    )]
     Named {
         variable: &'static str,
         name: String,
@@ -83,7 +85,7 @@ impl Image {
     /// The name to start: what the variable says, else the official one when it is there, else
     /// the local one when it is there, else the official one after pulling it.
     pub(crate) async fn choose(&self, engine: &Engine, pull: Pull) -> Result<String, ImageError> {
-        if let Some(name) = env::var(self.variable).ok().filter(|name| !name.is_empty()) {
+        if let Some(name) = self.named() {
             if !engine.has_image(&name).await? {
                 let pulled = engine.pull_if(&name, pull).await;
                 pulled.map_err(|source| ImageError::Named {
@@ -103,6 +105,11 @@ impl Image {
             source,
         })?;
         Ok(self.official.to_owned())
+    }
+
+    /// What its variable says, if it is set.
+    pub(crate) fn named(&self) -> Option<String> {
+        env::var(self.variable).ok().filter(|name| !name.is_empty())
     }
 
     /// Whether `name` is one of the two that this repository pins.

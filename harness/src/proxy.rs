@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::stack::{background, in_background};
+use crate::background::{background, in_background};
 
 /// After so long without a packet an AWS NAT gateway forgets a connection and answers the next one
 /// with a reset, in real milliseconds. Source: AWS knowledge centre, "NAT gateway connection".

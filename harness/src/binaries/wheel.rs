@@ -4,7 +4,7 @@
 //! it, so the user's index, proxy and certificates are obeyed.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,11 @@ use crate::run_directory;
 pub(crate) const CACHE_VARIABLE: &str = "HARNESS_CACHE_DIR";
 /// Wheels exist for this Python; nothing of it is run, so the machine's own version is free.
 const WHEEL_PYTHON: &str = "3.11";
+
+/// Begins the name of a folder in which a wheel is being unpacked.
+const ASIDE_PREFIX: &str = ".new-";
+/// The lock in it, which the unpacking process holds.
+const ASIDE_LOCK: &str = "lock";
 
 /// One pinned wheel.
 #[derive(Debug)]
@@ -55,6 +60,12 @@ pub(crate) enum WheelError {
         /// The last lines it printed.
         output: String,
     },
+    /// The package index lacks the pinned version.
+    #[error("find version {version} in the package index")]
+    NotOffered {
+        /// The pin.
+        version: &'static str,
+    },
     /// The wheel holds something else than expected.
     #[error("find {program} in the wheel")]
     Content {
@@ -93,9 +104,11 @@ impl Wheel {
         );
         // Unpacked aside and moved in one step: a second process sees all of it or nothing.
         let aside = tempfile::Builder::new()
-            .prefix(".new-")
+            .prefix(ASIDE_PREFIX)
             .tempdir_in(&cache)
             .map_err(failed)?;
+        let lock = File::create(aside.path().join(ASIDE_LOCK)).map_err(failed)?;
+        lock.lock().map_err(failed)?;
         let content = aside.path().join("content");
         fs::create_dir(&content).map_err(failed)?;
         self.download(aside.path())?;
@@ -120,6 +133,32 @@ impl Wheel {
             result => result.map_err(failed)?,
         }
         self.unpacked()
+    }
+
+    /// Whether the package index has the pinned version; nothing is downloaded. Blocks.
+    pub(crate) fn offered(&self) -> Result<(), WheelError> {
+        let mut ask = python();
+        ask.args(["-m", "pip", "index", "versions", self.package])
+            .args(["--disable-pip-version-check"])
+            .args(["--retries", "1", "--timeout", "20"])
+            .args(["--only-binary", ":all:", "--python-version", WHEEL_PYTHON]);
+        let output = match run("ask the package index with pip", &mut ask) {
+            Ok(output) => output,
+            // The virtual environment that brings pip is made at the first use.
+            Err(WheelError::Command { output, .. }) if output.contains("No module named pip") => {
+                let mut ensurepip = python();
+                ensurepip.args(["-c", "import ensurepip, venv"]);
+                return run("find pip", &mut ensurepip).map(drop);
+            }
+            Err(error) => return Err(error),
+        };
+        if output.contains(self.version) {
+            Ok(())
+        } else {
+            Err(WheelError::NotOffered {
+                version: self.version,
+            })
+        }
     }
 
     fn folder(&self) -> PathBuf {
@@ -159,7 +198,7 @@ impl Wheel {
         let mut own_pip = python();
         arguments(&mut own_pip);
         let first = match run("download the wheel with pip", &mut own_pip) {
-            Ok(()) => return Ok(()),
+            Ok(_) => return Ok(()),
             Err(error @ WheelError::Python(_)) => return Err(error),
             Err(error) => error,
         };
@@ -173,7 +212,7 @@ impl Wheel {
         run("make a virtual environment for pip", &mut create)?;
         let mut venv_pip = Command::new(venv.join("bin/python3"));
         arguments(&mut venv_pip);
-        run("download the wheel with pip", &mut venv_pip)
+        run("download the wheel with pip", &mut venv_pip).map(drop)
     }
 }
 
@@ -193,20 +232,34 @@ pub fn cache_folder() -> PathBuf {
     own.or_else(home).unwrap_or_else(env::temp_dir).join(NAME)
 }
 
+/// Removes what processes that were killed while they unpacked a wheel have left in the cache.
+pub(crate) fn remove_unfinished() {
+    for entry in fs::read_dir(cache_folder()).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(ASIDE_PREFIX)
+            // Without the lock it is somebody else's, or so new that it has none yet.
+            && let Ok(lock) = File::open(entry.path().join(ASIDE_LOCK))
+            && lock.try_lock().is_ok()
+        {
+            fs::remove_dir_all(entry.path()).ok();
+        }
+    }
+}
+
 fn python() -> Command {
     let mut command = Command::new("python3");
     command.stdin(Stdio::null());
     command
 }
 
-fn run(what: &'static str, command: &mut Command) -> Result<(), WheelError> {
+/// What a command that succeeds prints.
+fn run(what: &'static str, command: &mut Command) -> Result<String, WheelError> {
     let Output {
         status,
         stdout,
         stderr,
     } = command.output().map_err(WheelError::Python)?;
     if status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&stdout).into_owned());
     }
     let text = [stdout, stderr].concat();
     let text = String::from_utf8_lossy(&text);

@@ -18,7 +18,7 @@ use crate::provider::Started;
 use crate::redis::{self, RedisAddress};
 use crate::run_directory::RunDirectory;
 use crate::s3::S3Access;
-use crate::stack::{StackError, container_labels, step};
+use crate::stack::steps::{StackError, container_labels, step};
 
 /// LocalStack imports a great deal of Python before it answers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);

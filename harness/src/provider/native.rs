@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::background::blocking;
 use crate::binaries::{self, BinaryError, Found};
 use crate::development::Wishes;
 use crate::poll::{self, PollError, Progress};
@@ -16,7 +17,7 @@ use crate::provider::Started;
 use crate::redis::{self, RedisAddress};
 use crate::run_directory::{FirstSignal, RunDirectory};
 use crate::s3::{InProcessS3, S3StartError};
-use crate::stack::{StackError, blocking, step};
+use crate::stack::steps::{StackError, step};
 
 /// How often a server may find its port taken by somebody else.
 const PORT_ATTEMPTS: u32 = 5;
@@ -25,6 +26,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What serves S3 in the test's process.
 pub(crate) const S3_NAME: &str = "s3s-fs 0.14.1 (in process)";
+
+/// Where the files of Postgres lie unless `TMPDIR` is set.
+pub(crate) const MEMORY: &str = "/dev/shm";
 
 /// Why a native server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -204,7 +208,6 @@ async fn start_postgres(
 /// the template, which a disk may need half a second for. `None` where the machine has no such place or
 /// little room in it, and where the user says with `TMPDIR` where files belong.
 fn in_memory(run: &RunDirectory) -> Option<PathBuf> {
-    const MEMORY: &str = "/dev/shm";
     const FREE_BYTES_MIN: u64 = 2 << 30;
     // Source: statfs(2), TMPFS_MAGIC.
     const TMPFS: u64 = 0x0102_1994;
