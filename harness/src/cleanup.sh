@@ -127,6 +127,13 @@ if read -r file 2>/dev/null <"$run/environment" && grep -qxF "# run $id" "$file"
     rm -f "$file"
 fi
 
+# Wheels that were being unpacked into the cache; the lock is the mark of such a folder.
+if [ -r "$run/unfinished" ]; then
+    while read -r folder; do
+        case $folder in */.new-*) [ ! -e "$folder/lock" ] || rm -rf "$folder" 2>/dev/null ;; esac
+    done <"$run/unfinished"
+fi
+
 if [ -r "$run/directories" ]; then
     while read -r directory; do
         [ -z "$directory" ] || rmdir "$directory" 2>/dev/null

@@ -60,7 +60,7 @@ pub(crate) enum WishError {
         port: u16,
         flag: &'static str,
     },
-    #[error("keep the state in {}", path.display())]
+    #[error("keep the state in {} (set HARNESS_CACHE_DIR to another folder)", path.display())]
     Folder {
         path: PathBuf,
         #[source]

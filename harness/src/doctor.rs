@@ -298,8 +298,8 @@ fn native() -> Vec<Finding> {
             Finding::missing("python3", NONE, error.to_string(), remedy)
         }
     };
-    let postgres = binaries::postgres(account, false);
-    let redis = binaries::redis(account, false);
+    let postgres = binaries::postgres(account, None);
+    let redis = binaries::redis(account, None);
     vec![
         server(
             "postgres",

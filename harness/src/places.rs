@@ -69,7 +69,7 @@ const NUMBER_IN_USE: &str = "
 
 /// Why the number of sandboxes is not one.
 #[derive(Debug, thiserror::Error)]
-#[error("{SANDBOXES_VARIABLE} is {0:?} and must be a whole number from 1 on")]
+#[error("use {0:?} as {SANDBOXES_VARIABLE}: it must be a whole number from 1 on")]
 pub struct LimitError(String);
 
 /// How many sandboxes there may be at the same time.

