@@ -142,6 +142,8 @@ pub(crate) fn name_and_tag(image: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -152,6 +154,20 @@ mod tests {
             assert!(compose.contains(&pin), "{pin}");
             let local = format!("{}={}", image.variable, image.local);
             assert!(compose.contains(&local), "{local}");
+        }
+    }
+
+    #[test]
+    fn compose_builds_from_a_file_that_is_there() {
+        let compose = include_str!("../../compose.yaml");
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let files = compose
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("dockerfile: "));
+        let files: Vec<_> = files.collect();
+        assert!(!files.is_empty(), "the service is built");
+        for file in files {
+            assert!(workspace.join(file).is_file(), "{file}");
         }
     }
 
