@@ -44,7 +44,7 @@ pub(crate) struct Wishes {
     pub(crate) ports: Ports,
     /// Where the state is kept; `None`: in the run's folder, gone with it.
     pub(crate) keep: Option<PathBuf>,
-    /// Of Redis and S3; `None`: drawn at random.
+    /// Of Redis and S3; `None`, as for tests: drawn at random.
     pub(crate) secret: Option<String>,
     _kept: Option<std::sync::Arc<File>>,
 }
@@ -108,6 +108,19 @@ impl Wishes {
             wishes._kept = Some(lock.into());
         }
         Ok(wishes)
+    }
+
+    /// Notes in the folder of a stack for development which process to ask for its end: before anything is
+    /// started, so that `harness down` also ends one that is starting.
+    pub(crate) fn note_owner(&self, run: &Path) -> io::Result<()> {
+        if self.secret.is_none() {
+            return Ok(());
+        }
+        let id = std::process::id();
+        fs::write(
+            run.join(OWNER),
+            format!("{id} {}", run_directory::start_time(id)),
+        )
     }
 
     /// Whether what the services have is kept for the next time.
@@ -221,14 +234,8 @@ impl Stack {
     /// When a service refuses.
     pub async fn development(&self) -> Result<Vec<(String, String)>, StackError> {
         let places = self.places();
-        let run = self.run_dir().join(OWNER);
         in_background(async move {
             let limit = std::time::Duration::from_secs(20);
-            let note = async {
-                let id = std::process::id();
-                fs::write(run, format!("{id} {}", run_directory::start_time(id)))
-            };
-            step("note whose stack this is", limit, note).await?;
             let made = places.postgres.create_database(DATABASE);
             step("create the database", limit, made).await?;
             let made = places.s3.create_bucket_unless_there(BUCKET);

@@ -84,6 +84,8 @@ impl Stack {
             sweep_quietly().await;
             let decision = decide(choice).await?;
             let (run, guardian) = new_run()?;
+            let noted = wishes.note_owner(run.path());
+            noted.map_err(CleanupError::RunFolder)?;
             let started = async {
                 let record = start_services(&run, &decision, &wishes).await?;
                 let places = connect(&run, &record, &wishes).await?;

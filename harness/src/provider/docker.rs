@@ -176,8 +176,13 @@ async fn start_redis(
     let mut arguments: Vec<&str> = arguments.collect();
     let mut request = request(image);
     if wishes.keep.is_some() {
-        arguments.extend(["--appendonly", "yes", "--dir", "/data"]);
-        request = request.with_mount(Mount::volume_mount(REDIS_VOLUME, "/data"));
+        // A new volume belongs to whom the folder in the image belongs to, which has to be the server's user.
+        let folder = match image == images::REDIS.local {
+            true => "/var/lib/redis",
+            false => "/data",
+        };
+        arguments.extend(["--appendonly", "yes", "--dir", folder]);
+        request = request.with_mount(Mount::volume_mount(REDIS_VOLUME, folder));
     }
     let request = request.with_cmd(arguments);
     let port = Port {
