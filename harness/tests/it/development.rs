@@ -11,6 +11,8 @@ use anyhow::{Context, Result, ensure};
 use harness::poll::{self, Progress};
 use sqlx::{Connection, PgConnection};
 
+use crate::folder::Folder;
+
 fn harness() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
     command.stdin(Stdio::null());
@@ -75,16 +77,9 @@ impl Running {
     }
 }
 
-fn folder() -> Result<tempfile::TempDir> {
-    use std::os::unix::fs::PermissionsExt;
-    let folder = tempfile::tempdir()?;
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-    Ok(folder)
-}
-
 #[tokio::test]
 async fn up_writes_its_environment_and_down_ends_it() -> Result<()> {
-    let folder = folder()?;
+    let folder = Folder::new()?;
     let mut up = Running::start(folder.path(), &[])?;
     let file = folder.path().join(".env");
     let written = fs::read_to_string(&file)?;
@@ -113,7 +108,7 @@ async fn up_writes_its_environment_and_down_ends_it() -> Result<()> {
 
 #[tokio::test]
 async fn what_is_kept_is_there_the_next_time_and_can_be_forgotten() -> Result<()> {
-    let folder = folder()?;
+    let folder = Folder::new()?;
     let cache = folder.path().join("cache");
     // The servers' wheels are in the usual cache: only the state shall lie here.
     let programs = harness::cache_folder();
@@ -178,7 +173,7 @@ async fn what_is_kept_is_there_the_next_time_and_can_be_forgotten() -> Result<()
 
 #[tokio::test]
 async fn a_killed_up_leaves_no_environment_behind() -> Result<()> {
-    let folder = folder()?;
+    let folder = Folder::new()?;
     let mut up = Running::start(folder.path(), &[])?;
     let file = folder.path().join(".env");
     ensure!(file.exists(), "it writes none");
@@ -197,7 +192,7 @@ async fn a_killed_up_leaves_no_environment_behind() -> Result<()> {
 
 #[test]
 fn an_environment_file_of_somebody_else_is_left_alone() -> Result<()> {
-    let folder = folder()?;
+    let folder = Folder::new()?;
     let file = folder.path().join(".env");
     fs::write(&file, "SECRET=mine\n")?;
     let output = harness().arg("up").current_dir(folder.path()).output()?;
@@ -250,7 +245,7 @@ fn an_unreachable_engine_is_named_with_its_remedy() -> Result<()> {
 
 #[test]
 fn a_program_that_can_be_had_nowhere_is_named_with_its_remedy() -> Result<()> {
-    let folder = folder()?;
+    let folder = Folder::new()?;
     let output = harness()
         .args([
             "up",
@@ -269,7 +264,7 @@ fn a_program_that_can_be_had_nowhere_is_named_with_its_remedy() -> Result<()> {
 
 #[test]
 fn doctor_says_that_no_provider_could_serve_and_fails() -> Result<()> {
-    let folder = folder()?;
+    let folder = Folder::new()?;
     let output = harness()
         .arg("doctor")
         .env("HARNESS_PROVIDER", "auto")
@@ -293,7 +288,7 @@ fn doctor_says_that_no_provider_could_serve_and_fails() -> Result<()> {
 
 #[test]
 fn what_the_harness_did_not_create_is_never_deleted() -> Result<()> {
-    let folder = folder()?;
+    let folder = Folder::new()?;
     let down = || {
         let mut down = harness();
         down.arg("down").env("TMPDIR", folder.path());
