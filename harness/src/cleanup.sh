@@ -98,6 +98,11 @@ remove_containers() {
     [ -z "$containers" ] || docker rm -f -v $containers >/dev/null 2>&1
 }
 
+# Process ids of what carries the run's id in its environment.
+marked() {
+    grep -lsaF "HARNESS_RUN_ID=$id" /proc/[0-9]*/environ 2>/dev/null | cut -d / -f 3
+}
+
 # A database's files may lie in memory, in a folder that carries the run's id.
 memory=$(cat "$run/memory" 2>/dev/null)
 case $memory in */h2o-allegiant-"$id") ;; *) memory= ;; esac
@@ -110,6 +115,16 @@ wait_for_end 50 || { signal_all kill; wait_for_end 20; }
 # (Redis overwrites its environment with its title), everything else carries the run's id.
 # Looking at every process costs: only where servers were started.
 if [ -e "$run/servers" ]; then
+    # initdb is asked and waited for: killing the servers that it runs would leave their shared memory.
+    for pid in $(marked); do
+        case $(readlink "/proc/$pid/exe") in */initdb) ;; *) continue ;; esac
+        kill -s TERM "$pid" 2>/dev/null
+        left=50
+        while [ "$left" -gt 0 ] && lives "$pid" -; do
+            left=$((left - 1))
+            sleep 0.1 2>/dev/null || { sleep 1; left=$((left - 9)); }
+        done
+    done
     for pid in $(ls -l /proc/[0-9]*/cwd 2>/dev/null | grep -F -e " -> $run/" -e " -> ${memory:-$run/}" |
         sed -n 's|.* /proc/\([0-9]*\)/cwd -> .*|\1|p'); do
         # A person may stand in the folder too: only servers are ended.
@@ -117,7 +132,7 @@ if [ -e "$run/servers" ]; then
         */postgres | */redis-server) kill -s KILL "$pid" 2>/dev/null ;;
         esac
     done
-    for pid in $(grep -lsaF "HARNESS_RUN_ID=$id" /proc/[0-9]*/environ 2>/dev/null | cut -d / -f 3); do
+    for pid in $(marked); do
         kill -s KILL "$pid" 2>/dev/null
     done
 fi

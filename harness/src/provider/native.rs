@@ -1,5 +1,6 @@
 //! The native provider: server processes on ephemeral loopback ports, S3 in each test's process.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -136,7 +137,7 @@ async fn start_postgres(
                 .map_err(|error| NativeError::Prepare("the data folder of Postgres", error))?;
             // Kept state has been initialised before.
             if !data.join("PG_VERSION").exists() {
-                initdb(&found, &data, account)?;
+                initdb(&run, &found, &data, account)?;
             }
             Ok::<Found, NativeError>(found)
         })
@@ -241,7 +242,12 @@ fn has_statement_counter(program: &Path) -> bool {
     })
 }
 
-fn initdb(found: &Found, data: &Path, account: Option<Account>) -> Result<(), NativeError> {
+fn initdb(
+    run: &RunDirectory,
+    found: &Found,
+    data: &Path,
+    account: Option<Account>,
+) -> Result<(), NativeError> {
     let mut command = Command::new(found.program.with_file_name("initdb"));
     command
         .args([
@@ -255,17 +261,23 @@ fn initdb(found: &Found, data: &Path, account: Option<Account>) -> Result<(), Na
         .arg("-D")
         .arg(data)
         .current_dir(data)
+        // By this the clean-up finds it when this process dies meanwhile: left to itself it would make the
+        // folder again that was just removed.
+        .env(process::RUN_VARIABLE, run.id())
         .process_group(0)
         .stdin(Stdio::null());
     Account::apply(account, &mut command);
-    let output = command
-        .output()
+    // Not a pipe, which would break with this process: the servers that initdb runs then end in disorder,
+    // and leave their shared memory.
+    let log = run.log_file("initdb");
+    let status = File::create(&log)
+        .and_then(|output| Ok((output.try_clone()?, output)))
+        .and_then(|(output, errors)| command.stdout(output).stderr(errors).status())
         .map_err(|error| NativeError::Prepare("the data folder of Postgres with initdb", error))?;
-    if output.status.success() {
+    if status.success() {
         Ok(())
     } else {
-        let text = String::from_utf8_lossy(&output.stderr);
-        Err(NativeError::Initdb(text.trim().replace('\n', " | ")))
+        Err(NativeError::Initdb(process::log_tail(&log)))
     }
 }
 
