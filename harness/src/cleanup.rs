@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
+use crate::background::{blocking, in_background};
+use crate::binaries::wheel;
 use crate::development;
 use crate::engine::Engine;
 use crate::poll::{self, Progress};
 use crate::run_directory::{self, RunDirectory};
-use crate::stack::{blocking, in_background};
 
 pub(crate) const SCRIPT: &str = include_str!("cleanup.sh");
 
@@ -26,7 +27,7 @@ pub(crate) const LINGER: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum CleanupError {
     /// The folder of the runs cannot be read or created.
-    #[error("read the folder of the runs")]
+    #[error("use the folder of the runs below {} (set TMPDIR to another one)", std::env::temp_dir().display())]
     RunFolder(#[source] io::Error),
     /// `sh` cannot be started.
     #[error("start the clean-up script with sh")]
@@ -161,6 +162,7 @@ pub(crate) fn sweep() -> Result<Swept, CleanupError> {
             });
         }
     }
+    wheel::remove_unfinished();
     let mut servers = Vec::new();
     let root = run_directory::root().map_err(CleanupError::RunFolder)?;
     for (pid, run) in orphaned_servers(&root) {
@@ -191,8 +193,11 @@ fn orphaned_servers(root: &Path) -> Vec<(u32, PathBuf)> {
             }
             // The kernel appends " (deleted)" to the name of a folder that is gone.
             let folder = fs::read_link(process.path().join("cwd")).ok()?;
-            let run = root.join(folder.strip_prefix(root).ok()?.components().next()?);
-            (!run.exists()).then_some((pid, run))
+            let run = folder.strip_prefix(root).ok()?.components().next()?;
+            let run = run.as_os_str().to_str()?;
+            let run = run.strip_suffix(" (deleted)").unwrap_or(run);
+            let folder = root.join(run);
+            (run_directory::is_run_id(run) && !folder.exists()).then_some((pid, folder))
         })
         .collect()
 }

@@ -98,6 +98,11 @@ remove_containers() {
     [ -z "$containers" ] || docker rm -f -v $containers >/dev/null 2>&1
 }
 
+# Process ids of what carries the run's id in its environment.
+marked() {
+    grep -lsaF "HARNESS_RUN_ID=$id" /proc/[0-9]*/environ 2>/dev/null | cut -d / -f 3
+}
+
 # A database's files may lie in memory, in a folder that carries the run's id.
 memory=$(cat "$run/memory" 2>/dev/null)
 case $memory in */h2o-allegiant-"$id") ;; *) memory= ;; esac
@@ -110,6 +115,16 @@ wait_for_end 50 || { signal_all kill; wait_for_end 20; }
 # (Redis overwrites its environment with its title), everything else carries the run's id.
 # Looking at every process costs: only where servers were started.
 if [ -e "$run/servers" ]; then
+    # initdb is asked and waited for: killing the servers that it runs would leave their shared memory.
+    for pid in $(marked); do
+        case $(readlink "/proc/$pid/exe") in */initdb) ;; *) continue ;; esac
+        kill -s TERM "$pid" 2>/dev/null
+        left=50
+        while [ "$left" -gt 0 ] && lives "$pid" -; do
+            left=$((left - 1))
+            sleep 0.1 2>/dev/null || { sleep 1; left=$((left - 9)); }
+        done
+    done
     for pid in $(ls -l /proc/[0-9]*/cwd 2>/dev/null | grep -F -e " -> $run/" -e " -> ${memory:-$run/}" |
         sed -n 's|.* /proc/\([0-9]*\)/cwd -> .*|\1|p'); do
         # A person may stand in the folder too: only servers are ended.
@@ -117,9 +132,21 @@ if [ -e "$run/servers" ]; then
         */postgres | */redis-server) kill -s KILL "$pid" 2>/dev/null ;;
         esac
     done
-    for pid in $(grep -lsaF "HARNESS_RUN_ID=$id" /proc/[0-9]*/environ 2>/dev/null | cut -d / -f 3); do
+    for pid in $(marked); do
         kill -s KILL "$pid" 2>/dev/null
     done
+fi
+
+# What `harness up` has written, unless a later one has written it since.
+if read -r file 2>/dev/null <"$run/environment" && grep -qxF "# run $id" "$file" 2>/dev/null; then
+    rm -f "$file"
+fi
+
+# Wheels that were being unpacked into the cache; the lock is the mark of such a folder.
+if [ -r "$run/unfinished" ]; then
+    while read -r folder; do
+        case $folder in */.new-*) [ ! -e "$folder/lock" ] || rm -rf "$folder" 2>/dev/null ;; esac
+    done <"$run/unfinished"
 fi
 
 if [ -r "$run/directories" ]; then
@@ -132,8 +159,14 @@ remove_containers
 # A dying server may still write: try until the folder is gone.
 for attempt in 1 2 3 4 5; do
     [ -z "$memory" ] || rm -rf "$memory" 2>/dev/null
-    # The note of where the memory is goes last.
-    [ -n "$memory" ] && [ -e "$memory" ] || rm -rf "$run" 2>/dev/null
+    # The note of where the memory is goes after it, and last of all the lock: without this mark no
+    # later sweep would take the folder for ours.
+    if [ -z "$memory" ] || [ ! -e "$memory" ]; then
+        for entry in "$run"/*; do
+            [ "$entry" = "$run/lock" ] || rm -rf "$entry" 2>/dev/null
+        done
+        rm -rf "$run" 2>/dev/null
+    fi
     [ -e "$run" ] || exit 0
     sleep 1
 done

@@ -10,11 +10,11 @@ use testcontainers::bollard::models::HostConfig;
 use testcontainers::core::{AccessMode, Mount};
 use testcontainers::{ContainerRequest, GenericImage, ImageExt};
 
+use crate::background::{background, in_background};
 use crate::engine::{Engine, EngineError};
 use crate::images::{self, ImageError, Pull, name_and_tag};
 use crate::provider::docker::{self, DockerError};
 use crate::run_directory;
-use crate::stack::{background, in_background};
 
 /// The account of Debian's `nobody`, for programs that root starts.
 const NOBODY: u32 = 65534;

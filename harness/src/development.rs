@@ -5,10 +5,12 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
+use crate::background::in_background;
 use crate::binaries::{chain, wheel};
 use crate::provider::Provider;
 use crate::run_directory;
-use crate::stack::{Stack, StackError, in_background};
+use crate::stack::steps::step;
+use crate::stack::{Stack, StackError};
 
 /// The database, the bucket and the password of a stack for development.
 const DATABASE: &str = "allegiant";
@@ -18,6 +20,8 @@ const SECRET: &str = "development";
 const OURS: &str = "kept-by-harness-up";
 /// Says in a run's folder that `up` started it, with the process to ask for its end.
 pub(crate) const OWNER: &str = "development";
+/// Names in a run's folder the file into which `up` has written the environment.
+const ENVIRONMENT: &str = "environment";
 /// Volumes that hold the state of containers.
 pub(crate) const VOLUMES: [&str; 2] = [POSTGRES_VOLUME, REDIS_VOLUME];
 pub(crate) const POSTGRES_VOLUME: &str = "h2o-allegiant-development-postgres";
@@ -40,7 +44,7 @@ pub(crate) struct Wishes {
     pub(crate) ports: Ports,
     /// Where the state is kept; `None`: in the run's folder, gone with it.
     pub(crate) keep: Option<PathBuf>,
-    /// Of Redis and S3; `None`: drawn at random.
+    /// Of Redis and S3; `None`, as for tests: drawn at random.
     pub(crate) secret: Option<String>,
     _kept: Option<std::sync::Arc<File>>,
 }
@@ -56,7 +60,7 @@ pub(crate) enum WishError {
         port: u16,
         flag: &'static str,
     },
-    #[error("keep the state in {}", path.display())]
+    #[error("keep the state in {} (set HARNESS_CACHE_DIR to another folder)", path.display())]
     Folder {
         path: PathBuf,
         #[source]
@@ -104,6 +108,19 @@ impl Wishes {
             wishes._kept = Some(lock.into());
         }
         Ok(wishes)
+    }
+
+    /// Notes in the folder of a stack for development which process to ask for its end: before anything is
+    /// started, so that `harness down` also ends one that is starting.
+    pub(crate) fn note_owner(&self, run: &Path) -> io::Result<()> {
+        if self.secret.is_none() {
+            return Ok(());
+        }
+        let id = std::process::id();
+        fs::write(
+            run.join(OWNER),
+            format!("{id} {}", run_directory::start_time(id)),
+        )
     }
 
     /// Whether what the services have is kept for the next time.
@@ -197,6 +214,19 @@ impl Stack {
         }
     }
 
+    /// Has a file removed when this process dies, in whichever way, provided that a line `# run ID` in it
+    /// names this stack's run.
+    ///
+    /// # Errors
+    /// When it cannot be noted.
+    pub fn guard_environment_file(&self, file: &Path) -> io::Result<()> {
+        let file = std::path::absolute(file)?;
+        fs::write(
+            self.run_dir().join(ENVIRONMENT),
+            format!("{}\n", file.display()),
+        )
+    }
+
     /// Makes the database and the bucket for development, unless kept state has them, and gives
     /// the environment of a program that uses them.
     ///
@@ -204,18 +234,12 @@ impl Stack {
     /// When a service refuses.
     pub async fn development(&self) -> Result<Vec<(String, String)>, StackError> {
         let places = self.places();
-        let run = self.run_dir().join(OWNER);
         in_background(async move {
             let limit = std::time::Duration::from_secs(20);
-            let note = async {
-                let id = std::process::id();
-                fs::write(run, format!("{id} {}", run_directory::start_time(id)))
-            };
-            crate::stack::step("note whose stack this is", limit, note).await?;
             let made = places.postgres.create_database(DATABASE);
-            crate::stack::step("create the database", limit, made).await?;
+            step("create the database", limit, made).await?;
             let made = places.s3.create_bucket_unless_there(BUCKET);
-            crate::stack::step("create the bucket", limit, made).await?;
+            step("create the bucket", limit, made).await?;
             let access = places.s3.access();
             Ok([
                 ("DATABASE_URL", places.postgres.address().url(DATABASE)),

@@ -55,7 +55,7 @@ pub(crate) enum EngineError {
     PullSilent { image: String, after: Duration },
     #[error("pull {image}: not tried, because pulling failed a few minutes ago")]
     PullFailedBefore { image: String },
-    #[error("read the folder of the runs")]
+    #[error("use the folder of the runs")]
     RunFolder(#[source] std::io::Error),
 }
 
@@ -118,6 +118,22 @@ impl Engine {
             Err(source) => Err(EngineError::Refused {
                 what: "look for an image",
                 source,
+            }),
+        }
+    }
+
+    /// Whether a registry has an image; nothing of it is downloaded.
+    pub(crate) async fn offered(&self, image: &str) -> Result<(), EngineError> {
+        let asked = self.docker.inspect_registry_image(image, None);
+        match tokio::time::timeout(PULL_FIRST_TIMEOUT, asked).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(source)) => Err(EngineError::Refused {
+                what: "ask the registry",
+                source,
+            }),
+            Err(_) => Err(EngineError::PullSilent {
+                image: image.to_owned(),
+                after: PULL_FIRST_TIMEOUT,
             }),
         }
     }

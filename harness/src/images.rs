@@ -62,7 +62,9 @@ pub(crate) enum Pull {
 /// Why an image cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImageError {
-    #[error("use {variable}={name}: the engine does not have it and cannot pull it")]
+    #[error(
+        "use {variable}={name}: the engine neither has it nor can pull it; name an image that `docker images` lists, or unset {variable}"
+    )]
     Named {
         variable: &'static str,
         name: String,
@@ -83,7 +85,7 @@ impl Image {
     /// The name to start: what the variable says, else the official one when it is there, else
     /// the local one when it is there, else the official one after pulling it.
     pub(crate) async fn choose(&self, engine: &Engine, pull: Pull) -> Result<String, ImageError> {
-        if let Some(name) = env::var(self.variable).ok().filter(|name| !name.is_empty()) {
+        if let Some(name) = self.named() {
             if !engine.has_image(&name).await? {
                 let pulled = engine.pull_if(&name, pull).await;
                 pulled.map_err(|source| ImageError::Named {
@@ -103,6 +105,11 @@ impl Image {
             source,
         })?;
         Ok(self.official.to_owned())
+    }
+
+    /// What its variable says, if it is set.
+    pub(crate) fn named(&self) -> Option<String> {
+        env::var(self.variable).ok().filter(|name| !name.is_empty())
     }
 
     /// Whether `name` is one of the two that this repository pins.
@@ -135,6 +142,8 @@ pub(crate) fn name_and_tag(image: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -145,6 +154,20 @@ mod tests {
             assert!(compose.contains(&pin), "{pin}");
             let local = format!("{}={}", image.variable, image.local);
             assert!(compose.contains(&local), "{local}");
+        }
+    }
+
+    #[test]
+    fn compose_builds_from_a_file_that_is_there() {
+        let compose = include_str!("../../compose.yaml");
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let files = compose
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("dockerfile: "));
+        let files: Vec<_> = files.collect();
+        assert!(!files.is_empty(), "the service is built");
+        for file in files {
+            assert!(workspace.join(file).is_file(), "{file}");
         }
     }
 

@@ -4,6 +4,7 @@
 //! [`Sandbox`]es. Whatever a run starts is registered in its run directory, and a small guardian
 //! process removes all of it when the owner ends, however it ends.
 
+mod background;
 mod binaries;
 mod cleanup;
 mod container;
@@ -18,6 +19,7 @@ mod postgres;
 mod process;
 mod provider;
 mod proxy;
+mod python;
 mod redis;
 mod run_directory;
 mod s3;
@@ -30,10 +32,12 @@ pub use binaries::wheel::cache_folder;
 pub use cleanup::{CleanupError, Removed, Swept, end_development, forget_state, sweep_all};
 pub use container::{ContainerError, ContainerProcess, ContainerSpec, ContainerStatus};
 pub use development::{Ports, ServiceStatus};
-pub use doctor::{Finding, examine};
+pub use doctor::{Availability, Examination, Finding, Verdict, examine};
 pub use images::build::{BuildError, ImageResult, build as build_images};
+pub use places::LimitError;
 pub use provider::{Provider, ProviderChoice, ProviderError};
 pub use proxy::{FaultProxy, NAT_GATEWAY_IDLE_MS, NetworkFault, ProxyError};
+pub use python::{PythonEnvironment, PythonError, PythonPins};
 pub use run_directory::{DirectoryGuard, ProcessGuard};
 pub use sandbox::{FaultySandbox, Sandbox, SandboxError};
 pub use stack::{Stack, StackError};

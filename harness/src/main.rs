@@ -1,13 +1,13 @@
 //! `harness`: the stack for development, and the care of it.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use harness::openai::{Latency, LoadOpenAi, Script};
-use harness::{ImageResult, Ports, ProviderChoice, Stack};
+use harness::openai::{Latency, LoadOpenAi, OpenAiError, Script};
+use harness::{Availability, ImageResult, Ports, ProviderChoice, Stack};
 use tracing_subscriber::EnvFilter;
 
 /// Postgres, Redis and S3 for tests and for development.
@@ -28,7 +28,8 @@ enum Command {
         #[arg(long)]
         forget: bool,
     },
-    /// Says what was found on this machine and what is missing
+    /// Says what was found on this machine and what is missing; exit code 1 when no provider could
+    /// serve
     Doctor,
     /// Builds the pinned images from the distribution's packages, without a container registry
     Images {
@@ -78,6 +79,7 @@ async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let arguments = Arguments::parse();
@@ -125,11 +127,14 @@ async fn up(options: Up) -> Result<ExitCode> {
     // Heard from the beginning: a Ctrl-C while starting ends the start.
     let mut ended = std::pin::pin!(end_asked());
     let start = async {
-        let stack = Stack::start_for_development(choice, ports, options.keep).await?;
         let openai = LoadOpenAi::start_on(script(options.speedup), openai_port).await;
-        let openai = openai.with_context(|| {
-            format!("start the scripted OpenAI on port {openai_port} (--openai-port takes another)")
+        let openai = openai.map_err(|error| match error {
+            OpenAiError::Listen(cause) if openai_port != 0 => anyhow::anyhow!(
+                "listen on 127.0.0.1:{openai_port} for the scripted OpenAI: {cause}; `harness down` ends an earlier `up`, --openai-port takes another port"
+            ),
+            other => other.into(),
         })?;
+        let stack = Stack::start_for_development(choice, ports, options.keep).await?;
         let mut environment = stack.development().await?;
         environment.push(("OPENAI_BASE_URL".to_owned(), openai.base_url()));
         environment.push(("OPENAI_API_KEY".to_owned(), "sk-scripted".to_owned()));
@@ -140,7 +145,7 @@ async fn up(options: Up) -> Result<ExitCode> {
         () = &mut ended => return Ok(ExitCode::SUCCESS),
     };
     if let Some(file) = &env_file {
-        file.write(&environment)?;
+        file.write(&stack, &environment)?;
     }
     // Whoever reads our output may have gone: that does not end the stack.
     std::io::stdout()
@@ -148,7 +153,7 @@ async fn up(options: Up) -> Result<ExitCode> {
         .ok();
     ended.await;
     if let Some(file) = &env_file {
-        file.remove();
+        file.remove(&stack);
     }
     openai.stop().await;
     stack.stop().await?;
@@ -183,16 +188,29 @@ impl EnvFile {
         }
     }
 
-    fn write(&self, environment: &[(String, String)]) -> Result<()> {
-        let mut text = format!("{}\n", Self::MARK);
+    /// What the file begins with while it is this stack's.
+    fn head(stack: &Stack) -> String {
+        format!("{}\n# run {}\n", Self::MARK, stack.id())
+    }
+
+    fn write(&self, stack: &Stack, environment: &[(String, String)]) -> Result<()> {
+        let guarded = stack.guard_environment_file(&self.0);
+        guarded.with_context(|| format!("note where {} is", self.0.display()))?;
+        let mut text = Self::head(stack);
         for (name, value) in environment {
             text.push_str(&format!("{name}={value}\n"));
         }
-        std::fs::write(&self.0, text).with_context(|| format!("write {}", self.0.display()))
+        std::fs::write(&self.0, text).with_context(|| {
+            // Half a file would not be known as ours the next time.
+            std::fs::remove_file(&self.0).ok();
+            format!("write {}; --env-file takes another place", self.0.display())
+        })
     }
 
-    fn remove(&self) {
-        if self.0.exists() && self.check().is_ok() {
+    /// Unless a later `up` has written it since.
+    fn remove(&self, stack: &Stack) {
+        let text = std::fs::read_to_string(&self.0);
+        if text.is_ok_and(|text| text.starts_with(&Self::head(stack))) {
             std::fs::remove_file(&self.0).ok();
         }
     }
@@ -286,14 +304,24 @@ async fn down(forget: bool) -> Result<ExitCode> {
 }
 
 async fn doctor() -> Result<ExitCode> {
-    for finding in harness::examine().await {
-        let mark = if finding.good { "ok     " } else { "missing" };
+    let found = harness::examine(ProviderChoice::from_environment()?).await;
+    for finding in found.findings {
+        let mark = match finding.availability {
+            Availability::Here => "ok     ",
+            Availability::AtFirstUse => "fetched",
+            Availability::Missing => "missing",
+        };
         say(&format!("{mark} {:<20} {}", finding.name, finding.detail))?;
         if let Some(remedy) = finding.remedy {
             say(&format!("        {:<20} mend: {remedy}", ""))?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    say(&found.verdict.to_string())?;
+    // A missing provider is what was asked about, not bad input.
+    Ok(match found.verdict.provider() {
+        Some(_) => ExitCode::SUCCESS,
+        None => ExitCode::from(1),
+    })
 }
 
 async fn images(force: bool) -> Result<ExitCode> {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::background::background;
 use crate::poll::{self, Progress};
 use crate::postgres::PostgresServer;
 use crate::redis::{DATABASES, RedisServer};
@@ -66,6 +67,26 @@ const NUMBER_IN_USE: &str = "
     SELECT EXISTS (SELECT FROM pg_database WHERE datname LIKE 'sandbox\\_%\\_' || $1)
         OR EXISTS (SELECT FROM claims WHERE name LIKE 'sandbox\\_%\\_' || $1)";
 
+/// Why the number of sandboxes is not one.
+#[derive(Debug, thiserror::Error)]
+#[error("use {0:?} as {SANDBOXES_VARIABLE}: it must be a whole number from 1 on")]
+pub struct LimitError(String);
+
+/// How many sandboxes there may be at the same time.
+fn sandboxes_max() -> Result<i64, LimitError> {
+    match env::var_os(SANDBOXES_VARIABLE) {
+        Some(text) if !text.is_empty() => limit_of(&text.to_string_lossy()),
+        _ => Ok(SANDBOXES_MAX),
+    }
+}
+
+fn limit_of(text: &str) -> Result<i64, LimitError> {
+    match text.parse() {
+        Ok(limit @ 1..) => Ok(limit),
+        _ => Err(LimitError(text.to_owned())),
+    }
+}
+
 /// The places of one stack, as one process sees them.
 #[derive(Debug)]
 pub(crate) struct Places {
@@ -74,7 +95,6 @@ pub(crate) struct Places {
     pub(crate) s3: S3Server,
     /// The run of this process: whoever finds its lock free may clear away what it claimed.
     owner: String,
-    limit: i64,
     clearing: Arc<Semaphore>,
     /// Templates of which this process is making spare copies.
     refilling: Mutex<HashSet<String>>,
@@ -99,16 +119,11 @@ impl Places {
         s3: S3Server,
         owner: String,
     ) -> Places {
-        let limit = env::var(SANDBOXES_VARIABLE).ok();
-        let limit = limit
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(SANDBOXES_MAX);
         Places {
             postgres,
             redis,
             s3,
             owner,
-            limit: limit.max(1),
             clearing: Arc::new(Semaphore::new(CLEARED_AT_ONCE)),
             refilling: Mutex::default(),
             stopped: AtomicBool::new(false),
@@ -126,35 +141,39 @@ impl Places {
         self: &Arc<Self>,
         template: &Template,
     ) -> Result<Place, SandboxError> {
+        let limit = sandboxes_max()?;
         self.postgres.prepare(template).await?;
         let template = template.database();
         let claimed = poll::until("a sandbox to become free", CLAIM_TIMEOUT, || {
             let template = template.clone();
             async move {
-                match self.try_claim(&template).await {
+                match self.try_claim(&template, limit).await {
                     Ok(Some(place)) => Progress::Ready(Ok(place)),
                     Ok(None) => {
                         self.clear_after_the_dead().await;
-                        Progress::NotYet(format!("{} of {0} are in use", self.limit))
+                        Progress::NotYet(format!("{limit} of {limit} are in use"))
                     }
                     Err(error) => Progress::Ready(Err(error)),
                 }
             }
         });
-        let place = claimed.await.map_err(|source| SandboxError::TooMany {
-            limit: self.limit,
-            source,
-        })??;
+        let place = claimed
+            .await
+            .map_err(|source| SandboxError::TooMany { limit, source })??;
         self.refill(template);
         Ok(place)
     }
 
     /// `None` when too many places are claimed.
-    async fn try_claim(self: &Arc<Self>, template: &str) -> Result<Option<Place>, SandboxError> {
+    async fn try_claim(
+        self: &Arc<Self>,
+        template: &str,
+        limit: i64,
+    ) -> Result<Option<Place>, SandboxError> {
         let spare: Option<String> = sqlx::query_scalar(CLAIM)
             .bind(&self.owner)
             .bind(prefix(template))
-            .bind(self.limit)
+            .bind(limit)
             .fetch_optional(self.postgres.admin())
             .await
             .map_err(SandboxError::Records)?;
@@ -165,7 +184,7 @@ impl Places {
         let claimed: Option<String> = sqlx::query_scalar(CLAIM_NEW)
             .bind(&self.owner)
             .bind(&name)
-            .bind(self.limit)
+            .bind(limit)
             .fetch_optional(self.postgres.admin())
             .await
             .map_err(SandboxError::Records)?;
@@ -244,7 +263,7 @@ impl Places {
             return;
         }
         let places = Arc::clone(self);
-        crate::stack::background().spawn(async move {
+        background().spawn(async move {
             let work = places.make_spares(&template);
             if let Err(error) = places.postgres.unless_others_do(&template, work).await {
                 tracing::debug!(%error, "no spare sandboxes are made");
@@ -342,7 +361,7 @@ impl Drop for Place {
         let number = self.number;
         // The program under test may still be using it: that is why databases are dropped by
         // force, and why failing is only worth a line. The run's end removes what stays.
-        crate::stack::background().spawn(async move {
+        background().spawn(async move {
             let _turn = places.turn_to_clear().await;
             if let Err(error) = places.clear(&name, number, &bucket).await {
                 let error = crate::binaries::chain(&error);
@@ -375,6 +394,15 @@ fn bucket_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_is_a_number_from_one_on() {
+        assert_eq!(limit_of("7").expect("a number"), 7);
+        for text in ["0", "-1", "many", "1.5"] {
+            let refused = limit_of(text).expect_err("no limit").to_string();
+            assert!(refused.contains(text) && refused.contains("HARNESS_SANDBOXES_MAX"));
+        }
+    }
 
     #[test]
     fn a_name_holds_its_template_and_its_number() {

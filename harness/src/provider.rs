@@ -54,7 +54,9 @@ pub enum ProviderChoice {
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
     /// The variable holds something else.
-    #[error("{PROVIDER_VARIABLE} is {0:?} and must be auto, docker or native")]
+    #[error(
+        "use {0:?} as provider: {PROVIDER_VARIABLE} and --provider take auto, docker or native"
+    )]
     Unknown(String),
     /// Docker was asked for and no engine answers.
     #[error(

@@ -6,8 +6,8 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::stack::{background, in_background};
+use crate::background::{background, in_background};
 
 /// After so long without a packet an AWS NAT gateway forgets a connection and answers the next one
 /// with a reset, in real milliseconds. Source: AWS knowledge centre, "NAT gateway connection".
@@ -28,6 +28,8 @@ pub const NAT_GATEWAY_IDLE_MS: u64 = 350_000;
 /// user guide, "Application Load Balancer attributes", `idle_timeout.timeout_seconds`.
 const ALB_IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(4_000);
 const LISTEN_BACKLOG: u32 = 1024;
+/// A proxy that has not begun or ended to refuse by then never will.
+const DOOR_TIMEOUT: Duration = Duration::from_secs(5);
 const BUFFER_BYTES: usize = 16 << 10;
 
 /// What the network does to connections.
@@ -105,7 +107,31 @@ pub struct FaultProxy {
     address: SocketAddr,
     fault: watch::Sender<Option<NetworkFault>>,
     connections: Arc<AtomicU64>,
+    door: Arc<Door>,
     serving: JoinHandle<()>,
+}
+
+/// Whether new connections are refused, as the serving part has last arranged it.
+#[derive(Debug, Default)]
+struct Door {
+    shut: Mutex<bool>,
+    moved: Condvar,
+}
+
+impl Door {
+    fn set(&self, shut: bool) {
+        *self.shut.lock().unwrap_or_else(PoisonError::into_inner) = shut;
+        self.moved.notify_all();
+    }
+
+    /// Blocks until it is so. That takes a moment of another thread, unless this machine is at its end.
+    fn wait_until(&self, shut: bool) {
+        let now = self.shut.lock().unwrap_or_else(PoisonError::into_inner);
+        let moved = self
+            .moved
+            .wait_timeout_while(now, DOOR_TIMEOUT, |now| *now != shut);
+        drop(moved);
+    }
 }
 
 impl FaultProxy {
@@ -120,7 +146,9 @@ impl FaultProxy {
             let listener = socket.listen(LISTEN_BACKLOG).map_err(ProxyError::Bind)?;
             let (fault, watched) = watch::channel(None);
             let connections = Arc::new(AtomicU64::new(0));
+            let door = Arc::new(Door::default());
             let proxy = Proxy {
+                door: Arc::clone(&door),
                 address,
                 target,
                 fault: watched,
@@ -130,6 +158,7 @@ impl FaultProxy {
                 address,
                 fault,
                 connections,
+                door,
                 serving: background().spawn(proxy.serve(listener)),
             })
         })
@@ -168,14 +197,17 @@ impl FaultProxy {
         self.address
     }
 
-    /// From now on, for open and for new connections.
+    /// From now on, for open and for new connections: a connection that is tried when this returns
+    /// meets the fault.
     pub fn set(&self, fault: NetworkFault) {
         self.fault.send_replace(Some(fault));
+        self.door.wait_until(fault == NetworkFault::Refuse);
     }
 
-    /// The network is well again. Connections that a fault has closed stay closed.
+    /// The network is well again when this returns. Connections that a fault has closed stay closed.
     pub fn heal(&self) {
         self.fault.send_replace(None);
+        self.door.wait_until(false);
     }
 
     /// Connections accepted so far.
@@ -206,6 +238,7 @@ struct Proxy {
     target: SocketAddr,
     fault: watch::Receiver<Option<NetworkFault>>,
     connections: Arc<AtomicU64>,
+    door: Arc<Door>,
 }
 
 impl Proxy {
@@ -250,11 +283,14 @@ impl Proxy {
                 Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
             }
         };
+        self.door.set(true);
         let healed = self
             .fault
             .wait_for(|fault| *fault != Some(NetworkFault::Refuse));
         healed.await.ok()?;
-        socket.listen(LISTEN_BACKLOG).ok()
+        let listener = socket.listen(LISTEN_BACKLOG).ok()?;
+        self.door.set(false);
+        Some(listener)
     }
 }
 

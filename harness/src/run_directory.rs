@@ -7,6 +7,8 @@
 //!     lock          held by the owner; the kernel releases it when the owner dies
 //!     pids          one line per process: pid, start time, first signal
 //!     directories   one path per line, removed with rmdir (cgroups)
+//!     unfinished    one path per line, of what is being unpacked into the cache; removed with its content
+//!     environment   names a file to remove, where it carries the run's id (`harness up`)
 //!     servers       there when servers were started, containers likewise
 //!     logs/         output of everything that was started
 //! ```
@@ -49,6 +51,7 @@ pub(crate) struct RunDirectory {
     path: PathBuf,
     processes: Arc<Registry>,
     directories: Arc<Registry>,
+    unfinished: Arc<Registry>,
     lock: File,
 }
 
@@ -71,16 +74,23 @@ impl RunDirectory {
         // Without the root's lock a sweep could take a newborn, not yet locked run for a dead one.
         let appearing = lock_root(&root)?;
         create_traversable(&path)?;
-        let lock = File::create(path.join("lock"))?;
-        match ownership {
-            Ownership::Alone => lock.lock()?,
-            Ownership::Shared => lock.lock_shared()?,
-        }
+        let made = || {
+            let lock = File::create(path.join("lock"))?;
+            match ownership {
+                Ownership::Alone => lock.lock()?,
+                Ownership::Shared => lock.lock_shared()?,
+            }
+            create_traversable(&path.join("logs"))?;
+            Ok(lock)
+        };
+        let lock = made().inspect_err(|_: &io::Error| {
+            fs::remove_dir_all(&path).ok();
+        })?;
         drop(appearing);
-        create_traversable(&path.join("logs"))?;
         Ok(RunDirectory {
             processes: Arc::new(Registry::new(path.join("pids"))),
             directories: Arc::new(Registry::new(path.join("directories"))),
+            unfinished: Arc::new(Registry::new(path.join("unfinished"))),
             id,
             path,
             lock,
@@ -116,6 +126,13 @@ impl RunDirectory {
         }
     }
 
+    /// Puts a folder of [`crate::binaries::wheel`] on the list of what is removed with its content.
+    pub(crate) fn guard_unfinished(&self, path: &Path) -> DirectoryGuard {
+        DirectoryGuard {
+            _entry: self.unfinished.add(path.display().to_string()),
+        }
+    }
+
     pub(crate) fn guard_directory(&self, path: &Path) -> DirectoryGuard {
         DirectoryGuard {
             _entry: self.directories.add(path.display().to_string()),
@@ -138,7 +155,7 @@ impl ProcessGuard {
     }
 }
 
-/// Keeps a folder on the list of what is removed with `rmdir`; dropping it takes the folder off.
+/// Keeps a folder on the list of what is removed; dropping it takes the folder off.
 #[derive(Debug)]
 #[must_use = "the folder is forgotten when the guard is dropped"]
 pub struct DirectoryGuard {
@@ -225,9 +242,9 @@ pub(crate) fn dead_runs() -> io::Result<Vec<DeadRun>> {
         if !is_run_id(&id) || !entry.file_type()?.is_dir() {
             continue;
         }
-        // A folder without a lock file was left by a clean-up that was cut off.
+        // A folder without the mark of a run, its lock file, is somebody else's.
         let path = entry.path();
-        let Ok(lock) = File::create(path.join("lock")) else {
+        let Ok(lock) = File::open(path.join("lock")) else {
             continue;
         };
         if lock.try_lock().is_ok() {
@@ -344,6 +361,21 @@ mod tests {
         assert!(dead.iter().any(|dead| dead.id == id) || !path.join("pids").exists());
         drop(dead);
         fs::remove_dir_all(&path).ok();
+    }
+
+    #[test]
+    fn a_folder_that_only_has_a_runs_name_is_not_a_run() {
+        let folder = root()
+            .expect("a temporary folder is there")
+            .join("fedcba987654");
+        fs::create_dir_all(&folder).expect("the root is ours");
+        let dead = dead_runs().expect("the root can be read");
+        assert!(dead.iter().all(|dead| dead.path != folder));
+        assert!(
+            !folder.join("lock").exists(),
+            "it was given the mark of a run"
+        );
+        fs::remove_dir(&folder).expect("it is there and empty");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use redis::RedisError;
 
 use crate::openai::{OpenAiError, Script, WiremockOpenAi};
-use crate::places::{Place, Places};
+use crate::places::{LimitError, Place, Places};
 use crate::poll::PollError;
 use crate::proxy::{FaultProxy, ProxyError};
 use crate::s3::{BucketError, REGION};
@@ -29,6 +29,9 @@ pub enum SandboxError {
     /// The bucket.
     #[error("make the sandbox's bucket")]
     Bucket(#[from] BucketError),
+    /// The number of sandboxes that the environment allows is no number.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// All sandboxes are in use, and none became free.
     #[error(
         "make one more than {limit} sandboxes at the same time: drop those that are done, run fewer tests at once, or set HARNESS_SANDBOXES_MAX"

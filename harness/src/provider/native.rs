@@ -1,5 +1,6 @@
 //! The native provider: server processes on ephemeral loopback ports, S3 in each test's process.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::background::blocking;
 use crate::binaries::{self, BinaryError, Found};
 use crate::development::Wishes;
 use crate::poll::{self, PollError, Progress};
@@ -16,7 +18,7 @@ use crate::provider::Started;
 use crate::redis::{self, RedisAddress};
 use crate::run_directory::{FirstSignal, RunDirectory};
 use crate::s3::{InProcessS3, S3StartError};
-use crate::stack::{StackError, blocking, step};
+use crate::stack::steps::{StackError, step};
 
 /// How often a server may find its port taken by somebody else.
 const PORT_ATTEMPTS: u32 = 5;
@@ -25,6 +27,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What serves S3 in the test's process.
 pub(crate) const S3_NAME: &str = "s3s-fs 0.14.1 (in process)";
+
+/// Where the files of Postgres lie unless `TMPDIR` is set.
+pub(crate) const MEMORY: &str = "/dev/shm";
 
 /// Why a native server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -125,14 +130,14 @@ async fn start_postgres(
         false => in_memory(run).unwrap_or_else(|| run.path().join("postgres")),
     };
     let found = {
-        let data = data.clone();
+        let (data, run) = (data.clone(), Arc::clone(run));
         blocking(move || {
-            let found = binaries::postgres(account, true)?;
+            let found = binaries::postgres(account, Some(&run))?;
             process::create_private(&data, account)
                 .map_err(|error| NativeError::Prepare("the data folder of Postgres", error))?;
             // Kept state has been initialised before.
             if !data.join("PG_VERSION").exists() {
-                initdb(&found, &data, account)?;
+                initdb(&run, &found, &data, account)?;
             }
             Ok::<Found, NativeError>(found)
         })
@@ -204,7 +209,6 @@ async fn start_postgres(
 /// the template, which a disk may need half a second for. `None` where the machine has no such place or
 /// little room in it, and where the user says with `TMPDIR` where files belong.
 fn in_memory(run: &RunDirectory) -> Option<PathBuf> {
-    const MEMORY: &str = "/dev/shm";
     const FREE_BYTES_MIN: u64 = 2 << 30;
     // Source: statfs(2), TMPFS_MAGIC.
     const TMPFS: u64 = 0x0102_1994;
@@ -238,7 +242,12 @@ fn has_statement_counter(program: &Path) -> bool {
     })
 }
 
-fn initdb(found: &Found, data: &Path, account: Option<Account>) -> Result<(), NativeError> {
+fn initdb(
+    run: &RunDirectory,
+    found: &Found,
+    data: &Path,
+    account: Option<Account>,
+) -> Result<(), NativeError> {
     let mut command = Command::new(found.program.with_file_name("initdb"));
     command
         .args([
@@ -252,17 +261,23 @@ fn initdb(found: &Found, data: &Path, account: Option<Account>) -> Result<(), Na
         .arg("-D")
         .arg(data)
         .current_dir(data)
+        // By this the clean-up finds it when this process dies meanwhile: left to itself it would make the
+        // folder again that was just removed.
+        .env(process::RUN_VARIABLE, run.id())
         .process_group(0)
         .stdin(Stdio::null());
     Account::apply(account, &mut command);
-    let output = command
-        .output()
+    // Not a pipe, which would break with this process: the servers that initdb runs then end in disorder,
+    // and leave their shared memory.
+    let log = run.log_file("initdb");
+    let status = File::create(&log)
+        .and_then(|output| Ok((output.try_clone()?, output)))
+        .and_then(|(output, errors)| command.stdout(output).stderr(errors).status())
         .map_err(|error| NativeError::Prepare("the data folder of Postgres with initdb", error))?;
-    if output.status.success() {
+    if status.success() {
         Ok(())
     } else {
-        let text = String::from_utf8_lossy(&output.stderr);
-        Err(NativeError::Initdb(text.trim().replace('\n', " | ")))
+        Err(NativeError::Initdb(process::log_tail(&log)))
     }
 }
 
@@ -273,11 +288,11 @@ async fn start_redis(
 ) -> Result<RedisAddress, NativeError> {
     let data = wishes.folder(run.path(), "redis");
     let found = {
-        let data = data.clone();
+        let (data, run) = (data.clone(), Arc::clone(run));
         blocking(move || {
             process::create_private(&data, account)
                 .map_err(|error| NativeError::Prepare("the data folder of Redis", error))?;
-            Ok::<Found, NativeError>(binaries::redis(account, true)?)
+            Ok::<Found, NativeError>(binaries::redis(account, Some(&run))?)
         })
         .await?
     };

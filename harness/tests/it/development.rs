@@ -5,9 +5,13 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use harness::poll::{self, Progress};
 use sqlx::{Connection, PgConnection};
+
+use crate::folder::Folder;
 
 fn harness() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
@@ -73,16 +77,9 @@ impl Running {
     }
 }
 
-fn folder() -> Result<tempfile::TempDir> {
-    use std::os::unix::fs::PermissionsExt;
-    let folder = tempfile::tempdir()?;
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-    Ok(folder)
-}
-
 #[tokio::test]
 async fn up_writes_its_environment_and_down_ends_it() -> Result<()> {
-    let folder = folder()?;
+    let folder = Folder::new()?;
     let mut up = Running::start(folder.path(), &[])?;
     let file = folder.path().join(".env");
     let written = fs::read_to_string(&file)?;
@@ -111,7 +108,7 @@ async fn up_writes_its_environment_and_down_ends_it() -> Result<()> {
 
 #[tokio::test]
 async fn what_is_kept_is_there_the_next_time_and_can_be_forgotten() -> Result<()> {
-    let folder = folder()?;
+    let folder = Folder::new()?;
     let cache = folder.path().join("cache");
     // The servers' wheels are in the usual cache: only the state shall lie here.
     let programs = harness::cache_folder();
@@ -174,9 +171,28 @@ async fn what_is_kept_is_there_the_next_time_and_can_be_forgotten() -> Result<()
     Ok(())
 }
 
+#[tokio::test]
+async fn a_killed_up_leaves_no_environment_behind() -> Result<()> {
+    let folder = Folder::new()?;
+    let mut up = Running::start(folder.path(), &[])?;
+    let file = folder.path().join(".env");
+    ensure!(file.exists(), "it writes none");
+    up.child.kill()?;
+    up.child.wait()?;
+    poll::until("the file to be gone", Duration::from_secs(30), || async {
+        if file.exists() {
+            Progress::NotYet("it is there".to_owned())
+        } else {
+            Progress::Ready(())
+        }
+    })
+    .await?;
+    Ok(())
+}
+
 #[test]
 fn an_environment_file_of_somebody_else_is_left_alone() -> Result<()> {
-    let folder = folder()?;
+    let folder = Folder::new()?;
     let file = folder.path().join(".env");
     fs::write(&file, "SECRET=mine\n")?;
     let output = harness().arg("up").current_dir(folder.path()).output()?;
@@ -229,7 +245,7 @@ fn an_unreachable_engine_is_named_with_its_remedy() -> Result<()> {
 
 #[test]
 fn a_program_that_can_be_had_nowhere_is_named_with_its_remedy() -> Result<()> {
-    let folder = folder()?;
+    let folder = Folder::new()?;
     let output = harness()
         .args([
             "up",
@@ -247,8 +263,32 @@ fn a_program_that_can_be_had_nowhere_is_named_with_its_remedy() -> Result<()> {
 }
 
 #[test]
+fn doctor_says_that_no_provider_could_serve_and_fails() -> Result<()> {
+    let folder = Folder::new()?;
+    let output = harness()
+        .arg("doctor")
+        .env("HARNESS_PROVIDER", "auto")
+        .env("DOCKER_HOST", "tcp://127.0.0.1:1")
+        .env("HARNESS_IGNORE_SYSTEM", "1")
+        .env("HARNESS_CACHE_DIR", folder.path().join("cache"))
+        .env("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
+        .env_remove("HARNESS_POSTGRES_BIN_DIR")
+        .env_remove("HARNESS_REDIS_SERVER")
+        .output()?;
+    let said = String::from_utf8(output.stdout)?;
+    ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
+    let last = said.lines().next_back().unwrap_or_default();
+    ensure!(last.starts_with("tests do not run here"), "{said}");
+    ensure!(
+        said.contains("mend: `apt-get install redis-server`"),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[test]
 fn what_the_harness_did_not_create_is_never_deleted() -> Result<()> {
-    let folder = folder()?;
+    let folder = Folder::new()?;
     let down = || {
         let mut down = harness();
         down.arg("down").env("TMPDIR", folder.path());
@@ -259,12 +299,15 @@ fn what_the_harness_did_not_create_is_never_deleted() -> Result<()> {
         .next()
         .context("a root")??
         .path();
-    let other = root.join("a-person's-notes");
-    fs::create_dir(&other)?;
-    fs::write(other.join("notes"), "mine")?;
-    let output = down()?;
-    ensure!(output.status.success(), "{output:?}");
-    ensure!(other.join("notes").exists(), "a foreign folder was deleted");
+    // The second has the name of a run, and not its lock file.
+    for name in ["a-person's-notes", "0123456789ab"] {
+        let other = root.join(name);
+        fs::create_dir(&other)?;
+        fs::write(other.join("notes"), "mine")?;
+        let output = down()?;
+        ensure!(output.status.success(), "{output:?}");
+        ensure!(other.join("notes").exists(), "{name} was deleted");
+    }
     Ok(())
 }
 

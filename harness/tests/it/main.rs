@@ -3,6 +3,7 @@
 mod containers;
 mod development;
 mod faults;
+mod folder;
 mod lifetime;
 mod openai_client;
 mod sandboxes;

@@ -1,24 +1,29 @@
 //! The official Python client against the scripted OpenAI: what `openai_client/client.py` asserts is what
 //! the real API does.
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use harness::PythonPins;
 use harness::openai::{Action, Call, Latency, LoadOpenAi, Script, When};
-
-/// Written last into an environment that is whole: the pins it was made from.
-const STAMP: &str = "pins";
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::print_stderr, reason = "a test that does not run must say why")]
 async fn the_official_client_drives_it_unchanged() -> Result<()> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openai_client");
-    let python = match environment(&here.join("requirements.txt")) {
-        Ok(python) => python,
+    let pins = PythonPins {
+        name: "openai-client",
+        python: PathBuf::from("python3"),
+        // That of the pins.
+        python_min: (3, 11),
+        requirements: here.join("requirements.txt"),
+        cache: harness::cache_folder(),
+    };
+    let environment = match tokio::task::spawn_blocking(move || pins.prepare()).await? {
+        Ok(environment) => environment,
         Err(reason) => {
-            eprintln!("skipped, the openai package cannot be installed here: {reason:#}");
+            eprintln!("skipped, the openai package cannot be had here: failed to {reason}");
             return Ok(());
         }
     };
@@ -54,7 +59,7 @@ async fn the_official_client_drives_it_unchanged() -> Result<()> {
         |script, (call, when, action)| script.fault(call, when, action),
     );
     let openai = LoadOpenAi::start(script).await?;
-    let output = tokio::process::Command::new(&python)
+    let output = tokio::process::Command::new(environment.python())
         .arg(here.join("client.py"))
         .arg(openai.base_url())
         .env("NO_PROXY", "127.0.0.1")
@@ -72,49 +77,5 @@ async fn the_official_client_drives_it_unchanged() -> Result<()> {
     assert_eq!(openai.stats().rate_limited + openai.stats().faults, 8);
     assert_eq!(openai.billing().responses_cancelled, 1);
     openai.stop().await;
-    Ok(())
-}
-
-/// The interpreter of an environment with these pins, made in the harness's cache when it is not there.
-fn environment(requirements: &Path) -> Result<PathBuf> {
-    let pins = fs::read_to_string(requirements)?;
-    let cache = harness::cache_folder();
-    fs::create_dir_all(&cache)?;
-    let folder = cache.join("openai-client");
-    // Two runs at a time: the second waits and finds it made. Closing unlocks.
-    let lock = File::create(cache.join("openai-client.lock"))?;
-    lock.lock()?;
-    let python = folder.join("bin/python");
-    if python.exists() && fs::read_to_string(folder.join(STAMP)).is_ok_and(|made| made == pins) {
-        return Ok(python);
-    }
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
-        .args(["--disable-pip-version-check", "--retries", "1"])
-        .args([
-            "--require-hashes",
-            "--only-binary",
-            ":all:",
-            "--requirement",
-        ])
-        .arg(requirements);
-    run(&mut pip)?;
-    fs::write(folder.join(STAMP), pins)?;
-    Ok(python)
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output = command.stdin(Stdio::null()).output()?;
-    if !output.status.success() {
-        let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        bail!(
-            "{}",
-            complaint.lines().next_back().unwrap_or("no complaint")
-        );
-    }
     Ok(())
 }

@@ -3,7 +3,6 @@
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -12,7 +11,8 @@ use anyhow::{Context, Result, ensure};
 use harness::poll::{self, Progress};
 use harness::{Sandbox, Stack, Template};
 use sqlx::{Connection, PgConnection};
-use tempfile::TempDir;
+
+use crate::folder::Folder;
 
 /// Makes this program a member instead of a test.
 const MEMBER_VARIABLE: &str = "HARNESS_TEST_MEMBER";
@@ -93,13 +93,6 @@ async fn a_member() -> Result<()> {
     Ok(())
 }
 
-/// A folder that the servers' account may pass through.
-fn open_folder() -> Result<TempDir> {
-    let folder = tempfile::tempdir()?;
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-    Ok(folder)
-}
-
 fn runs(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut runs = Vec::new();
     for root in fs::read_dir(folder)? {
@@ -127,7 +120,7 @@ async fn nothing_is_left(folder: &Path) -> Result<()> {
 
 #[tokio::test]
 async fn processes_share_a_stack_that_outlives_the_one_that_started_it() -> Result<()> {
-    let folder = open_folder()?;
+    let folder = Folder::new()?;
     let founder = Member::start(folder.path())?;
     let second = Member::start(folder.path())?;
     ensure!(founder.port() == second.port(), "each has its own Postgres");
@@ -155,7 +148,7 @@ async fn processes_share_a_stack_that_outlives_the_one_that_started_it() -> Resu
 
 #[tokio::test]
 async fn a_process_that_comes_after_the_last_has_ended_finds_the_stack_still_there() -> Result<()> {
-    let folder = open_folder()?;
+    let folder = Folder::new()?;
     let first = Member::start(folder.path())?;
     let port = first.port().to_owned();
     first.end()?;
@@ -167,7 +160,7 @@ async fn a_process_that_comes_after_the_last_has_ended_finds_the_stack_still_the
 
 #[tokio::test]
 async fn processes_that_come_at_the_same_time_start_one_stack() -> Result<()> {
-    let folder = open_folder()?;
+    let folder = Folder::new()?;
     let starting: Vec<_> = (0..3)
         .map(|_| {
             let folder = folder.path().to_owned();
