@@ -110,7 +110,7 @@ variable "availability_zones" {
 
   validation {
     condition     = length(distinct(var.availability_zones)) == 2 && alltrue([for zone in var.availability_zones : can(regex("^${var.region}[a-z]$", zone))])
-    error_message = "availability_zones must be two different zones of region and be given with it, such as us-east-1a and us-east-1b for us-east-1."
+    error_message = "availability_zones must be two different zones of region and be given with it, such as ${var.region}a and ${var.region}b for ${var.region}."
   }
 }
 

@@ -377,8 +377,9 @@ fn worker_memory(configuration: &Configuration, profile: &Profile) -> Option<Cau
     Some(Cause {
         key,
         text: format!(
-            "{workers} workers at once take {need_mib:.0} MiB, a task has {} MiB and would be killed: lower \
+            "{workers} workers at once take {:.0} MiB, a task has {} MiB and would be killed: lower \
              generation_workers to {fit:.0} or less, or raise task_memory_mib.",
+            need_mib.ceil(),
             sizing.task_memory_mib
         ),
         limit: Some(fit),

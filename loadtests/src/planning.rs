@@ -76,11 +76,7 @@ pub fn unanswerable(plan: &Plan, request: &PlanRequest) -> Option<InvalidScenari
         });
     }
     // What breaks a finding was not asked how much it carries.
-    let bounds = [
-        "capacity_per_hour",
-        "budget_usd_month",
-        "tasks_without_shared_cache",
-    ];
+    let bounds = ["capacity_per_hour", "budget_usd_month", "shared_cache"];
     let bounded = |candidate: &Evaluated| {
         let mut failures = candidate.failures.iter();
         failures.any(|failure| bounds.contains(&failure.key.as_str()))

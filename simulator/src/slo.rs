@@ -43,7 +43,7 @@ pub struct Verdict {
 #[serde(deny_unknown_fields)]
 pub struct Failure {
     /// The promise's key, such as `wait_p95` (in seconds); `generations` when nothing was measured,
-    /// `capacity_per_hour` when a formula alone refused the fleet, `tasks_without_shared_cache` when its tasks would not
+    /// `capacity_per_hour` when a formula alone refused the fleet, `shared_cache` when its tasks would not
     /// share sessions; or a rule of the caller's, such as `vcpu_quota`, `database_connections` and `worker_memory`.
     pub key: String,
     /// What was promised.
@@ -87,7 +87,7 @@ impl fmt::Display for Failure {
                     "carries at most {actual:.1} generations per hour of the {limit:.1} that come"
                 )
             }
-            "tasks_without_shared_cache" => {
+            "shared_cache" => {
                 write!(
                     f,
                     "up to {actual:.0} tasks, but sessions in a cache that only one task sees"

@@ -22,12 +22,16 @@ pub(crate) fn run(arguments: &ReviewArguments, quiet: bool) -> Result<Outcome> {
         let judgement = Evidence::one(&input, name)?;
         match arguments.format {
             Some(ReviewFormat::Json) => say(&json(&judgement)?)?,
-            _ => {
+            other => {
                 let mut document = report::sections::replicated(name, &judgement);
                 if let Some(note) = review::unmetered(name) {
                     document.paragraph(note);
                 }
-                show(&document)?;
+                match other {
+                    Some(ReviewFormat::Markdown) => print(&report::markdown::render(&document))?,
+                    Some(ReviewFormat::Html) => print(&report::html::render(&document))?,
+                    _ => show(&document)?,
+                }
             }
         }
         return Ok(Outcome::Success);

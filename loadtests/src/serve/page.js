@@ -36,6 +36,7 @@ function duration(seconds) {
 }
 
 function show(answer) {
+  element('result').hidden = false;
   const verdict = element('verdict');
   verdict.className = `verdict ${answer.pass ? 'pass' : 'fail'}`;
   const word = document.createElement('b');

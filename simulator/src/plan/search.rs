@@ -287,7 +287,7 @@ fn refused_by_bounds(scenario: &Scenario, cost_floor: MicroUsd) -> Vec<Failure> 
     }
     // Sessions and limits live in the cache, and a sidecar or a process is no cache for its neighbours.
     if fleet.cache_mode != CacheMode::Elasticache && fleet.tasks.max > 1 {
-        refuse("tasks_without_shared_cache", 1.0, tasks);
+        refuse("shared_cache", 1.0, tasks);
     }
     failures
 }
