@@ -60,6 +60,9 @@ pub struct Question {
     pub figures: Vec<Figure>,
     /// The command that computes them again.
     pub command: String,
+    /// One that shows by itself what some of them rest on: a fleet, a plan, a verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shown_by: Option<String>,
     /// What would change the answer.
     pub would_change: Text,
     /// Whether the numbers still say what the answer claims.

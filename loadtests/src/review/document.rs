@@ -73,7 +73,12 @@ fn answered(document: &mut Document, question: &Question, language: Language) {
         changes.get(language),
         question.would_change.get(language)
     ));
-    document.blocks.push(Block::Code(question.command.clone()));
+    let mut code = question.command.clone();
+    if let Some(shown_by) = &question.shown_by {
+        let comment = say!("some of it by itself:", "una parte, por separado:");
+        code.push_str(&format!("\n# {}\n{shown_by}", comment.get(language)));
+    }
+    document.blocks.push(Block::Code(code));
 }
 
 fn heading(document: &mut Document, language: Language, title: &Text) {

@@ -111,12 +111,9 @@ pub(super) fn all(evidence: &Evidence) -> Vec<Question> {
             asked: answer.asked,
             answer: answer.answer,
             figures: answer.figures,
-            // An answer from prices and limits alone has no fleet to simulate: it is computed again by itself.
-            command: if answer.command.is_empty() {
-                format!("cargo sizing review --question {}", index + 1)
-            } else {
-                answer.command
-            },
+            command: format!("cargo sizing review --question {}", index + 1),
+            // An answer from prices and limits alone has no fleet to show.
+            shown_by: Some(answer.command).filter(|command| !command.is_empty()),
             would_change: answer.would_change,
             holds: answer.holds,
         })

@@ -42,11 +42,16 @@ fn the_committed_review_is_current_complete_and_still_true() {
             !question.figures.is_empty(),
             "question {number} has no number"
         );
-        assert!(
-            question.command.starts_with("cargo sizing "),
-            "question {number}: {}",
-            question.command
+        assert_eq!(
+            question.command,
+            format!("cargo sizing review --question {number}")
         );
+        if let Some(shown_by) = &question.shown_by {
+            assert!(
+                shown_by.starts_with("cargo sizing "),
+                "{number}: {shown_by}"
+            );
+        }
         for figure in &question.figures {
             assert!(
                 figure.low <= figure.value && figure.value <= figure.high,
@@ -83,7 +88,8 @@ fn a_command_of_the_plan_or_the_gate_prints_the_bill_that_the_answer_names() {
             .iter()
             .find(|figure| figure.what.en.starts_with(bill))
             .unwrap_or_else(|| panic!("question {number} has no figure {bill}"));
-        let arguments: Vec<&str> = question.command.split(' ').skip(2).collect();
+        let command = question.shown_by.as_deref().expect("a plan or a verdict");
+        let arguments: Vec<&str> = command.split(' ').skip(2).collect();
         let stdout = String::from_utf8(super::sizing(&arguments).stdout).expect("text");
         let expected = format!("{:.2}", figure.value);
         assert!(

@@ -35,6 +35,8 @@ pub struct Day {
     pub tasks: Vec<f64>,
     /// CPU used at its end, in percent of the serving tasks' vCPU, from the generations then in flight.
     pub cpu_percent: Vec<f64>,
+    /// Whether a load that is asked for at the same rate all day was spread as an office spreads it.
+    pub spread: bool,
     /// Hours at which deployments began.
     pub deployed_h: Vec<f64>,
     /// The outcome of the whole day.
@@ -51,7 +53,8 @@ pub fn simulate_day(base: &Scenario) -> Result<Day, InvalidScenario> {
     scenario.horizon = Duration::from_hours(24);
     scenario.warmup = Duration::ZERO;
     // Arrivals with a day of their own keep it.
-    if !matches!(base.workload.arrivals, Arrivals::Daily { .. }) {
+    let spread = !matches!(base.workload.arrivals, Arrivals::Daily { .. });
+    if spread {
         scenario.workload.arrivals = Arrivals::Daily {
             per_hour: base.workload.arrivals.mean_per_hour(),
             hourly: HOURLY.to_vec(),
@@ -69,6 +72,7 @@ pub fn simulate_day(base: &Scenario) -> Result<Day, InvalidScenario> {
         .map(|running| 100.0 * running * per_generation / scenario.fleet.vcpu)
         .collect();
     Ok(Day {
+        spread,
         submitted: tally.submitted,
         queued: tally.queued,
         tasks: tally.tasks,
@@ -198,7 +202,14 @@ pub(super) fn figure(day: &Day, id: &'static str) -> Figure {
     });
     Figure {
         id,
-        title: "A simulated day, with a deployment at 8 and at 16 o'clock".to_owned(),
+        title: format!(
+            "A simulated day{}, with a deployment at 8 and at 16 o'clock",
+            if day.spread {
+                ", the load spread as in an office"
+            } else {
+                ""
+            }
+        ),
         alternative: format!(
             "Four curves over 24 hours: up to {} generations submitted in ten minutes, up to {} waiting, up to {} tasks serving, CPU never above {} %. Dashed lines are deployments; {} generations were lost.",
             short(highest(&day.submitted)),
