@@ -5,6 +5,20 @@ use crate::fidelity::{Compared, Fidelity, LoadKind, Metric};
 use crate::measurement::{Measurement, OpenRun, Role};
 use crate::report::document::{Document, Table};
 
+/// That CPU use is not promised, where it is not.
+fn of_cpu(fidelity: &Fidelity) -> &'static str {
+    let unpromised = fidelity
+        .held_out
+        .iter()
+        .any(|summary| summary.metric == Metric::CpuUtilization && summary.promised.is_none());
+    if unpromised {
+        " CPU use is promised of two passes over a grid only: from one start of a process to the next it differs by \
+         more."
+    } else {
+        ""
+    }
+}
+
 /// Whether a shape ran more than once under the same load.
 fn has_passes(fidelity: &Fidelity) -> bool {
     let runs = &fidelity.runs;
@@ -27,8 +41,12 @@ pub fn fidelity(document: &mut Document, fidelity: &Fidelity) {
             ""
         },
         match fidelity.keeps_its_promises() {
-            Some(true) => "Every promise for held-out runs is kept.".to_owned(),
-            Some(false) => format!("Promises for held-out runs are broken: {}.", broken(fidelity)),
+            Some(true) => format!("Every promise for held-out runs is kept.{}", of_cpu(fidelity)),
+            Some(false) => format!(
+                "Promises for held-out runs are broken: {}.{}",
+                broken(fidelity),
+                of_cpu(fidelity)
+            ),
             None => "Nothing is promised: no sound run was held out, or the cells have fewer than three \
                      repetitions."
                 .to_owned(),
