@@ -319,6 +319,7 @@ impl<'a> Runner<'a> {
                 // as in production, and never reached.
                 ("RATE_LIMIT_SESSION", "1000000/1000".to_owned()),
                 ("RATE_LIMIT_GENERATIONS", "1000000/1000".to_owned()),
+                ("GENERATION_RUNNING_MAX_PER_USER", "1000000".to_owned()),
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
