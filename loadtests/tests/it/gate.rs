@@ -136,6 +136,16 @@ fn each_finding_fails_by_its_name() {
             "alb_idle_timeout",
         ),
         (vec!["generation_workers = 100000"], "worker_memory"),
+        (
+            vec![
+                "generation_mode = \"sync\"",
+                "generation_duration_s = 100",
+                "alb_idle_timeout_s = 4000",
+                "deregistration_delay_s = 120",
+                "stop_timeout_s = 120",
+            ],
+            "generation_duration",
+        ),
     ] {
         let result = judged(1, &with(&lines), &[]);
         assert!(
@@ -159,6 +169,27 @@ fn each_finding_fails_by_its_name() {
 fn what_is_only_told_does_not_fail() {
     let result = judged(0, &with(&["database_engine_version = \"14\""]), &[]);
     assert_eq!(result["after"]["warnings"][0]["name"], "database_support");
+}
+
+#[test]
+fn days_that_break_the_promise_are_told_though_their_mean_keeps_it() {
+    let scratch = Scratch::new();
+    let told = |per_hour: u32| {
+        let load = format!("per_hour = {per_hour}");
+        let slo = include_str!("../../slo/mvp.toml").replace("per_hour = 40", &load);
+        assert!(slo.contains(&load), "{slo}");
+        let slo = scratch.file("busier.toml", &slo);
+        let mvp = "terraform/environments/mvp.tfvars";
+        let arguments = ["gate", "--sizing", mvp, "--slo", &slo, "--format", "json"];
+        let result: Value = serde_json::from_str(&stdout_of(0, &arguments)).expect("JSON");
+        let mut warnings = result["after"]["warnings"]
+            .as_array()
+            .expect("a list")
+            .iter();
+        warnings.any(|warning| warning["name"] == "wait_p95_days")
+    };
+    assert!(!told(40));
+    assert!(told(84));
 }
 
 #[test]
