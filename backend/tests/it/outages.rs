@@ -1,18 +1,21 @@
 //! Dependencies go and come back.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use backend::Role;
 use harness::NetworkFault;
 use reqwest::StatusCode;
+use tokio::net::TcpSocket;
 
 use crate::app::{CALLS, World, script_ms, until};
 use crate::client::{expect, order, problem};
 
 /// A port of this machine on which nobody listens, for as long as the guard lives.
-fn dead_port() -> anyhow::Result<(std::net::UdpSocket, u16)> {
-    // A UDP socket keeps the number, so no other test's server is given it meanwhile by chance only.
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+fn dead_port() -> anyhow::Result<(TcpSocket, u16)> {
+    // Bound and never listening: connections are refused, and no other test's server is given the port.
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
     let port = socket.local_addr()?.port();
     Ok((socket, port))
 }
