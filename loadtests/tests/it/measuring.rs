@@ -1,8 +1,10 @@
 //! `measure` against targets, and `merge`: what several processes send is joined as one.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Output};
+
+use tokio::net::TcpSocket;
 
 use crate::{Scratch, sizing, stderr_of, stdout_of};
 
@@ -123,11 +125,11 @@ fn kept(folder: &str, name: &str) -> serde_json::Value {
 
 #[test]
 fn a_target_that_is_down_leaves_a_partial_result_and_exit_code_2() {
-    // Bound and dropped: nobody listens there now.
-    let port = TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port();
+    // Bound and never listening: connections are refused, and no other server is given the port.
+    let down = TcpSocket::new_v4().expect("a socket");
+    down.bind((Ipv4Addr::LOCALHOST, 0).into())
+        .expect("a free port");
+    let port = down.local_addr().expect("bound").port();
     let scratch = Scratch::new();
     let out = scratch.path("out");
     std::fs::create_dir(&out).expect("a writable folder");
