@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use simulator::scenario::{Fleet, InvalidScenario, Profile, Scenario, ScenarioError};
+use simulator::scenario::{Arrivals, Fleet, InvalidScenario, Profile, Scenario, ScenarioError};
 use simulator::slo::Slo;
 
 /// Stands where a sizing will be: an SLO file says what is asked, never of whom.
@@ -49,6 +49,9 @@ pub enum RequirementsError {
         path: PathBuf,
     },
 }
+
+/// Generations that a user asks for in the busiest hour: one every second day, 8 % of them then (`slo.toml`).
+const PEAK_PER_HOUR_AND_USER: f64 = 0.5 * 0.08;
 
 /// What a sizing must do, and under which load.
 #[derive(Clone, Debug)]
@@ -114,6 +117,23 @@ impl Requirements {
             scenario,
             text: text.to_owned(),
         })
+    }
+
+    /// Users that the load stands for: as it says itself, or else by its busiest hour. None for arrivals at given
+    /// instants, and for a load of nobody.
+    pub fn users(&self) -> Option<f64> {
+        let users = match &self.scenario.workload.arrivals {
+            Arrivals::Users { users, .. } => users.mid,
+            Arrivals::Poisson { per_hour } | Arrivals::Deterministic { per_hour } => {
+                per_hour / PEAK_PER_HOUR_AND_USER
+            }
+            Arrivals::Daily { per_hour, hourly } => {
+                per_hour * hourly.iter().copied().fold(0.0, f64::max) / PEAK_PER_HOUR_AND_USER
+            }
+            Arrivals::Trace { .. } => return None,
+        };
+        // Users come whole; what is left is the division's.
+        Some(users.round()).filter(|users| *users > 0.0)
     }
 
     /// The text of an SLO file that asks the same under so many times the load, without this one's comments, which
@@ -191,6 +211,19 @@ mod tests {
             assert!((per_hour * 24.0 - per_day).abs() < 1e-6, "{per_hour}");
         }
         parse(include_str!("../slo/mvp.toml")).expect("valid");
+    }
+
+    #[test]
+    fn the_files_stand_for_the_users_of_their_stages() {
+        use crate::stages::{SLO_USERS, STAGE_SLOS, STAGES};
+        let users = |text: &str| parse(text).expect("valid").users();
+        assert_eq!(users(include_str!("../slo.toml")), Some(SLO_USERS));
+        for ((name, of_stage, _), (_, text)) in STAGES.into_iter().zip(STAGE_SLOS) {
+            assert_eq!(users(text), Some(of_stage), "{name}");
+        }
+        let trace = "[workload]\narrivals = { kind = \"trace\", at = [\"1s\"] }\n\
+                     generation = { kind = \"deterministic\", length = \"1s\" }\n[slo]\nlost_max = 0\n";
+        assert_eq!(users(trace), None);
     }
 
     #[test]

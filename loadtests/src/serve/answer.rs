@@ -151,7 +151,8 @@ impl Lab {
     ) -> Result<Lab, RequirementsError> {
         let mut stages = vec![Stage {
             name: PRESETS[0].name,
-            users: PRESETS[0].users,
+            // A trace says nothing of users, and cannot be scaled to any.
+            users: proposal.users().unwrap_or(PRESETS[0].users),
             slo_file: slo_file.display().to_string(),
             requirements: proposal,
         }];
@@ -172,6 +173,12 @@ impl Lab {
 
     pub(super) fn calibration_file(&self) -> &str {
         &self.cost.calibration_file
+    }
+
+    /// Users that a stage's load stands for.
+    pub(super) fn users_of(&self, stage: &str) -> Option<f64> {
+        let found = self.stages.iter().find(|known| known.name == stage);
+        found.map(|stage| stage.users)
     }
 
     pub(super) fn vcpu_score(&self) -> Option<f64> {

@@ -35,6 +35,14 @@ function duration(seconds) {
   return [`${(seconds.mean / by).toFixed(1)} ${unit}`, half < 0.05 ? '' : ` (± ${half.toFixed(1)} ${unit})`];
 }
 
+// A refusal names fields as the link does; whoever reads the page knows them by their labels.
+function labelled(text) {
+  return text.replace(/`(\w+)`/g, (whole, name) => {
+    const label = form.elements[name]?.labels?.[0];
+    return label ? `${label.firstChild.textContent.trim()} (${name})` : whole;
+  });
+}
+
 function show(answer) {
   element('result').hidden = false;
   const verdict = element('verdict');
@@ -100,7 +108,7 @@ async function ask(link) {
       show(await response.json());
       element('problem').textContent = '';
     } else {
-      element('problem').textContent = await response.text();
+      element('problem').textContent = labelled(await response.text());
     }
   } catch {
     element('problem').textContent = 'The lab does not answer: is `cargo sizing serve` still running?';

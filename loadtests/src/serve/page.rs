@@ -15,11 +15,13 @@ const LOOK: &str = include_str!("page.css");
 /// Largest task that the page offers, in vCPU.
 const VCPU_MAX: f64 = 4.0;
 
-pub(super) fn render(_lab: &Lab) -> String {
-    let presets: BTreeMap<_, _> = PRESETS
-        .into_iter()
-        .filter_map(|preset| Some((preset.name, preset.ask().ok()?)))
-        .collect();
+pub(super) fn render(lab: &Lab) -> String {
+    let asks = PRESETS.into_iter().filter_map(|preset| {
+        let mut ask = preset.ask().ok()?;
+        ask.users = lab.users_of(preset.name)?;
+        Some((preset.name, ask))
+    });
+    let presets: BTreeMap<_, _> = asks.collect();
     // CPU units to the memories in MiB that Fargate sells with them.
     let mut sizes: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (vcpu, gib) in fargate_pairs()

@@ -384,6 +384,19 @@ fn the_what_if_page_works_by_keyboard_and_its_link_reproduces_it() {
         accessible(&browser).await;
         let errors = browser.console_errors().await;
         assert!(errors.is_empty(), "{errors:#?}");
+        // Last, for a browser counts a refused request as an error.
+        let more = "const of = document.getElementById('controls').elements.tasks_desired; of.value = '50'; of.dispatchEvent(new Event('input', { bubbles: true }))";
+        browser.run(more).await;
+        settled(&browser).await;
+        let problem = browser
+            .run("return document.getElementById('problem').textContent")
+            .await;
+        assert!(
+            problem
+                .as_str()
+                .is_some_and(|text| text.contains("At the start (tasks_desired) is 50")),
+            "a refusal names the control by its label: {problem}"
+        );
         browser.stop().await;
     });
 }

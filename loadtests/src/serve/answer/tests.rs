@@ -19,6 +19,23 @@ fn lab() -> Lab {
     Lab::new(cost, (requirements, slo)).expect("committed")
 }
 
+#[test]
+fn a_load_of_ones_own_is_shown_with_the_users_that_it_stands_for() {
+    let (file, text) = STAGE_SLOS[1];
+    let requirements = Requirements::parse(Path::new(file), text).expect("committed");
+    let cost = Cost::new(&committed(), Path::new("calibration.json"), None);
+    let lab = Lab::new(cost, (requirements, Path::new(file))).expect("committed");
+    assert_eq!(lab.users_of("proposal"), Some(10_000.0));
+    let page = crate::serve::page::render(&lab);
+    assert!(
+        !page.contains("\"stage\":\"proposal\",\"users\":1000.0"),
+        "the preset has its own users"
+    );
+    let ask = changed(0, |ask| ask.users = 10_000.0);
+    let answer = lab.answer(&ask).expect("an answer");
+    assert!(answer.copied.slo.is_none(), "the file as it is");
+}
+
 fn asked(index: usize) -> Ask {
     PRESETS[index].ask().expect("committed files")
 }
