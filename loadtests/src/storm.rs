@@ -8,6 +8,7 @@ pub mod audit;
 pub mod clients;
 pub mod evidence;
 pub mod fleet;
+pub mod receiver;
 pub mod run;
 pub mod schedule;
 pub mod settings;

@@ -1,9 +1,11 @@
 //! What a storm did to its generations: pure, a verdict over what was found when it had passed.
 //!
 //! - **Lost**: a generation that the service accepted (a client holds its id) and that did not end
-//!   `succeeded` with a PDF that can be downloaded and has the pages it is said to have.
+//!   `succeeded` with a PDF that can be downloaded and has the pages it is said to have, or whose webhook
+//!   did not arrive, is not signed or tells of another end.
 //! - **Duplicated**: a second generation for one `Idempotency-Key`, a generation that no client was
-//!   told of, a generation that ended twice, or a PDF in the bucket that belongs to none.
+//!   told of, a generation that ended twice, a PDF in the bucket that belongs to none, or a second webhook:
+//!   one that is delivered again must be the same, to the letter.
 //! - **Double-billed**: a response that `OpenAI` was asked for, that no step used, and that nothing
 //!   explains. See [`explanation`].
 
@@ -36,6 +38,8 @@ pub struct Facts {
     pub outages: Vec<Outage>,
     /// Backends that were killed or frozen.
     pub interruptions: Vec<Interruption>,
+    /// Webhooks, as often as they came; every order asks for one.
+    pub deliveries: Vec<Delivery>,
 }
 
 /// An order of a client.
@@ -115,6 +119,23 @@ pub struct Interruption {
     pub creating: BTreeSet<(String, String)>,
 }
 
+/// A webhook that came to its receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its id (`webhook-id`).
+    pub webhook: String,
+    /// The generation that it tells of.
+    pub generation: String,
+    /// The status that it tells.
+    pub status: String,
+    /// All of it.
+    pub body: String,
+    /// Whether it is signed with its user's secret.
+    pub is_signed: bool,
+    /// Whether the receiver kept it; otherwise it refused it, or was silent.
+    pub is_taken: bool,
+}
+
 /// One thing that must not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -141,6 +162,21 @@ pub struct Audit {
     pub double_billed: Vec<Finding>,
     /// Where the responses went.
     pub responses: Responses,
+    /// How the webhooks came.
+    pub webhooks: Webhooks,
+}
+
+/// How the webhooks came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Webhooks {
+    /// Calls of the receiver.
+    pub deliveries: usize,
+    /// Of these it refused so many, or let them wait in vain.
+    pub refused: usize,
+    /// Generations whose end it was told of.
+    pub told: usize,
+    /// Of these so many more than once: at least once is what is promised.
+    pub told_again: usize,
 }
 
 /// Where the responses went that `OpenAI` was asked for.
@@ -179,6 +215,7 @@ pub fn audit(facts: &Facts) -> Audit {
     };
     lost(facts, &mut audit);
     duplicated(facts, &mut audit);
+    told(facts, &mut audit);
     billed(facts, &mut audit);
     audit
 }
@@ -233,6 +270,44 @@ fn duplicated(facts: &Facts, audit: &mut Audit) {
             let how = "a PDF that no generation knows of".to_owned();
             audit.duplicated.push(finding(key, how));
         }
+    }
+}
+
+/// What is wrong with the webhooks of generations that are fine by themselves.
+fn told(facts: &Facts, audit: &mut Audit) {
+    let mut deliveries: BTreeMap<&str, Vec<&Delivery>> = BTreeMap::new();
+    for delivery in &facts.deliveries {
+        let of = deliveries.entry(&delivery.generation).or_default();
+        of.push(delivery);
+    }
+    audit.webhooks.deliveries = facts.deliveries.len();
+    audit.webhooks.refused = facts.deliveries.iter().filter(|it| !it.is_taken).count();
+    for (id, row) in &facts.generations {
+        let all = deliveries.remove(id.as_str()).unwrap_or_default();
+        let taken = all.iter().filter(|delivery| delivery.is_taken).count();
+        audit.webhooks.told += usize::from(taken > 0);
+        audit.webhooks.told_again += usize::from(taken > 1);
+        if taken == 0 && row.ends > 0 {
+            let how = format!("{}, and its receiver was never told", row.status);
+            audit.lost.push(finding(id, how));
+        }
+        if all.iter().any(|delivery| !delivery.is_signed) {
+            let how = "told of under a signature that is not its user's".to_owned();
+            audit.lost.push(finding(id, how));
+        }
+        if let Some(other) = all.iter().find(|delivery| delivery.status != row.status) {
+            let how = format!("{}, and told of as {:?}", row.status, other.status);
+            audit.lost.push(finding(id, how));
+        }
+        let contents: BTreeSet<_> = all.iter().map(|one| (&one.webhook, &one.body)).collect();
+        if contents.len() > 1 {
+            let how = format!("told of in {} different webhooks", contents.len());
+            audit.duplicated.push(finding(id, how));
+        }
+    }
+    for id in deliveries.into_keys() {
+        let how = "a webhook of no generation in the database".to_owned();
+        audit.duplicated.push(finding(id, how));
     }
 }
 

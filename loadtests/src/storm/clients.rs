@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::audit::Order;
 use super::fleet::Fleet;
+use super::receiver::{Receiver, secret};
 use super::schedule::Seat;
 use super::settings::Size;
 use crate::reference::user::{UserError, client};
@@ -41,9 +42,10 @@ pub type Answers = BTreeMap<String, u64>;
 )]
 pub struct Clients<'a, 'b> {
     fleet: &'a Fleet<'b>,
+    receiver: &'a Receiver,
     size: &'a Size,
     http: Client,
-    tokens: Vec<String>,
+    accounts: Vec<Account>,
     source: Vec<u8>,
     documents: Vec<OnceCell<String>>,
     orders: Mutex<Vec<Order>>,
@@ -55,6 +57,14 @@ pub struct Clients<'a, 'b> {
     closed: watch::Sender<bool>,
     /// Nobody waits any more.
     over: watch::Sender<bool>,
+}
+
+/// Somebody who orders.
+struct Account {
+    /// The session's.
+    token: String,
+    /// That webhooks are signed with.
+    secret: Vec<u8>,
 }
 
 /// What the clients tell afterwards.
@@ -75,21 +85,23 @@ impl<'a, 'b> Clients<'a, 'b> {
     /// When a backend does not answer as it should.
     pub async fn enter(
         fleet: &'a Fleet<'b>,
+        receiver: &'a Receiver,
         size: &'a Size,
         source: Vec<u8>,
     ) -> Result<Clients<'a, 'b>, UserError> {
         let http = client(REQUEST_TIMEOUT)?;
-        let mut tokens = Vec::new();
+        let mut accounts = Vec::new();
         for account in 0..ACCOUNTS {
             let base_url = fleet.base_url(Seat::ALL[account % 2]);
-            tokens.push(enter(&http, &base_url, account).await?);
+            accounts.push(enter(&http, &base_url, account).await?);
         }
         let generations = usize::try_from(size.generations).unwrap_or(usize::MAX);
         Ok(Clients {
             fleet,
+            receiver,
             size,
             http,
-            tokens,
+            accounts,
             source,
             documents: (0..generations.div_ceil(ORDERS_PER_DOCUMENT))
                 .map(|_| OnceCell::new())
@@ -145,6 +157,12 @@ impl<'a, 'b> Clients<'a, 'b> {
         Some(self.token(number))
     }
 
+    /// The secrets that webhooks are signed with, by account.
+    pub fn secrets(&self) -> Vec<Vec<u8>> {
+        let secrets = self.accounts.iter().map(|account| account.secret.clone());
+        secrets.collect()
+    }
+
     /// What there is to tell.
     pub fn told(&self) -> Told {
         let mut took_ms = lock(&self.took_ms).clone();
@@ -156,8 +174,12 @@ impl<'a, 'b> Clients<'a, 'b> {
         }
     }
 
+    fn account(number: usize) -> usize {
+        number / ORDERS_PER_DOCUMENT % ACCOUNTS
+    }
+
     fn token(&self, number: usize) -> &str {
-        &self.tokens[number / ORDERS_PER_DOCUMENT % ACCOUNTS]
+        &self.accounts[Self::account(number)].token
     }
 
     async fn order(&self, number: usize) {
@@ -177,12 +199,12 @@ impl<'a, 'b> Clients<'a, 'b> {
             });
             orders.len() - 1
         };
-        let id = self.submit(number, &key, &document).await;
+        let id = self.submit(number, number, &key, &document).await;
         lock(&self.orders)[place].ids.insert(id.clone());
         self.accepted.fetch_add(1, Ordering::Relaxed);
         if number.is_multiple_of(REPEATED_EVERY) {
             // At the other backend.
-            let again = self.submit(number + 1, &key, &document).await;
+            let again = self.submit(number + 1, number, &key, &document).await;
             lock(&self.orders)[place].ids.insert(again);
         }
         self.follow(number, &id).await;
@@ -204,18 +226,20 @@ impl<'a, 'b> Clients<'a, 'b> {
         .await
     }
 
-    async fn submit(&self, number: usize, key: &str, document: &str) -> String {
-        let order = json!({
+    /// Orders under the key of `order`, first at the backend whose turn it is.
+    async fn submit(&self, turn: usize, order: usize, key: &str, document: &str) -> String {
+        let account = Self::account(order);
+        let body = json!({
             "title": format!("Proposal {key}"),
             "instructions": "Write a technical proposal that answers the attached requirements.",
             "document_ids": [document],
+            "webhook_url": self.receiver.url(account),
         });
-        self.insist("order", number, |http, base_url| {
+        self.insist("order", turn, |http, base_url| {
             http.post(format!("{base_url}/api/v1/generations"))
-                // The key's account, whoever answers.
-                .bearer_auth(self.token_of(key).unwrap_or_default())
+                .bearer_auth(self.token(order))
                 .header("idempotency-key", key)
-                .json(&order)
+                .json(&body)
         })
         .await
     }
@@ -289,7 +313,7 @@ fn met(status: StatusCode, has_body: bool) -> String {
     }
 }
 
-async fn enter(http: &Client, base_url: &str, account: usize) -> Result<String, UserError> {
+async fn enter(http: &Client, base_url: &str, account: usize) -> Result<Account, UserError> {
     let credentials = json!({
         "email": format!("writer-{account}@example.com"),
         "password": "correct horse battery staple",
@@ -301,11 +325,26 @@ async fn enter(http: &Client, base_url: &str, account: usize) -> Result<String, 
     post("register", "/api/v1/auth/register", 201).await?;
     let what = "log in";
     let session = post(what, "/api/v1/auth/login", 200).await?;
-    let body: Value = session
+    let token = member(session, what, "token").await?;
+    let what = "ask for the secret of webhooks";
+    let url = format!("{base_url}/api/v1/webhooks/secret");
+    let request = http.get(url).bearer_auth(&token);
+    let told = crate::reference::user::ask(what, request, 200).await?;
+    let secret = secret(&member(told, what, "secret").await?).unwrap_or_default();
+    Ok(Account { token, secret })
+}
+
+/// A text in an answer's body; empty when it is not there.
+async fn member(
+    answer: reqwest::Response,
+    what: &'static str,
+    name: &str,
+) -> Result<String, UserError> {
+    let body: Value = answer
         .json()
         .await
         .map_err(|source| UserError::Transport { what, source })?;
-    Ok(body["token"].as_str().unwrap_or_default().to_owned())
+    Ok(body[name].as_str().unwrap_or_default().to_owned())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use harness::Sandbox;
 use harness::openai::Created;
 use sqlx::PgPool;
+use tokio::time::{Instant, sleep};
 
 use super::audit::{Create, Facts, Generation, Order};
 use super::clients::Clients;
@@ -26,6 +27,8 @@ const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Tries of one download, and the time between two.
 const DOWNLOAD_TRIES: u32 = 10;
 const DOWNLOAD_AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// How often it is looked whether the outbox is empty.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Where the backend puts what it has written.
 const PROPOSALS: &str = "generations/";
 
@@ -66,7 +69,26 @@ pub async fn collect(
         creates: journal.into_iter().map(create).collect(),
         outages: weather.outages.clone(),
         interruptions: weather.interruptions.clone(),
+        ..Facts::default()
     })
+}
+
+/// Waits until no webhook is to be delivered any more, or patience is at an end: what is missing then is for the
+/// audit to say.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn outbox_emptied(database: &PgPool, patience: Duration) -> Result<(), EvidenceError> {
+    let sql = "SELECT count(*) FROM webhook_deliveries WHERE delivered_at IS NULL AND abandoned_at IS NULL";
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline {
+        let open: i64 = sqlx::query_scalar(sql).fetch_one(database).await?;
+        if open == 0 {
+            break;
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    Ok(())
 }
 
 async fn generations(database: &PgPool) -> Result<BTreeMap<String, Generation>, sqlx::Error> {
@@ -191,7 +213,7 @@ async fn insist(request: reqwest::RequestBuilder, pages: Option<usize>) -> Resul
         };
         tries += 1;
         match download(again, pages).await {
-            Err(_) if tries < DOWNLOAD_TRIES => tokio::time::sleep(DOWNLOAD_AGAIN_AFTER).await,
+            Err(_) if tries < DOWNLOAD_TRIES => sleep(DOWNLOAD_AGAIN_AFTER).await,
             result => return result,
         }
     }

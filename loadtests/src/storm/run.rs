@@ -14,6 +14,7 @@ use super::audit::{Audit, Interruption, Outage, audit};
 use super::clients::{Answers, Clients, Told};
 use super::evidence::{self, EvidenceError};
 use super::fleet::{Fleet, FleetError};
+use super::receiver::Receiver;
 use super::settings::Size;
 use super::weather::{self, Struck, Weather, WeatherError};
 use crate::backend_process::{self, BackendError, chain};
@@ -86,6 +87,9 @@ pub enum StormError {
     /// The backends.
     #[error("start the backends")]
     Fleet(#[from] FleetError),
+    /// The receiver of webhooks.
+    #[error("listen for webhooks")]
+    Receiver(#[source] std::io::Error),
     /// The accounts.
     #[error("register the accounts")]
     Accounts(#[from] UserError),
@@ -142,14 +146,20 @@ pub async fn run(
     openai.keep_journal();
     let services = (&sandbox, &openai);
     let fleet = Fleet::start(&stack, &binary, services, &size, database.clone()).await?;
-    let clients = Clients::enter(&fleet, &size, source_document(DOCUMENT_PAGES)?).await?;
+    let receiver = Receiver::start(size.seed)
+        .await
+        .map_err(StormError::Receiver)?;
+    let document = source_document(DOCUMENT_PAGES)?;
+    let clients = Clients::enter(&fleet, &receiver, &size, document).await?;
     let began = Instant::now();
     let weather = pass(&fleet, &openai, &clients, &size, progress).await?;
     let took_s = began.elapsed().as_secs_f64();
+    evidence::outbox_emptied(&database, size.patience()).await?;
     progress.say("auditing");
     let journal = openai.journal();
     let seen = (&fleet, &clients);
-    let facts = evidence::collect(seen, &sandbox, &database, journal, &weather).await?;
+    let mut facts = evidence::collect(seen, &sandbox, &database, journal, &weather).await?;
+    facts.deliveries = receiver.deliveries(&clients.secrets());
     let audit = audit(&facts);
     let Told {
         orders,

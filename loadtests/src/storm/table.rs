@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::audit::{Finding, MARGIN_MS};
+use super::audit::{Finding, MARGIN_MS, Webhooks};
 use super::run::Storm;
 use super::schedule::{Fault, Reach, Seat, Service, Strike, Trouble};
 use super::weather::Struck;
@@ -46,6 +46,7 @@ pub fn add(document: &mut Document, storm: &Storm) {
             audit.responses.farthest_ms
         ));
     }
+    document.paragraph(told(&audit.webhooks));
     document.heading("What was done to the backends");
     document.table(struck(&storm.struck));
     document.heading("What clients met");
@@ -109,6 +110,18 @@ pub fn verdict(storm: &Storm) -> String {
             u64::try_from(storm.struck.len()).unwrap_or(u64::MAX),
             "fault"
         ),
+    )
+}
+
+fn told(webhooks: &Webhooks) -> String {
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    format!(
+        "Their receiver was told of the end of {} by webhook, signed, and of {} of them more than once, in the same \
+         words: at least once is what is promised. It was called {}, and refused or did not answer {} of the calls.",
+        plural(count(webhooks.told), "generation"),
+        webhooks.told_again,
+        plural(count(webhooks.deliveries), "time"),
+        webhooks.refused,
     )
 }
 

@@ -27,6 +27,10 @@ fn a_small_storm_loses_duplicates_and_bills_twice_nothing() {
     assert_eq!(audit["succeeded"], 24);
     // The outline and four sections of each.
     assert_eq!(audit["responses"]["used"], 24 * 5);
+    let webhooks = &audit["webhooks"];
+    assert_eq!(webhooks["told"], 24);
+    // Three calls of ten are refused, so the outbox has to come again.
+    assert!(webhooks["refused"].as_u64() >= Some(4), "{webhooks}");
     let struck = storm["struck"].as_array().expect("a list");
     assert!(struck.len() >= 3, "{storm:#}");
     // The storm that came is the one that the seed says.

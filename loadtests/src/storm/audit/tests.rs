@@ -17,6 +17,7 @@ fn fine() -> Facts {
         generations: BTreeMap::from([("g".to_owned(), generation)]),
         proposals: vec!["g.pdf".to_owned()],
         creates: vec![create("r1", 10_000)],
+        deliveries: vec![delivery("w1", true)],
         ..Facts::default()
     }
 }
@@ -36,6 +37,17 @@ fn create(response: &str, at_ms: u64) -> Create {
         generation: "g".to_owned(),
         step: "outline".to_owned(),
         fate: Fate::Sound,
+    }
+}
+
+fn delivery(webhook: &str, is_taken: bool) -> Delivery {
+    Delivery {
+        webhook: webhook.to_owned(),
+        generation: "g".to_owned(),
+        status: "succeeded".to_owned(),
+        body: "{}".to_owned(),
+        is_signed: true,
+        is_taken,
     }
 }
 
@@ -72,7 +84,11 @@ fn an_order_that_was_never_accepted_is_not_lost_but_counted() {
 #[test]
 fn whatever_does_not_end_with_a_pdf_is_lost() {
     let lost = |change: fn(&mut Facts), how: &str| {
-        let audit = changed(change);
+        let audit = changed(|facts| {
+            change(facts);
+            // Told as it is.
+            facts.deliveries[0].status = row(facts).status.clone();
+        });
         assert!(only(&audit.lost).contains(how), "{audit:?}");
         assert_eq!(audit.succeeded, 0);
         assert!(!audit.is_clean());
@@ -94,7 +110,62 @@ fn whatever_does_not_end_with_a_pdf_is_lost() {
         |facts| drop(facts.unreadable.insert("g".to_owned(), "half".to_owned())),
         "cannot be read: half",
     );
-    lost(|facts| facts.generations.clear(), "not in the database");
+    let audit = changed(|facts| facts.generations.clear());
+    assert!(only(&audit.lost).contains("not in the database"));
+}
+
+#[test]
+fn an_end_that_is_not_told_as_it_is_is_lost() {
+    let lost = |change: fn(&mut Facts), how: &str| {
+        let audit = changed(change);
+        assert!(only(&audit.lost).contains(how), "{audit:?}");
+        assert!(!audit.is_clean());
+    };
+    lost(|facts| facts.deliveries.clear(), "never told");
+    lost(|facts| facts.deliveries[0].is_taken = false, "never told");
+    lost(|facts| facts.deliveries[0].is_signed = false, "signature");
+    lost(
+        |facts| facts.deliveries[0].status = "failed".to_owned(),
+        "succeeded, and told of as \"failed\"",
+    );
+}
+
+#[test]
+fn a_webhook_may_come_again_if_it_is_the_same() {
+    let audit = changed(|facts| {
+        facts.deliveries.insert(0, delivery("w1", false));
+        facts.deliveries.push(delivery("w1", true));
+    });
+    assert!(audit.is_clean(), "{audit:?}");
+    let webhooks = Webhooks {
+        deliveries: 3,
+        refused: 1,
+        told: 1,
+        told_again: 1,
+    };
+    assert_eq!(audit.webhooks, webhooks);
+    let duplicated = |change: fn(&mut Facts), how: &str| {
+        let audit = changed(change);
+        assert!(only(&audit.duplicated).contains(how), "{audit:?}");
+    };
+    duplicated(
+        |facts| facts.deliveries.push(delivery("w2", true)),
+        "2 different webhooks",
+    );
+    duplicated(
+        |facts| {
+            facts.deliveries.push(delivery("w1", true));
+            facts.deliveries[1].body.push(' ');
+        },
+        "2 different webhooks",
+    );
+    duplicated(
+        |facts| {
+            facts.deliveries.push(delivery("w1", true));
+            facts.deliveries[1].generation = "h".to_owned();
+        },
+        "a webhook of no generation",
+    );
 }
 
 #[test]
@@ -107,6 +178,10 @@ fn whatever_is_there_twice_is_duplicated() {
     fn twice(facts: &mut Facts) {
         let other = facts.generations["g"].clone();
         facts.generations.insert("h".to_owned(), other);
+        facts.deliveries.push(Delivery {
+            generation: "h".to_owned(),
+            ..delivery("w2", true)
+        });
     }
     duplicated(
         |facts| {
