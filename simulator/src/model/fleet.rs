@@ -18,7 +18,7 @@ use super::misfortune::Misfortune;
 use super::place::Place;
 use super::rate_limit::RateLimits;
 use super::service::Service;
-use super::task::{State, Usage};
+use super::task::{State, Task, Usage};
 use super::upstream::Upstream;
 use crate::engine::Model;
 use crate::event_queue::EventQueue;
@@ -231,7 +231,7 @@ impl<'a> Fleet<'a> {
 
     fn schedule_arrival(&mut self, queue: &mut Queue) {
         if let Some(at) = self.arrivals.next() {
-            queue.push(at, Event::Arrival);
+            queue.push_single(at, Event::Arrival);
         }
     }
 
@@ -307,6 +307,12 @@ impl<'a> Fleet<'a> {
         }
     }
 
+    /// Whether there may be work for a task's free workers.
+    #[inline]
+    fn has_work(&self) -> bool {
+        self.home != Home::Queue || !self.queue.is_empty()
+    }
+
     /// One task's free workers take the next work: its backlog in sync mode, the queue otherwise.
     fn pull(&mut self, now: Instant, slot: usize, queue: &mut Queue) {
         if self.gunicorn.is_some() {
@@ -371,14 +377,14 @@ impl<'a> Fleet<'a> {
             },
         );
         let left = length.saturating_sub(done).plus(stall);
-        self.service.advance(now, slot);
-        let task = self.service.task(slot);
+        let (task, usage) = self.service.task_and_usage(slot);
+        task.advance(now, usage);
         task.start(key, left, demand);
         if task.busy() > self.memory_slots {
             self.kill_out_of_memory(now, slot);
             return;
         }
-        self.schedule_progress(now, slot, queue);
+        schedule_progress(now, slot, task, queue);
         if let Some((after, cause)) = self.interruption(length) {
             // What takes just as long as it may is still done.
             let begins = if cause == LossCause::NatIdleReset {
@@ -394,60 +400,67 @@ impl<'a> Fleet<'a> {
 
     /// Schedules the task's next completion, unless it is scheduled for that very moment already.
     fn schedule_progress(&mut self, now: Instant, slot: usize, queue: &mut Queue) {
-        let task = self.service.task(slot);
-        let next = task.next_finish(now);
-        if next == task.scheduled {
-            return;
-        }
-        task.scheduled = next;
-        task.progress_token = task.progress_token.wrapping_add(1);
-        if next < Instant::NEVER {
-            queue.push(
-                next,
-                Event::Progress {
-                    slot: Place::of(slot),
-                    token: task.progress_token,
-                },
-            );
-        }
+        schedule_progress(now, slot, self.service.task(slot), queue);
     }
 
+    /// A task's next generations have come to their end; its free workers take the next work.
     fn progress(&mut self, now: Instant, slot: usize, queue: &mut Queue) {
-        self.service.advance(now, slot);
-        self.service.task(slot).scheduled = Instant::NEVER;
+        let (task, usage) = self.service.task_and_usage(slot);
+        task.advance(now, usage);
+        task.scheduled = Instant::NEVER;
         while let Some(key) = self.service.task(slot).pop_finished() {
             self.meter.events += 1;
             if self.gunicorn.is_some() && self.render(slot, key) {
                 continue;
             }
-            // Looked at where it is stored: it is too large to be taken out first.
-            let Some(generation) = self.generations.get(key) else {
-                continue;
-            };
-            let task = self.service.task(slot);
-            task.release(generation.demand_pico_vcpu);
-            if !generation.cut {
-                task.outstanding = task
-                    .outstanding
-                    .saturating_sub(u32::from(generation.task.is_some()));
-                self.meter.complete(now, generation);
-            }
-            if let Some(credits) = &mut self.db_credits {
-                credits.spend(now);
-            }
-            let held = generation
-                .process
-                .map(|process| (process, generation.rendered));
-            self.generations.free(key);
-            if let Some((process, rendered)) = held {
-                let process = Some(process.index());
-                self.leave_process(now, (slot, process), (key, rendered), queue);
-            }
+            self.end(now, slot, key, queue);
         }
-        self.pull(now, slot, queue);
-        self.schedule_progress(now, slot, queue);
-        self.stop_if_drained(now, slot);
+        if self.has_work() {
+            self.pull(now, slot, queue);
+        }
+        let task = self.service.task(slot);
+        schedule_progress(now, slot, task, queue);
+        if task.state == State::Draining {
+            self.stop_if_drained(now, slot);
+        }
         self.note_idle(slot);
+    }
+
+    /// A generation has come to its end, and its worker is free.
+    #[inline(always)]
+    fn end(&mut self, now: Instant, slot: usize, key: GenerationKey, queue: &mut Queue) {
+        // Looked at where it is stored: it is too large to be taken out first.
+        let Some(generation) = self.generations.get(key) else {
+            return;
+        };
+        let task = self.service.task(slot);
+        task.release(generation.demand_pico_vcpu);
+        if !generation.cut {
+            task.outstanding = task
+                .outstanding
+                .saturating_sub(u32::from(generation.task.is_some()));
+            self.meter.complete(now, generation);
+        }
+        if let Some(credits) = &mut self.db_credits {
+            credits.spend(now);
+        }
+        let held = generation
+            .process
+            .map(|process| (process, generation.rendered));
+        self.generations.free(key);
+        if let Some((process, rendered)) = held {
+            let process = Some(process.index());
+            self.leave_process(now, (slot, process), (key, rendered), queue);
+        }
+    }
+}
+
+// Inlined, the event goes from where it is made to its place in the queue.
+#[inline(always)]
+fn schedule_progress(now: Instant, slot: usize, task: &mut Task, queue: &mut Queue) {
+    if let Some((at, token)) = task.next_progress(now) {
+        let slot = Place::of(slot);
+        queue.push(at, Event::Progress { slot, token });
     }
 }
 

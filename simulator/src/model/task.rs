@@ -45,21 +45,14 @@ impl Usage {
     }
 }
 
-/// A generation that a worker runs, and when on the virtual clock it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct InFlight {
+/// When on the task's clock a generation ends.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
     finish_ns: u64,
     generation: GenerationKey,
 }
 
-impl InFlight {
-    /// The work it has left at this reading of the clock.
-    fn left(self, virtual_ns: u64) -> Duration {
-        Duration::from_nanos(self.finish_ns.saturating_sub(virtual_ns))
-    }
-}
-
-impl Keyed for InFlight {
+impl Keyed for Ending {
     fn key(&self) -> u128 {
         u128::from(self.finish_ns) << 64 | u128::from(self.generation.as_u64())
     }
@@ -89,7 +82,7 @@ pub(super) struct Task {
     pub(super) demand_peak_pico_vcpu: u128,
     virtual_ns: u64,
     updated: Instant,
-    in_flight: Heap<InFlight>,
+    in_flight: Heap<Ending>,
 }
 
 impl Task {
@@ -135,6 +128,7 @@ impl Task {
     }
 
     /// Brings the virtual clock and the usage up to now. Must come before any change of the work in flight.
+    #[inline]
     pub(super) fn advance(&mut self, now: Instant, usage: &mut Usage) {
         if !self.is_serving() {
             return;
@@ -161,9 +155,10 @@ impl Task {
     }
 
     /// A worker takes a generation with so much work left. The clock must be up to date.
+    #[inline]
     pub(super) fn start(&mut self, key: GenerationKey, left: Duration, demand_pico_vcpu: u128) {
         let finish_ns = self.virtual_ns.saturating_add(left.as_nanos());
-        self.in_flight.push(InFlight {
+        self.in_flight.push(Ending {
             finish_ns,
             generation: key,
         });
@@ -185,12 +180,31 @@ impl Task {
         self.demand_pico_vcpu -= demand_pico_vcpu;
     }
 
+    /// The work that is left of one in flight, at this reading of the clock.
+    fn left(&self, ending: Ending) -> Duration {
+        Duration::from_nanos(ending.finish_ns.saturating_sub(self.virtual_ns))
+    }
+
+    /// When the next completion is to be scheduled, with the token that marks it; none when it is scheduled for that very
+    /// moment already, or nothing is in flight.
+    #[inline]
+    pub(super) fn next_progress(&mut self, now: Instant) -> Option<(Instant, u32)> {
+        let next = self.next_finish(now);
+        if next == self.scheduled {
+            return None;
+        }
+        self.scheduled = next;
+        self.progress_token = self.progress_token.wrapping_add(1);
+        (next < Instant::NEVER).then_some((next, self.progress_token))
+    }
+
     /// When the next generation comes to its end if nothing changes until then.
-    pub(super) fn next_finish(&self, now: Instant) -> Instant {
-        let Some(next) = self.in_flight.first() else {
+    #[inline]
+    fn next_finish(&self, now: Instant) -> Instant {
+        let Some(next) = self.in_flight.first().copied() else {
             return Instant::NEVER;
         };
-        let left = u128::from(next.left(self.virtual_ns).as_nanos());
+        let left = u128::from(self.left(next).as_nanos());
         let takes = if self.demand_pico_vcpu <= self.capacity_pico_vcpu {
             left
         } else {
@@ -206,20 +220,14 @@ impl Task {
     /// Takes one generation out that has not come to its end, with the work it has left.
     pub(super) fn pop_unfinished(&mut self) -> Option<(GenerationKey, Duration)> {
         let next = self.in_flight.pop()?;
-        Some((next.generation, next.left(self.virtual_ns)))
+        Some((next.generation, self.left(next)))
     }
 
     /// Takes this generation out, with its demand; gives the work it has left. Looks at everything in flight.
     pub(super) fn take(&mut self, key: GenerationKey, demand_pico_vcpu: u128) -> Duration {
-        let mut left = Duration::ZERO;
-        self.in_flight.retain(|other| {
-            if other.generation == key {
-                left = other.left(self.virtual_ns);
-            }
-            other.generation != key
-        });
+        let taken = self.in_flight.take(|ending| ending.generation == key);
         self.release(demand_pico_vcpu);
-        left
+        taken.map_or(Duration::ZERO, |ending| self.left(ending))
     }
 
     /// Empties the slot. Its generations must have been taken out; outdated events find their token changed.
