@@ -9,6 +9,7 @@ mod bill;
 mod defaults;
 mod gunicorn;
 mod operations;
+mod redis;
 mod text;
 mod validate;
 
@@ -18,10 +19,14 @@ use thiserror::Error;
 pub use assumption::{Assumption, Case};
 pub use bill::{Bill, Day, Tokens};
 pub use gunicorn::{Gunicorn, WorkerModel};
-pub use operations::{AzLoss, DeploymentStrategy, Deployments, JobStore, Spot, UpstreamCall};
+pub use operations::{
+    AzLoss, DeploymentStrategy, Deployments, HealthCheck, JobStore, Spot, UpstreamCall,
+};
+pub use redis::Redis;
 pub use text::ScenarioError;
 
-use crate::platform::Platform;
+use crate::platform::{Platform, companions};
+use crate::prices::price_book;
 use crate::slo::Slo;
 use crate::time::Duration;
 
@@ -224,9 +229,20 @@ pub struct Fleet {
     /// Storage of the database in GB. Default 20.
     #[serde(default = "defaults::db_storage_gb")]
     pub db_storage_gb: u32,
+    /// Connections that the database takes from the service. Default: those of its class, or, on another platform, of the
+    /// database that stands beside it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub db_connections_max: Option<u32>,
+    /// Connections to the database that one task opens at its start, without which it does not serve; an async worker's
+    /// generation opens its own. Default: not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub db_pool_connections: Option<u32>,
     /// Where sessions and limits live. Default elasticache.
     #[serde(default)]
     pub cache_mode: CacheMode,
+    /// What the managed Redis holds. Default: not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<Redis>,
     /// Instruction set of the tasks. Default x86.
     #[serde(default)]
     pub architecture: Architecture,
@@ -259,6 +275,9 @@ pub struct Fleet {
     /// What async workers do. Default: that of [`Gunicorn::new`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gunicorn: Option<Gunicorn>,
+    /// How tasks that do not answer are replaced. Default: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
     /// Rolling deployments. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployments: Option<Deployments>,
@@ -611,7 +630,10 @@ impl Fleet {
             db_instance_class: defaults::db_instance_class(),
             db_multi_az: false,
             db_storage_gb: defaults::db_storage_gb(),
+            db_connections_max: None,
+            db_pool_connections: None,
             cache_mode: CacheMode::default(),
+            redis: None,
             architecture: Architecture::default(),
             job_store: JobStore::default(),
             worker_timeout: None,
@@ -622,6 +644,7 @@ impl Fleet {
             upstream_tokens_per_minute: None,
             worker_model: WorkerModel::default(),
             gunicorn: None,
+            health_check: None,
             deployments: None,
             spot: None,
             az_loss: None,
@@ -634,6 +657,18 @@ impl Fleet {
             WorkerModel::Sync => None,
             WorkerModel::Async => Some(self.gunicorn.unwrap_or_default()),
         }
+    }
+
+    /// Connections that the database takes from the service.
+    pub fn db_connections(&self) -> u32 {
+        self.db_connections_max
+            .unwrap_or_else(|| match self.platform.offer() {
+                Some(_) => companions().supabase_direct_connections,
+                // A class without a price is refused before.
+                None => price_book()
+                    .rds_connections(&self.db_instance_class)
+                    .unwrap_or(0),
+            })
     }
 
     /// Generations that the workers of one task run at a time.

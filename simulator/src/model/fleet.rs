@@ -1,6 +1,7 @@
 //! The fleet: moves generations between the components, and keeps the service as large as it is wanted.
 
 mod endings;
+mod health;
 mod processes;
 mod report;
 mod sizing;
@@ -16,8 +17,10 @@ use super::load_balancer::LoadBalancer;
 use super::meter::Meter;
 use super::misfortune::Misfortune;
 use super::place::Place;
+use super::pools::Pools;
 use super::rate_limit::RateLimits;
 use super::service::Service;
+use super::sessions::Sessions;
 use super::task::{State, Task, Usage};
 use super::upstream::Upstream;
 use crate::engine::Model;
@@ -81,6 +84,11 @@ pub(super) enum Event {
     DrainTimeout {
         life: Life,
     },
+    /// A task is asked whether it is well.
+    HealthCheck {
+        slot: Place,
+        token: u32,
+    },
     /// The oldest silent connection may have to be cut.
     IdleTimeout,
     MetricPoint,
@@ -127,6 +135,11 @@ pub(super) struct Fleet<'a> {
     misfortune: Misfortune,
     rate_limits: RateLimits,
     db_credits: Option<Credits>,
+    /// What tasks connect to when they start.
+    pools: Pools,
+    /// What Redis holds, where it is looked at.
+    sessions: Option<Sessions>,
+    unhealthy_replaced: u64,
     /// The async workers of all tasks, where workers are async.
     gunicorn: Option<Workers>,
     usage_at_point: Usage,
@@ -183,6 +196,9 @@ impl<'a> Fleet<'a> {
             misfortune: Misfortune::new(scenario),
             rate_limits: RateLimits::new(scenario),
             db_credits: workload.db_cpu_s_per_generation.map(Credits::new),
+            pools: Pools::new(fleet),
+            sessions: fleet.redis.map(Sessions::new),
+            unhealthy_replaced: 0,
             gunicorn: fleet
                 .async_workers()
                 .map(|settings| Workers::new(scenario, settings)),
@@ -196,8 +212,13 @@ impl<'a> Fleet<'a> {
         let mut queue = EventQueue::new();
         while model.service.missing() > 0 {
             let zone = model.misfortune.zone(model.service.slots());
-            let (slot, _) = model.service.launch(Instant::START, zone);
-            model.serve(Instant::START, slot, &mut queue);
+            let (slot, token) = model.service.launch(Instant::START, zone);
+            if model.pools.open() {
+                model.serve(Instant::START, slot, &mut queue);
+            } else {
+                let (at, slot) = (Instant::START.after(fleet.start_delay), Place::of(slot));
+                queue.push(at, Event::Started { slot, token });
+            }
         }
         queue.push(Instant::START.after(scenario.warmup), Event::WarmupOver);
         if !model.autoscaler.is_off() {
@@ -223,6 +244,7 @@ impl<'a> Fleet<'a> {
             let slot = Place::of(slot);
             queue.push(at, Event::SpotNotice { slot, token });
         }
+        self.schedule_first_check(now, slot, queue);
         if let Some(workers) = &mut self.gunicorn {
             workers.serve(now, slot);
             self.accept(now, slot, queue);
@@ -260,6 +282,12 @@ impl<'a> Fleet<'a> {
             cut: false,
         });
         self.meter.submit(now);
+        if let Some(sessions) = &mut self.sessions
+            && !sessions.let_in(now)
+        {
+            self.lose(now, key, LossCause::SessionStore);
+            return;
+        }
         match self.home {
             Home::Queue => {
                 // Most find a free worker and need not queue.
@@ -484,9 +512,13 @@ impl Model for Fleet<'_> {
                 let slot = slot.index();
                 if self.service.task(slot).lifecycle_token == token {
                     self.meter.events += 1;
-                    self.serve(now, slot, queue);
-                    self.unsettled |= self.service.is_deploying();
-                    self.fill(now, queue);
+                    if self.pools.open() {
+                        self.serve(now, slot, queue);
+                        self.unsettled |= self.service.is_deploying();
+                        self.fill(now, queue);
+                    } else {
+                        self.empty(now, slot, LossCause::DbConnections);
+                    }
                 }
             }
             Event::DrainOver { slot, token, cause } => {
@@ -517,6 +549,9 @@ impl Model for Fleet<'_> {
                     self.meter.events += 1;
                     self.unsettled = true;
                 }
+            }
+            Event::HealthCheck { slot, token } => {
+                self.check_health(now, slot.index(), token, queue);
             }
             Event::IdleTimeout => self.cut_silent(now, queue),
             Event::MetricPoint => {

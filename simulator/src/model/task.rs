@@ -70,6 +70,8 @@ pub(super) struct Task {
     pub(super) lifecycle_token: u32,
     /// Marks the completion that is still to come; older ones are outdated.
     pub(super) progress_token: u32,
+    /// Health checks failed one after the other.
+    pub(super) checks_failed: u32,
     /// When that completion is scheduled.
     pub(super) scheduled: Instant,
     /// Requests that wait in the task for a worker, in sync mode. Those given up stay until they reach the front.
@@ -93,6 +95,7 @@ impl Task {
             zone: 0,
             lifecycle_token: 0,
             progress_token: 0,
+            checks_failed: 0,
             scheduled: Instant::NEVER,
             backlog: VecDeque::new(),
             outstanding: 0,
@@ -110,6 +113,11 @@ impl Task {
         self.in_flight.len()
     }
 
+    /// How many times as long everything takes as if the CPU were its own.
+    pub(super) fn slowdown(&self) -> f64 {
+        (self.demand_pico_vcpu as f64 / self.capacity_pico_vcpu as f64).max(1.0)
+    }
+
     /// Whether it has nothing to finish.
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight.is_empty() && self.outstanding == 0
@@ -124,6 +132,7 @@ impl Task {
         self.state = State::Running;
         self.virtual_ns = 0;
         self.updated = now;
+        self.checks_failed = 0;
         self.scheduled = Instant::NEVER;
     }
 
