@@ -42,7 +42,7 @@ impl Stream {
 
     /// Uniform in [0, 1), in steps of 2^-53.
     pub fn unit(&mut self) -> f64 {
-        unit_of(self.next_u64())
+        (self.next_u64() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
     }
 
     /// Exponential with mean 1, by inversion.
@@ -53,13 +53,16 @@ impl Stream {
 
     /// The next draws of [`Stream::exponential`], to the bit and in their order.
     pub(crate) fn exponentials(&mut self) -> [f64; BATCH] {
-        let mut bits = [0; BATCH];
-        for drawn in &mut bits {
-            *drawn = self.next_u64();
+        // Loops over memory that is there: an array that is mapped is made anew.
+        let mut numbers = [0.0; BATCH];
+        for number in &mut numbers {
+            *number = 1.0 - self.unit();
         }
-        let mut numbers = bits.map(|drawn| 1.0 - unit_of(drawn));
         logarithms(&mut numbers);
-        numbers.map(|logarithm| -logarithm)
+        for number in &mut numbers {
+            *number = -*number;
+        }
+        numbers
     }
 
     /// Standard normal, by Box and Muller (1958); the second of each pair is thrown away to keep no state.
@@ -73,11 +76,6 @@ impl Stream {
         let wide = u128::from(self.next_u64()) * bound as u128;
         usize::try_from(wide >> 64).unwrap_or(0)
     }
-}
-
-#[inline(always)]
-fn unit_of(bits: u64) -> f64 {
-    (bits >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
 }
 
 /// What draws several at a time: the processor works on the logarithms of some at once, where it would wait for each

@@ -169,12 +169,14 @@ pub(crate) fn all_nanos_from_f64<const COUNT: usize>(nanos: &[f64; COUNT]) -> [u
     if !are_small {
         return nanos.map(nanos_from_f64);
     }
-    nanos.map(|one| {
+    let mut whole = [0; COUNT];
+    for (whole, one) in whole.iter_mut().zip(nanos) {
         let sum = one + NO_FRACTION;
         #[expect(clippy::float_cmp, reason = "the difference is exact")]
         let half_was_cut_off = one - (sum - NO_FRACTION) == 0.5;
-        sum.to_bits() - NO_FRACTION.to_bits() + u64::from(half_was_cut_off)
-    })
+        *whole = sum.to_bits() - NO_FRACTION.to_bits() + u64::from(half_was_cut_off);
+    }
+    whole
 }
 
 /// Units that a duration may be written in, longest name first where one is the prefix of another.

@@ -259,6 +259,10 @@ impl<'a> Fleet<'a> {
 
     /// What a generation of this length asks for while it runs.
     fn demand(&self, length: Duration) -> u128 {
+        if self.cpu_ns_per_generation == 0 {
+            // A division of 128 bits saved.
+            return self.demand_of_polls_pico_vcpu;
+        }
         self.cpu_ns_per_generation * 1_000_000_000_000 / u128::from(length.as_nanos())
             + self.demand_of_polls_pico_vcpu
     }
