@@ -23,14 +23,6 @@ impl<T: Keyed> Heap<T> {
         Heap { items: Vec::new() }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
     pub(crate) fn first(&self) -> Option<&T> {
         self.items.first()
     }
@@ -77,22 +69,6 @@ impl<T: Keyed> Heap<T> {
             hole = child;
         }
         self.items[hole] = item;
-    }
-
-    /// Takes out the one that is meant, if there is one. Looks at all of them.
-    pub(crate) fn take(&mut self, is_meant: impl Fn(&T) -> bool) -> Option<T> {
-        let index = self.items.iter().position(is_meant)?;
-        let taken = self.items.swap_remove(index);
-        if let Some(moved) = self.items.get(index).copied() {
-            // From the end of another branch: it may belong higher up or further down.
-            let hole = self.sift_down(index);
-            self.sift_up(hole, moved);
-        }
-        Some(taken)
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.items.clear();
     }
 
     /// Moves the smallest ones up, from a hole down to the bottom; gives the hole that is left there.
@@ -150,15 +126,6 @@ mod tests {
             let mut expected: Vec<u64> = shuffled.collect();
             expected.sort_unstable();
             prop_assert_eq!(&sorted(heap.clone()), &expected);
-
-            for wanted in [0, expected.len() / 2] {
-                let mut fewer = heap.clone();
-                let mut expected = expected.clone();
-                let value = expected.get(wanted).copied();
-                prop_assert_eq!(fewer.take(|item| Some(*item) == value), value);
-                expected.retain(|item| Some(*item) != value);
-                prop_assert_eq!(sorted(fewer), expected);
-            }
 
             if let Some(first) = expected.first_mut() {
                 heap.replace_first(more);

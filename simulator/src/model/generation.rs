@@ -143,6 +143,13 @@ pub(super) struct GenerationKey {
 }
 
 impl GenerationKey {
+    /// Names nothing: there are never so many slots.
+    pub(super) const NONE: GenerationKey = GenerationKey {
+        slot_and_serial: u64::MAX,
+    };
+    /// The first in the order of the names.
+    pub(super) const FIRST: GenerationKey = GenerationKey { slot_and_serial: 0 };
+
     fn new(slot: u32, serial: u32) -> GenerationKey {
         GenerationKey {
             slot_and_serial: u64::from(slot) << 32 | u64::from(serial),

@@ -5,10 +5,12 @@
 //! a virtual clock that runs at that factor, so that a generation ends at a virtual time fixed when it starts, and
 //! an event costs O(log n) instead of O(n).
 
+mod in_flight;
+
 use std::collections::VecDeque;
 
+use self::in_flight::{Ending, InFlight};
 use super::generation::GenerationKey;
-use crate::heap::{Heap, Keyed};
 use crate::time::{Duration, Instant};
 
 /// What a task is doing.
@@ -45,19 +47,6 @@ impl Usage {
     }
 }
 
-/// When on the task's clock a generation ends.
-#[derive(Clone, Copy, Debug)]
-struct Ending {
-    finish_ns: u64,
-    generation: GenerationKey,
-}
-
-impl Keyed for Ending {
-    fn key(&self) -> u128 {
-        u128::from(self.finish_ns) << 64 | u128::from(self.generation.as_u64())
-    }
-}
-
 /// A slot for one task, used again after the task has stopped.
 #[derive(Debug)]
 pub(super) struct Task {
@@ -84,7 +73,7 @@ pub(super) struct Task {
     pub(super) demand_peak_pico_vcpu: u128,
     virtual_ns: u64,
     updated: Instant,
-    in_flight: Heap<Ending>,
+    in_flight: InFlight,
 }
 
 impl Task {
@@ -104,7 +93,7 @@ impl Task {
             demand_peak_pico_vcpu: 0,
             virtual_ns: 0,
             updated: Instant::START,
-            in_flight: Heap::new(),
+            in_flight: InFlight::new(),
         }
     }
 
@@ -210,7 +199,7 @@ impl Task {
     /// When the next generation comes to its end if nothing changes until then.
     #[inline]
     fn next_finish(&self, now: Instant) -> Instant {
-        let Some(next) = self.in_flight.first().copied() else {
+        let Some(next) = self.in_flight.first() else {
             return Instant::NEVER;
         };
         let left = u128::from(self.left(next).as_nanos());
@@ -234,7 +223,7 @@ impl Task {
 
     /// Takes this generation out, with its demand; gives the work it has left. Looks at everything in flight.
     pub(super) fn take(&mut self, key: GenerationKey, demand_pico_vcpu: u128) -> Duration {
-        let taken = self.in_flight.take(|ending| ending.generation == key);
+        let taken = self.in_flight.take(key);
         self.release(demand_pico_vcpu);
         taken.map_or(Duration::ZERO, |ending| self.left(ending))
     }
