@@ -18,7 +18,7 @@ pub enum Resource {
     Cpu,
     /// Memory for generations in flight.
     Memory,
-    /// Database connections that async workers hold.
+    /// Database connections that async workers hold, or the pools of tasks where they do not all find room.
     DbConnections,
     /// Requests that the AI provider accepts.
     UpstreamRequests,
@@ -73,8 +73,20 @@ pub fn capacity_per_hour(scenario: &Scenario, tasks: f64) -> BTreeMap<Resource, 
     let gunicorn = fleet.async_workers();
     let pdf_cpu_s = gunicorn.map_or(0.0, |settings| settings.pdf_cpu_s);
     let cpu_s = profile.cpu_s_per_generation + polls * profile.cpu_s_per_poll + pdf_cpu_s;
-    if let Some(most) = gunicorn.and_then(|settings| settings.db_connections_max) {
-        terms.insert(Resource::DbConnections, f64::from(most) * per_slot_and_hour);
+    let connections = fleet.db_connections();
+    if gunicorn.is_some() {
+        terms.insert(
+            Resource::DbConnections,
+            f64::from(connections) * per_slot_and_hour,
+        );
+    }
+    // Only where it is a limit of this fleet: tasks that fit into the database are limited by their own means.
+    if let Some(pool) = fleet.db_pool_connections
+        && pool.saturating_mul(fleet.tasks.max) > connections
+    {
+        let pools = f64::from(connections / pool.max(1));
+        let limit = pools * fleet.generations_per_task() * per_slot_and_hour;
+        terms.insert(Resource::DbConnections, limit);
     }
     if let Some(per_minute) = fleet.upstream_requests_per_minute {
         let steps = f64::from(workload.steps_per_generation);

@@ -19,8 +19,9 @@ impl<E: Copy> Keyed for Entry<E> {
     }
 }
 
-/// A heap on (time, sequence), and beside it a row of events that came in the order of their time. There is no
-/// cancelling: a model marks its events and ignores the outdated ones.
+/// A heap on (time, sequence), and beside it what needs none: a row of events that came in the order of their time, and
+/// an event of a kind of which only one is pending. There is no cancelling: a model marks its events and ignores the
+/// outdated ones.
 #[derive(Clone, Debug)]
 pub struct EventQueue<E> {
     heap: Heap<Entry<E>>,
@@ -28,9 +29,17 @@ pub struct EventQueue<E> {
     /// heap is put in order once and not twice.
     first_is_taken: bool,
     row: VecDeque<Entry<E>>,
-    /// Whether the event that was found to be the next one is the first of the row, and not of the heap.
-    next_is_in_row: bool,
+    single: Option<Entry<E>>,
+    next: Place,
     sequence: u64,
+}
+
+/// Where the event stands that was found to be the next one.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Heap,
+    Row,
+    Single,
 }
 
 impl<E: Copy> EventQueue<E> {
@@ -40,7 +49,8 @@ impl<E: Copy> EventQueue<E> {
             heap: Heap::new(),
             first_is_taken: false,
             row: VecDeque::new(),
-            next_is_in_row: false,
+            single: None,
+            next: Place::Heap,
             sequence: 0,
         }
     }
@@ -61,6 +71,18 @@ impl<E: Copy> EventQueue<E> {
             self.sort_in(entry);
         } else {
             self.row.push_back(entry);
+        }
+    }
+
+    /// As [`EventQueue::push`], for events each of which is added when the one before has been taken, as each arrival
+    /// schedules the next: such a one needs no place among the others.
+    #[inline]
+    pub fn push_single(&mut self, time: Instant, event: E) {
+        let entry = self.entry(time, event);
+        if self.single.is_some() {
+            self.sort_in(entry);
+        } else {
+            self.single = Some(entry);
         }
     }
 
@@ -85,14 +107,22 @@ impl<E: Copy> EventQueue<E> {
     }
 
     /// When the next event is due; none when none is pending.
+    #[inline]
     pub fn next_time(&mut self) -> Option<Instant> {
         if std::mem::take(&mut self.first_is_taken) {
             self.heap.pop();
         }
-        let (in_heap, in_row) = (self.heap.first(), self.row.front());
-        self.next_is_in_row =
-            in_row.is_some_and(|row| in_heap.is_none_or(|heap| row.key() < heap.key()));
-        let next = if self.next_is_in_row { in_row } else { in_heap };
+        let mut next = self.heap.first();
+        self.next = Place::Heap;
+        for (other, place) in [
+            (self.row.front(), Place::Row),
+            (self.single.as_ref(), Place::Single),
+        ] {
+            if other.is_some_and(|other| next.is_none_or(|next| other.key() < next.key())) {
+                next = other;
+                self.next = place;
+            }
+        }
         next.map(|entry| entry.time)
     }
 
@@ -101,19 +131,17 @@ impl<E: Copy> EventQueue<E> {
     ///
     /// # Panics
     /// When none was found.
+    #[inline]
     pub fn take_next(&mut self) -> E {
-        let next = if self.next_is_in_row {
-            self.row.front()
-        } else {
-            self.heap.first()
-        };
-        let event = next.expect("next_time() has found one").event;
-        if self.next_is_in_row {
-            self.row.pop_front();
-        } else {
-            self.first_is_taken = true;
+        const FOUND: &str = "next_time() has found one";
+        match self.next {
+            Place::Heap => {
+                self.first_is_taken = true;
+                self.heap.first().expect(FOUND).event
+            }
+            Place::Row => self.row.pop_front().expect(FOUND).event,
+            Place::Single => self.single.take().expect(FOUND).event,
         }
-        event
     }
 }
 
@@ -131,15 +159,15 @@ mod tests {
     proptest! {
         #[test]
         fn events_come_in_time_order_and_equal_times_first_in_first_out(
-            times in prop::collection::vec((0_u64..20, any::<bool>()), 0..200)
+            times in prop::collection::vec((0_u64..20, 0..3), 0..200)
         ) {
             let mut queue = EventQueue::new();
-            for (index, (time, in_order)) in times.iter().enumerate() {
+            for (index, (time, way)) in times.iter().enumerate() {
                 let time = Instant::from_nanos(*time);
-                if *in_order {
-                    queue.push_in_order(time, index);
-                } else {
-                    queue.push(time, index);
+                match way {
+                    0 => queue.push(time, index),
+                    1 => queue.push_in_order(time, index),
+                    _ => queue.push_single(time, index),
                 }
             }
             let mut drawn = Vec::new();

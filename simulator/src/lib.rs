@@ -15,6 +15,7 @@ pub mod erlang;
 pub mod event_queue;
 mod heap;
 mod histogram;
+mod logarithm;
 mod model;
 pub mod outcome;
 pub mod plan;

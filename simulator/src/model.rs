@@ -21,8 +21,10 @@ mod load_balancer;
 mod meter;
 mod misfortune;
 mod place;
+mod pools;
 mod rate_limit;
 mod service;
+mod sessions;
 mod task;
 mod upstream;
 

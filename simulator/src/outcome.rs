@@ -87,6 +87,16 @@ pub struct Outcome {
     /// workers are not async.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub db_exhausted_s: Option<f64>,
+    /// Starts of tasks that found too few connections left in the database or in Redis; none where neither is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_refused: Option<u64>,
+    /// Seconds of the whole run in which Redis had no memory left for a session, and limits let every request pass; none
+    /// where it is not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis_full_s: Option<f64>,
+    /// Tasks that were replaced because they did not answer; none where nobody asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unhealthy_replaced: Option<u64>,
     /// Lowest balance of the database's CPU credits; none where the workload does not say what a generation takes of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub db_credits_min: Option<f64>,
@@ -153,6 +163,10 @@ pub enum LossCause {
     SpotInterruption,
     /// The task's availability zone failed.
     AzLoss,
+    /// The task did not answer its health checks and was replaced.
+    HealthCheck,
+    /// Redis had no memory left for the session of its client, who was not let in.
+    SessionStore,
 }
 
 impl LossCause {
@@ -180,6 +194,8 @@ impl LossCause {
             LossCause::OpenaiRateLimit => "openai_rate_limit",
             LossCause::SpotInterruption => "spot_interruption",
             LossCause::AzLoss => "az_loss",
+            LossCause::HealthCheck => "health_check",
+            LossCause::SessionStore => "session_store",
         }
     }
 }

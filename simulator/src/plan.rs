@@ -268,6 +268,8 @@ fn surroundings<'a>(
                 .map(move |&architecture| Fleet {
                     nat_gateways,
                     cache_mode,
+                    // Describes the managed node.
+                    redis: sized.redis.filter(|_| cache_mode == CacheMode::Elasticache),
                     architecture,
                     ..sized.clone()
                 })

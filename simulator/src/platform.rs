@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 use crate::prices::fargate_pairs;
-use crate::scenario::{CacheMode, Fleet, JobStore, Mode, Scenario, StopOrder};
+use crate::scenario::{CacheMode, DeploymentStrategy, Fleet, JobStore, Mode, Scenario, StopOrder};
 use crate::time::Duration;
 
 /// Where a fleet runs.
@@ -255,7 +255,8 @@ pub fn moved(scenario: &Scenario, platform: Platform) -> Scenario {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Finding {
-    /// Which: `request_limit`, `closed_to_new_customers`, `no_background_cpu`, `stop_grace`, `vcpu_quota`.
+    /// Which: `request_limit`, `closed_to_new_customers`, `no_background_cpu`, `stop_grace`, `db_connections`,
+    /// `vcpu_quota`.
     pub key: String,
     /// Whether generations are lost by it in this scenario, or the fleet cannot be had.
     pub fatal: bool,
@@ -281,6 +282,7 @@ pub fn findings(scenario: &Scenario) -> Vec<Finding> {
     };
     request_limit(scenario, &mut find);
     stop_grace(scenario, &mut find);
+    db_connections(fleet, &mut find);
     match fleet.platform.offer() {
         Some(offer) => {
             if !offer.open_to_new_customers {
@@ -362,6 +364,25 @@ fn stop_grace(scenario: &Scenario, find: &mut impl FnMut(&str, bool, String)) {
             held * 100.0
         );
         find("stop_grace", true, text);
+    }
+}
+
+fn db_connections(fleet: &Fleet, find: &mut impl FnMut(&str, bool, String)) {
+    let Some(pool) = fleet.db_pool_connections else {
+        return;
+    };
+    let is_doubled = fleet
+        .deployments
+        .is_some_and(|stated| stated.strategy == DeploymentStrategy::BlueGreen);
+    let tasks = fleet.tasks.max.saturating_mul(1 + u32::from(is_doubled));
+    let wanted = tasks.saturating_mul(pool);
+    let most = fleet.db_connections();
+    if wanted > most {
+        let text = format!(
+            "{tasks} tasks open {wanted} connections, and the database takes {most}: those that come last do not serve, \
+             and start again for ever"
+        );
+        find("db_connections", false, text);
     }
 }
 

@@ -91,6 +91,8 @@ pub struct Price {
 pub struct RdsInstancePrice {
     /// Such as `db.t4g.micro`.
     pub class: String,
+    /// Memory as AWS's table of the classes has it.
+    pub memory_gib: u32,
     /// Billionths of a dollar per hour.
     pub price_usd_nanos: u64,
     /// Where the figure was read.
@@ -196,6 +198,21 @@ impl PriceBook {
             .iter()
             .find(|price| price.class == class)
             .map(|price| price.price_usd_nanos)
+    }
+
+    /// Connections that an RDS instance class takes from the service, if the book has it.
+    ///
+    /// RDS sets `max_connections` to LEAST(memory / 9531392, 5000), of the memory that is left beside the system's
+    /// (<https://gist.github.com/guizmaii/1cacffef793c2ba9645083c3e18b3d8c>): 112 of a whole GiB, and 79 the fewest that
+    /// were seen on one of 1 GiB, so 79 for each. Three of them `PostgreSQL` keeps for the superuser.
+    pub fn rds_connections(&self, class: &str) -> Option<u32> {
+        const PER_GIB: u32 = 79;
+        const MOST: u32 = 5000;
+        const RESERVED: u32 = 3;
+        self.rds_instance
+            .iter()
+            .find(|price| price.class == class)
+            .map(|price| (PER_GIB * price.memory_gib).min(MOST) - RESERVED)
     }
 }
 

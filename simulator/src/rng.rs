@@ -1,5 +1,10 @@
 //! Seeded randomness: one independent stream per component, the same bits on every machine.
 
+use crate::logarithm::logarithms;
+
+/// Draws that are made at a time.
+pub(crate) const BATCH: usize = 32;
+
 /// xoshiro256++ by Blackman and Vigna, <https://prng.di.unimi.it/xoshiro256plusplus.c>, with the four words of state
 /// drawn from splitmix64 as its authors advise.
 #[derive(Clone, Debug)]
@@ -46,6 +51,20 @@ impl Stream {
         -libm::log(1.0 - self.unit())
     }
 
+    /// The next draws of [`Stream::exponential`], to the bit and in their order.
+    pub(crate) fn exponentials(&mut self) -> [f64; BATCH] {
+        // Loops over memory that is there: an array that is mapped is made anew.
+        let mut numbers = [0.0; BATCH];
+        for number in &mut numbers {
+            *number = 1.0 - self.unit();
+        }
+        logarithms(&mut numbers);
+        for number in &mut numbers {
+            *number = -*number;
+        }
+        numbers
+    }
+
     /// Standard normal, by Box and Muller (1958); the second of each pair is thrown away to keep no state.
     pub fn normal(&mut self) -> f64 {
         let radius = libm::sqrt(2.0 * self.exponential());
@@ -59,35 +78,48 @@ impl Stream {
     }
 }
 
-/// Draws made several at a time: the processor works on the logarithms of some at once, where it would wait for each
-/// alone. What is drawn, and in which order, stays the same.
+/// What draws several at a time: the processor works on the logarithms of some at once, where it would wait for each
+/// alone.
+pub(crate) trait Draws {
+    type Drawn: Copy;
+
+    /// Adds the next [`BATCH`] draws, or all that are left.
+    fn draw(&mut self, into: &mut Vec<Self::Drawn>);
+}
+
+/// Hands out one by one what is drawn several at a time.
 #[derive(Debug)]
-pub(crate) struct Ahead<I: Iterator> {
-    source: I,
-    drawn: Vec<I::Item>,
+pub(crate) struct Ahead<D: Draws> {
+    source: D,
+    drawn: Vec<D::Drawn>,
     taken: usize,
 }
 
-impl<I: Iterator<Item: Copy>> Ahead<I> {
-    const BATCH: usize = 32;
-
-    pub(crate) fn of(source: I) -> Ahead<I> {
+impl<D: Draws> Ahead<D> {
+    pub(crate) fn of(source: D) -> Ahead<D> {
         Ahead {
             source,
-            drawn: Vec::with_capacity(Self::BATCH),
+            drawn: Vec::with_capacity(BATCH),
             taken: 0,
         }
     }
+
+    #[cold]
+    #[inline(never)]
+    fn refill(&mut self) {
+        self.taken = 0;
+        self.drawn.clear();
+        self.source.draw(&mut self.drawn);
+    }
 }
 
-impl<I: Iterator<Item: Copy>> Iterator for Ahead<I> {
-    type Item = I::Item;
+impl<D: Draws> Iterator for Ahead<D> {
+    type Item = D::Drawn;
 
-    fn next(&mut self) -> Option<I::Item> {
+    #[inline]
+    fn next(&mut self) -> Option<D::Drawn> {
         if self.taken == self.drawn.len() {
-            self.taken = 0;
-            self.drawn.clear();
-            self.drawn.extend(self.source.by_ref().take(Self::BATCH));
+            self.refill();
         }
         let next = *self.drawn.get(self.taken)?;
         self.taken += 1;
@@ -150,9 +182,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_drawn_ahead_is_what_would_be_drawn() {
+    fn exponentials_drawn_together_are_those_drawn_alone() {
+        let mut alone = Stream::named(7, "alone");
+        let mut together = alone.clone();
+        for _ in 0..1_000 {
+            let expected: [f64; BATCH] = std::array::from_fn(|_| alone.exponential());
+            let drawn = together.exponentials();
+            assert_eq!(drawn.map(f64::to_bits), expected.map(f64::to_bits));
+        }
+    }
+
+    #[test]
+    fn what_is_drawn_ahead_is_handed_out_to_its_end() {
+        struct Count(std::ops::Range<u32>);
+        impl Draws for Count {
+            type Drawn = u32;
+            fn draw(&mut self, into: &mut Vec<u32>) {
+                into.extend(self.0.by_ref().take(BATCH));
+            }
+        }
         for count in [0, 1, 31, 32, 33, 100] {
-            assert!(Ahead::of(0..count).eq(0..count));
+            assert!(Ahead::of(Count(0..count)).eq(0..count));
         }
     }
 

@@ -159,6 +159,26 @@ pub(crate) fn nanos_from_f64(nanos: f64) -> u64 {
     whole.saturating_add(u64::from(is_nearer_to_next))
 }
 
+/// As [`nanos_from_f64`], of several numbers at a time.
+pub(crate) fn all_nanos_from_f64<const COUNT: usize>(nanos: &[f64; COUNT]) -> [u64; COUNT] {
+    /// From here on there are no fractions, so that a sum with it is rounded to a whole number, half to even.
+    const NO_FRACTION: f64 = 4_503_599_627_370_496.0;
+    let are_small = nanos
+        .iter()
+        .fold(true, |all, one| all & (*one >= 0.0) & (*one < NO_FRACTION));
+    if !are_small {
+        return nanos.map(nanos_from_f64);
+    }
+    let mut whole = [0; COUNT];
+    for (whole, one) in whole.iter_mut().zip(nanos) {
+        let sum = one + NO_FRACTION;
+        #[expect(clippy::float_cmp, reason = "the difference is exact")]
+        let half_was_cut_off = one - (sum - NO_FRACTION) == 0.5;
+        *whole = sum.to_bits() - NO_FRACTION.to_bits() + u64::from(half_was_cut_off);
+    }
+    whole
+}
+
 /// Units that a duration may be written in, longest name first where one is the prefix of another.
 const UNITS: [(&str, u64); 7] = [
     ("ns", 1),
@@ -364,11 +384,12 @@ mod tests {
 
         #[test]
         fn floats_are_rounded_as_libm_rounds_them(bits in any::<u64>(), below in 0.0..1e18) {
-            let strange = [0.5 - f64::EPSILON / 4.0, 4_503_599_627_370_497.5, f64::INFINITY, f64::NAN];
-            for nanos in [f64::from_bits(bits), below, below.trunc() + 0.5].into_iter().chain(strange) {
+            let strange = [-0.0, 0.5 - f64::EPSILON / 4.0, 4_503_599_627_370_497.5, f64::INFINITY, f64::NAN];
+            for nanos in [f64::from_bits(bits), below, below.trunc() + 0.5, (below / 1e4).trunc() + 0.5].into_iter().chain(strange) {
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
                 let rounded = libm::round(nanos) as u64;
                 prop_assert_eq!(nanos_from_f64(nanos), rounded, "{}", nanos);
+                prop_assert_eq!(all_nanos_from_f64(&[nanos, 1.5, 2.5]), [rounded, 2, 3], "{}", nanos);
             }
         }
     }

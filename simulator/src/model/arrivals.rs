@@ -1,8 +1,8 @@
 //! When generations are submitted.
 
-use crate::rng::Stream;
+use crate::rng::{BATCH, Draws, Stream};
 use crate::scenario::Arrivals;
-use crate::time::{Duration, Instant, nanos_from_f64};
+use crate::time::{Duration, Instant, all_nanos_from_f64, nanos_from_f64};
 
 const NANOS_PER_HOUR: f64 = 3.6e12;
 
@@ -78,13 +78,31 @@ impl<'a> ArrivalProcess<'a> {
     }
 }
 
-impl Iterator for ArrivalProcess<'_> {
-    type Item = Instant;
+impl Draws for ArrivalProcess<'_> {
+    type Drawn = Instant;
 
-    /// The next submission, or none when the trace is over.
+    /// The next submissions, or none when the trace is over.
+    fn draw(&mut self, into: &mut Vec<Instant>) {
+        if let Law::Poisson { gap_ns } = self.law {
+            let gaps = self.stream.exponentials().map(|drawn| drawn * gap_ns);
+            into.extend(all_nanos_from_f64(&gaps).map(|gap| {
+                self.last = self.last.after(Duration::from_nanos(gap));
+                self.last
+            }));
+            return;
+        }
+        for _ in 0..BATCH {
+            let Some(next) = self.next() else { return };
+            self.last = next;
+            into.push(next);
+        }
+    }
+}
+
+impl ArrivalProcess<'_> {
     fn next(&mut self) -> Option<Instant> {
         self.drawn += 1;
-        let next = match self.law {
+        Some(match self.law {
             Law::Poisson { gap_ns } => self.last.after(exponential_gap(&mut self.stream, gap_ns)),
             // From the start each time, so that rounding never adds up.
             Law::Deterministic { gap_ns } => {
@@ -99,9 +117,7 @@ impl Iterator for ArrivalProcess<'_> {
                 let index = usize::try_from(self.drawn - 1).unwrap_or(usize::MAX);
                 Instant::START.after(*at.get(index)?)
             }
-        };
-        self.last = next;
-        Some(next)
+        })
     }
 }
 
@@ -130,9 +146,10 @@ fn thinned(stream: &mut Stream, last: Instant, gap_ns: f64, hourly: &[f64], peak
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::Ahead;
 
     fn until(arrivals: &Arrivals, end: Duration) -> Vec<Instant> {
-        ArrivalProcess::new(arrivals, 7)
+        Ahead::of(ArrivalProcess::new(arrivals, 7))
             .take_while(|at| *at <= Instant::START.after(end))
             .collect()
     }
@@ -191,7 +208,7 @@ mod tests {
             Duration::from_secs(5),
         ];
         let arrivals = Arrivals::Trace { at };
-        let drawn: Vec<Instant> = ArrivalProcess::new(&arrivals, 1).collect();
+        let drawn: Vec<Instant> = Ahead::of(ArrivalProcess::new(&arrivals, 1)).collect();
         assert_eq!(drawn.len(), 3);
         assert_eq!(
             drawn.last(),

@@ -1,6 +1,7 @@
 //! The fleet: moves generations between the components, and keeps the service as large as it is wanted.
 
 mod endings;
+mod health;
 mod processes;
 mod report;
 mod sizing;
@@ -16,9 +17,11 @@ use super::load_balancer::LoadBalancer;
 use super::meter::Meter;
 use super::misfortune::Misfortune;
 use super::place::Place;
+use super::pools::Pools;
 use super::rate_limit::RateLimits;
 use super::service::Service;
-use super::task::{State, Usage};
+use super::sessions::Sessions;
+use super::task::{State, Task, Usage};
 use super::upstream::Upstream;
 use crate::engine::Model;
 use crate::event_queue::EventQueue;
@@ -81,6 +84,11 @@ pub(super) enum Event {
     DrainTimeout {
         life: Life,
     },
+    /// A task is asked whether it is well.
+    HealthCheck {
+        slot: Place,
+        token: u32,
+    },
     /// The oldest silent connection may have to be cut.
     IdleTimeout,
     MetricPoint,
@@ -127,6 +135,11 @@ pub(super) struct Fleet<'a> {
     misfortune: Misfortune,
     rate_limits: RateLimits,
     db_credits: Option<Credits>,
+    /// What tasks connect to when they start.
+    pools: Pools,
+    /// What Redis holds, where it is looked at.
+    sessions: Option<Sessions>,
+    unhealthy_replaced: u64,
     /// The async workers of all tasks, where workers are async.
     gunicorn: Option<Workers>,
     usage_at_point: Usage,
@@ -183,6 +196,9 @@ impl<'a> Fleet<'a> {
             misfortune: Misfortune::new(scenario),
             rate_limits: RateLimits::new(scenario),
             db_credits: workload.db_cpu_s_per_generation.map(Credits::new),
+            pools: Pools::new(fleet),
+            sessions: fleet.redis.map(Sessions::new),
+            unhealthy_replaced: 0,
             gunicorn: fleet
                 .async_workers()
                 .map(|settings| Workers::new(scenario, settings)),
@@ -196,8 +212,13 @@ impl<'a> Fleet<'a> {
         let mut queue = EventQueue::new();
         while model.service.missing() > 0 {
             let zone = model.misfortune.zone(model.service.slots());
-            let (slot, _) = model.service.launch(Instant::START, zone);
-            model.serve(Instant::START, slot, &mut queue);
+            let (slot, token) = model.service.launch(Instant::START, zone);
+            if model.pools.open() {
+                model.serve(Instant::START, slot, &mut queue);
+            } else {
+                let (at, slot) = (Instant::START.after(fleet.start_delay), Place::of(slot));
+                queue.push(at, Event::Started { slot, token });
+            }
         }
         queue.push(Instant::START.after(scenario.warmup), Event::WarmupOver);
         if !model.autoscaler.is_off() {
@@ -223,6 +244,7 @@ impl<'a> Fleet<'a> {
             let slot = Place::of(slot);
             queue.push(at, Event::SpotNotice { slot, token });
         }
+        self.schedule_first_check(now, slot, queue);
         if let Some(workers) = &mut self.gunicorn {
             workers.serve(now, slot);
             self.accept(now, slot, queue);
@@ -231,12 +253,16 @@ impl<'a> Fleet<'a> {
 
     fn schedule_arrival(&mut self, queue: &mut Queue) {
         if let Some(at) = self.arrivals.next() {
-            queue.push(at, Event::Arrival);
+            queue.push_single(at, Event::Arrival);
         }
     }
 
     /// What a generation of this length asks for while it runs.
     fn demand(&self, length: Duration) -> u128 {
+        if self.cpu_ns_per_generation == 0 {
+            // A division of 128 bits saved.
+            return self.demand_of_polls_pico_vcpu;
+        }
         self.cpu_ns_per_generation * 1_000_000_000_000 / u128::from(length.as_nanos())
             + self.demand_of_polls_pico_vcpu
     }
@@ -260,6 +286,12 @@ impl<'a> Fleet<'a> {
             cut: false,
         });
         self.meter.submit(now);
+        if let Some(sessions) = &mut self.sessions
+            && !sessions.let_in(now)
+        {
+            self.lose(now, key, LossCause::SessionStore);
+            return;
+        }
         match self.home {
             Home::Queue => {
                 // Most find a free worker and need not queue.
@@ -305,6 +337,12 @@ impl<'a> Fleet<'a> {
             self.queue.pop_front();
             self.start(now, slot, key, queue);
         }
+    }
+
+    /// Whether there may be work for a task's free workers.
+    #[inline]
+    fn has_work(&self) -> bool {
+        self.home != Home::Queue || !self.queue.is_empty()
     }
 
     /// One task's free workers take the next work: its backlog in sync mode, the queue otherwise.
@@ -371,14 +409,14 @@ impl<'a> Fleet<'a> {
             },
         );
         let left = length.saturating_sub(done).plus(stall);
-        self.service.advance(now, slot);
-        let task = self.service.task(slot);
+        let (task, usage) = self.service.task_and_usage(slot);
+        task.advance(now, usage);
         task.start(key, left, demand);
         if task.busy() > self.memory_slots {
             self.kill_out_of_memory(now, slot);
             return;
         }
-        self.schedule_progress(now, slot, queue);
+        schedule_progress(now, slot, task, queue);
         if let Some((after, cause)) = self.interruption(length) {
             // What takes just as long as it may is still done.
             let begins = if cause == LossCause::NatIdleReset {
@@ -394,60 +432,67 @@ impl<'a> Fleet<'a> {
 
     /// Schedules the task's next completion, unless it is scheduled for that very moment already.
     fn schedule_progress(&mut self, now: Instant, slot: usize, queue: &mut Queue) {
-        let task = self.service.task(slot);
-        let next = task.next_finish(now);
-        if next == task.scheduled {
-            return;
-        }
-        task.scheduled = next;
-        task.progress_token = task.progress_token.wrapping_add(1);
-        if next < Instant::NEVER {
-            queue.push(
-                next,
-                Event::Progress {
-                    slot: Place::of(slot),
-                    token: task.progress_token,
-                },
-            );
-        }
+        schedule_progress(now, slot, self.service.task(slot), queue);
     }
 
+    /// A task's next generations have come to their end; its free workers take the next work.
     fn progress(&mut self, now: Instant, slot: usize, queue: &mut Queue) {
-        self.service.advance(now, slot);
-        self.service.task(slot).scheduled = Instant::NEVER;
+        let (task, usage) = self.service.task_and_usage(slot);
+        task.advance(now, usage);
+        task.scheduled = Instant::NEVER;
         while let Some(key) = self.service.task(slot).pop_finished() {
             self.meter.events += 1;
             if self.gunicorn.is_some() && self.render(slot, key) {
                 continue;
             }
-            // Looked at where it is stored: it is too large to be taken out first.
-            let Some(generation) = self.generations.get(key) else {
-                continue;
-            };
-            let task = self.service.task(slot);
-            task.release(generation.demand_pico_vcpu);
-            if !generation.cut {
-                task.outstanding = task
-                    .outstanding
-                    .saturating_sub(u32::from(generation.task.is_some()));
-                self.meter.complete(now, generation);
-            }
-            if let Some(credits) = &mut self.db_credits {
-                credits.spend(now);
-            }
-            let held = generation
-                .process
-                .map(|process| (process, generation.rendered));
-            self.generations.free(key);
-            if let Some((process, rendered)) = held {
-                let process = Some(process.index());
-                self.leave_process(now, (slot, process), (key, rendered), queue);
-            }
+            self.end(now, slot, key, queue);
         }
-        self.pull(now, slot, queue);
-        self.schedule_progress(now, slot, queue);
-        self.stop_if_drained(now, slot);
+        if self.has_work() {
+            self.pull(now, slot, queue);
+        }
+        let task = self.service.task(slot);
+        schedule_progress(now, slot, task, queue);
+        if task.state == State::Draining {
+            self.stop_if_drained(now, slot);
+        }
         self.note_idle(slot);
+    }
+
+    /// A generation has come to its end, and its worker is free.
+    #[inline(always)]
+    fn end(&mut self, now: Instant, slot: usize, key: GenerationKey, queue: &mut Queue) {
+        // Looked at where it is stored: it is too large to be taken out first.
+        let Some(generation) = self.generations.get(key) else {
+            return;
+        };
+        let task = self.service.task(slot);
+        task.release(generation.demand_pico_vcpu);
+        if !generation.cut {
+            task.outstanding = task
+                .outstanding
+                .saturating_sub(u32::from(generation.task.is_some()));
+            self.meter.complete(now, generation);
+        }
+        if let Some(credits) = &mut self.db_credits {
+            credits.spend(now);
+        }
+        let held = generation
+            .process
+            .map(|process| (process, generation.rendered));
+        self.generations.free(key);
+        if let Some((process, rendered)) = held {
+            let process = Some(process.index());
+            self.leave_process(now, (slot, process), (key, rendered), queue);
+        }
+    }
+}
+
+// Inlined, the event goes from where it is made to its place in the queue.
+#[inline(always)]
+fn schedule_progress(now: Instant, slot: usize, task: &mut Task, queue: &mut Queue) {
+    if let Some((at, token)) = task.next_progress(now) {
+        let slot = Place::of(slot);
+        queue.push(at, Event::Progress { slot, token });
     }
 }
 
@@ -471,9 +516,13 @@ impl Model for Fleet<'_> {
                 let slot = slot.index();
                 if self.service.task(slot).lifecycle_token == token {
                     self.meter.events += 1;
-                    self.serve(now, slot, queue);
-                    self.unsettled |= self.service.is_deploying();
-                    self.fill(now, queue);
+                    if self.pools.open() {
+                        self.serve(now, slot, queue);
+                        self.unsettled |= self.service.is_deploying();
+                        self.fill(now, queue);
+                    } else {
+                        self.empty(now, slot, LossCause::DbConnections);
+                    }
                 }
             }
             Event::DrainOver { slot, token, cause } => {
@@ -504,6 +553,9 @@ impl Model for Fleet<'_> {
                     self.meter.events += 1;
                     self.unsettled = true;
                 }
+            }
+            Event::HealthCheck { slot, token } => {
+                self.check_health(now, slot.index(), token, queue);
             }
             Event::IdleTimeout => self.cut_silent(now, queue),
             Event::MetricPoint => {

@@ -1,9 +1,9 @@
 //! One generation: how long it is, how far it has come, and where it is kept.
 
 use super::place::Place;
-use crate::rng::Stream;
+use crate::rng::{BATCH, Draws, Stream};
 use crate::scenario::{GenerationLength, lognormal_sigma};
-use crate::time::{Duration, Instant, nanos_from_f64};
+use crate::time::{Duration, Instant, all_nanos_from_f64, nanos_from_f64};
 
 /// The CPU model divides by the length, so none is shorter than this; drawn lengths of a real workload never are.
 const SHORTEST_NS: u64 = 1_000;
@@ -33,12 +33,28 @@ impl<'a> Lengths<'a> {
     }
 }
 
-impl Iterator for Lengths<'_> {
-    type Item = Duration;
+impl Draws for Lengths<'_> {
+    type Drawn = Duration;
 
     /// Never none.
-    fn next(&mut self) -> Option<Duration> {
-        let nanos = match self.kind {
+    fn draw(&mut self, into: &mut Vec<Duration>) {
+        if let GenerationLength::Exponential { mean } = self.kind {
+            let mean_ns = mean.as_nanos() as f64;
+            let nanos = self.stream.exponentials().map(|drawn| mean_ns * drawn);
+            into.extend(all_nanos_from_f64(&nanos).map(within_bounds));
+        } else {
+            into.extend((0..BATCH).map(|_| within_bounds(self.next_ns())));
+        }
+    }
+}
+
+fn within_bounds(nanos: u64) -> Duration {
+    Duration::from_nanos(nanos.max(SHORTEST_NS)).min(Duration::LONGEST)
+}
+
+impl Lengths<'_> {
+    fn next_ns(&mut self) -> u64 {
+        match self.kind {
             GenerationLength::Deterministic { length } => length.as_nanos(),
             GenerationLength::Exponential { mean } => {
                 nanos_from_f64(mean.as_nanos() as f64 * self.stream.exponential())
@@ -56,9 +72,7 @@ impl Iterator for Lengths<'_> {
                 self.drawn += 1;
                 length.as_nanos()
             }
-        };
-        let length = Duration::from_nanos(nanos.max(SHORTEST_NS));
-        Some(length.min(Duration::LONGEST))
+        }
     }
 }
 
@@ -129,6 +143,13 @@ pub(super) struct GenerationKey {
 }
 
 impl GenerationKey {
+    /// Names nothing: there are never so many slots.
+    pub(super) const NONE: GenerationKey = GenerationKey {
+        slot_and_serial: u64::MAX,
+    };
+    /// The first in the order of the names.
+    pub(super) const FIRST: GenerationKey = GenerationKey { slot_and_serial: 0 };
+
     fn new(slot: u32, serial: u32) -> GenerationKey {
         GenerationKey {
             slot_and_serial: u64::from(slot) << 32 | u64::from(serial),
@@ -230,6 +251,7 @@ impl Generations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::Ahead;
 
     fn generation(length: Duration, done: Duration) -> Generation {
         Generation {
@@ -302,7 +324,7 @@ mod tests {
                 lengths: vec![minutes(1), minutes(2), minutes(6)],
             },
         ] {
-            let mean = Lengths::new(&kind, 3)
+            let mean = Ahead::of(Lengths::new(&kind, 3))
                 .take(200_000)
                 .map(Duration::as_secs_f64)
                 .sum::<f64>()

@@ -88,6 +88,7 @@ pub(super) struct Workers {
     other_rate: u128,
     crews: Vec<Crew>,
     connections: u32,
+    connections_max: u32,
     exhausted_since: Option<Instant>,
     exhausted_ns: u128,
     unanswering_ns: u128,
@@ -108,6 +109,7 @@ impl Workers {
             other_rate: u128::from(nanos_from_f64(settings.other_requests_per_s * RATE_UNIT)),
             crews: Vec::new(),
             connections: 0,
+            connections_max: fleet.db_connections(),
             exhausted_since: None,
             exhausted_ns: 0,
             unanswering_ns: 0,
@@ -168,6 +170,14 @@ impl Workers {
         self.crews.get(slot).is_some_and(|crew| crew.accepting > 0)
     }
 
+    /// Whether one of the accepting workers has its event loop free.
+    pub(super) fn answers_at_once(&self, slot: usize) -> bool {
+        let is_free = |process: &Process| process.state == State::Accepting && !process.rendering;
+        self.crews
+            .get(slot)
+            .is_some_and(|crew| crew.processes.iter().any(is_free))
+    }
+
     /// One of the accepting workers takes a submission; none when it gets no database connection for it. Which of them
     /// accepts is the kernel's choice: a fair draw.
     pub(super) fn take_in(
@@ -193,11 +203,7 @@ impl Workers {
         process.members.push(key);
         crew.in_flight += 1;
         self.connections += 1;
-        if self
-            .settings
-            .db_connections_max
-            .is_some_and(|most| self.connections >= most)
-        {
+        if self.connections >= self.connections_max {
             self.exhausted_since = Some(now);
         }
         Some(index)

@@ -78,12 +78,19 @@ impl Service {
         &self.slots
     }
 
+    #[inline]
     pub(super) fn task(&mut self, slot: usize) -> &mut Task {
+        self.task_and_usage(slot).0
+    }
+
+    /// A task, and the time that all of them spent, which its clock adds to.
+    #[inline]
+    pub(super) fn task_and_usage(&mut self, slot: usize) -> (&mut Task, &mut Usage) {
         if slot != self.touched {
             self.note_load(self.touched);
             self.touched = slot;
         }
-        &mut self.slots[slot]
+        (&mut self.slots[slot], &mut self.usage)
     }
 
     fn note_load(&mut self, slot: usize) {

@@ -5,10 +5,12 @@
 //! a virtual clock that runs at that factor, so that a generation ends at a virtual time fixed when it starts, and
 //! an event costs O(log n) instead of O(n).
 
+mod in_flight;
+
 use std::collections::VecDeque;
 
+use self::in_flight::{Ending, InFlight};
 use super::generation::GenerationKey;
-use crate::heap::{Heap, Keyed};
 use crate::time::{Duration, Instant};
 
 /// What a task is doing.
@@ -45,26 +47,6 @@ impl Usage {
     }
 }
 
-/// A generation that a worker runs, and when on the virtual clock it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct InFlight {
-    finish_ns: u64,
-    generation: GenerationKey,
-}
-
-impl InFlight {
-    /// The work it has left at this reading of the clock.
-    fn left(self, virtual_ns: u64) -> Duration {
-        Duration::from_nanos(self.finish_ns.saturating_sub(virtual_ns))
-    }
-}
-
-impl Keyed for InFlight {
-    fn key(&self) -> u128 {
-        u128::from(self.finish_ns) << 64 | u128::from(self.generation.as_u64())
-    }
-}
-
 /// A slot for one task, used again after the task has stopped.
 #[derive(Debug)]
 pub(super) struct Task {
@@ -77,6 +59,8 @@ pub(super) struct Task {
     pub(super) lifecycle_token: u32,
     /// Marks the completion that is still to come; older ones are outdated.
     pub(super) progress_token: u32,
+    /// Health checks failed one after the other.
+    pub(super) checks_failed: u32,
     /// When that completion is scheduled.
     pub(super) scheduled: Instant,
     /// Requests that wait in the task for a worker, in sync mode. Those given up stay until they reach the front.
@@ -89,7 +73,7 @@ pub(super) struct Task {
     pub(super) demand_peak_pico_vcpu: u128,
     virtual_ns: u64,
     updated: Instant,
-    in_flight: Heap<InFlight>,
+    in_flight: InFlight,
 }
 
 impl Task {
@@ -100,6 +84,7 @@ impl Task {
             zone: 0,
             lifecycle_token: 0,
             progress_token: 0,
+            checks_failed: 0,
             scheduled: Instant::NEVER,
             backlog: VecDeque::new(),
             outstanding: 0,
@@ -108,13 +93,18 @@ impl Task {
             demand_peak_pico_vcpu: 0,
             virtual_ns: 0,
             updated: Instant::START,
-            in_flight: Heap::new(),
+            in_flight: InFlight::new(),
         }
     }
 
     /// Busy workers.
     pub(super) fn busy(&self) -> usize {
         self.in_flight.len()
+    }
+
+    /// How many times as long everything takes as if the CPU were its own.
+    pub(super) fn slowdown(&self) -> f64 {
+        (self.demand_pico_vcpu as f64 / self.capacity_pico_vcpu as f64).max(1.0)
     }
 
     /// Whether it has nothing to finish.
@@ -131,10 +121,12 @@ impl Task {
         self.state = State::Running;
         self.virtual_ns = 0;
         self.updated = now;
+        self.checks_failed = 0;
         self.scheduled = Instant::NEVER;
     }
 
     /// Brings the virtual clock and the usage up to now. Must come before any change of the work in flight.
+    #[inline]
     pub(super) fn advance(&mut self, now: Instant, usage: &mut Usage) {
         if !self.is_serving() {
             return;
@@ -161,9 +153,10 @@ impl Task {
     }
 
     /// A worker takes a generation with so much work left. The clock must be up to date.
+    #[inline]
     pub(super) fn start(&mut self, key: GenerationKey, left: Duration, demand_pico_vcpu: u128) {
         let finish_ns = self.virtual_ns.saturating_add(left.as_nanos());
-        self.in_flight.push(InFlight {
+        self.in_flight.push(Ending {
             finish_ns,
             generation: key,
         });
@@ -185,12 +178,31 @@ impl Task {
         self.demand_pico_vcpu -= demand_pico_vcpu;
     }
 
+    /// The work that is left of one in flight, at this reading of the clock.
+    fn left(&self, ending: Ending) -> Duration {
+        Duration::from_nanos(ending.finish_ns.saturating_sub(self.virtual_ns))
+    }
+
+    /// When the next completion is to be scheduled, with the token that marks it; none when it is scheduled for that very
+    /// moment already, or nothing is in flight.
+    #[inline]
+    pub(super) fn next_progress(&mut self, now: Instant) -> Option<(Instant, u32)> {
+        let next = self.next_finish(now);
+        if next == self.scheduled {
+            return None;
+        }
+        self.scheduled = next;
+        self.progress_token = self.progress_token.wrapping_add(1);
+        (next < Instant::NEVER).then_some((next, self.progress_token))
+    }
+
     /// When the next generation comes to its end if nothing changes until then.
-    pub(super) fn next_finish(&self, now: Instant) -> Instant {
+    #[inline]
+    fn next_finish(&self, now: Instant) -> Instant {
         let Some(next) = self.in_flight.first() else {
             return Instant::NEVER;
         };
-        let left = u128::from(next.left(self.virtual_ns).as_nanos());
+        let left = u128::from(self.left(next).as_nanos());
         let takes = if self.demand_pico_vcpu <= self.capacity_pico_vcpu {
             left
         } else {
@@ -206,20 +218,14 @@ impl Task {
     /// Takes one generation out that has not come to its end, with the work it has left.
     pub(super) fn pop_unfinished(&mut self) -> Option<(GenerationKey, Duration)> {
         let next = self.in_flight.pop()?;
-        Some((next.generation, next.left(self.virtual_ns)))
+        Some((next.generation, self.left(next)))
     }
 
     /// Takes this generation out, with its demand; gives the work it has left. Looks at everything in flight.
     pub(super) fn take(&mut self, key: GenerationKey, demand_pico_vcpu: u128) -> Duration {
-        let mut left = Duration::ZERO;
-        self.in_flight.retain(|other| {
-            if other.generation == key {
-                left = other.left(self.virtual_ns);
-            }
-            other.generation != key
-        });
+        let taken = self.in_flight.take(key);
         self.release(demand_pico_vcpu);
-        left
+        taken.map_or(Duration::ZERO, |ending| self.left(ending))
     }
 
     /// Empties the slot. Its generations must have been taken out; outdated events find their token changed.

@@ -47,6 +47,10 @@ fn kin(profile: &Profile, fleet: &Fleet) -> Fleet {
     kin.cache_mode = CacheMode::default();
     kin.architecture = Architecture::default();
     kin.db_instance_class = String::new();
+    // What the class is looked at for besides its price.
+    let looks_at_connections =
+        fleet.db_pool_connections.is_some() || fleet.async_workers().is_some();
+    kin.db_connections_max = looks_at_connections.then(|| fleet.db_connections());
     kin.db_multi_az = false;
     kin.db_storage_gb = 0;
     if let Some(spot) = &mut kin.spot {

@@ -68,6 +68,33 @@ pub(super) fn pool_connections_max() -> u32 {
 pub(super) fn worker_boot() -> Duration {
     Duration::from_secs(7)
 }
+pub(super) fn health_check_interval() -> Duration {
+    Duration::from_secs(30)
+}
+pub(super) fn health_check_timeout() -> Duration {
+    Duration::from_secs(5)
+}
+pub(super) fn health_check_unhealthy_count() -> u32 {
+    2
+}
+pub(super) fn health_check_cpu_s() -> f64 {
+    0.0015
+}
+pub(super) fn redis_memory_mib() -> f64 {
+    384.0
+}
+pub(super) fn redis_connections_max() -> u32 {
+    65_000
+}
+pub(super) fn redis_connections_per_task() -> u32 {
+    1
+}
+pub(super) fn redis_session_kib() -> f64 {
+    1.0
+}
+pub(super) fn redis_session_lasts() -> Duration {
+    Duration::from_hours(24)
+}
 pub(super) fn zones() -> u32 {
     2
 }

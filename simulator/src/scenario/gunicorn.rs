@@ -24,9 +24,6 @@ pub struct Gunicorn {
     /// an overflow of 20.
     #[serde(default = "defaults::pool_connections_max")]
     pub pool_connections_max: u32,
-    /// Database connections of all workers of all tasks. Default: no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub db_connections_max: Option<u32>,
     /// CPU-seconds at the end of a generation that render its PDF on one core, during which its worker does nothing
     /// else. Default 0.
     #[serde(default)]
@@ -50,7 +47,6 @@ impl Gunicorn {
     pub fn new() -> Gunicorn {
         Gunicorn {
             pool_connections_max: defaults::pool_connections_max(),
-            db_connections_max: None,
             pdf_cpu_s: 0.0,
             max_requests: 0,
             max_requests_jitter: 0,

@@ -51,7 +51,9 @@ nat_gateways = 0
 db_instance_class = "db.t4g.small"
 db_multi_az = true
 db_storage_gb = 50
-cache_mode = "none"
+db_connections_max = 50
+db_pool_connections = 10
+cache_mode = "elasticache"
 architecture = "arm"
 worker_timeout = "25m"
 task_protection = true
@@ -59,6 +61,18 @@ upstream_call = "blocking"
 upstream_keep_alive = true
 upstream_requests_per_minute = 30
 upstream_tokens_per_minute = 5000
+[fleet.redis]
+memory_mib = 2
+connections_max = 5
+connections_per_task = 2
+session_kib = 1000
+session_lasts = "1h"
+[fleet.health_check]
+interval = "20s"
+timeout = "4s"
+unhealthy_count = 3
+grace = "30s"
+cpu_s = 0.1
 [fleet.deployments]
 every = "1h"
 strategy = "blue_green"

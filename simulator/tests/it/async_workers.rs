@@ -58,10 +58,7 @@ fn recycling() -> Gunicorn {
 #[test]
 fn a_stock_database_holds_97_generations_and_the_rest_are_refused() {
     let mut scenario = burst(200, Duration::from_minutes(10));
-    scenario.fleet.gunicorn = Some(Gunicorn {
-        db_connections_max: Some(97),
-        ..Gunicorn::new()
-    });
+    scenario.fleet.db_connections_max = Some(97);
     let outcome = run(&scenario);
     assert_eq!(
         (outcome.completed, lost(&outcome, LossCause::DbConnections)),
@@ -72,7 +69,6 @@ fn a_stock_database_holds_97_generations_and_the_rest_are_refused() {
     assert!((exhausted_s - 599.5).abs() < 0.1, "{exhausted_s}");
     // Sync workers run six at a time: 30 in the hour, and one more at its last moment.
     scenario.fleet.worker_model = WorkerModel::Sync;
-    scenario.fleet.gunicorn = None;
     let sync = run(&scenario);
     assert_eq!((sync.completed, sync.db_exhausted_s), (31, None));
 }
@@ -80,10 +76,7 @@ fn a_stock_database_holds_97_generations_and_the_rest_are_refused() {
 #[test]
 fn a_larger_database_leaves_the_pools_of_thirty_as_the_limit() {
     let mut scenario = burst(400, Duration::from_minutes(10));
-    scenario.fleet.gunicorn = Some(Gunicorn {
-        db_connections_max: Some(397),
-        ..Gunicorn::new()
-    });
+    scenario.fleet.db_connections_max = Some(397);
     let outcome = run(&scenario);
     // The kernel spreads them unevenly, but 400 fill all six pools.
     assert_eq!(
@@ -92,11 +85,11 @@ fn a_larger_database_leaves_the_pools_of_thirty_as_the_limit() {
     );
     // 180 would fit, but not as they are spread.
     let mut fewer = burst(180, Duration::from_minutes(10));
-    fewer.fleet.gunicorn = scenario.fleet.gunicorn;
+    fewer.fleet.db_connections_max = scenario.fleet.db_connections_max;
     let refused = lost(&run(&fewer), LossCause::DbConnections);
     assert!((1..60).contains(&refused), "{refused}");
     let mut few = burst(140, Duration::from_minutes(10));
-    few.fleet.gunicorn = scenario.fleet.gunicorn;
+    few.fleet.db_connections_max = scenario.fleet.db_connections_max;
     assert!(lost(&run(&few), LossCause::DbConnections) < 10);
 }
 

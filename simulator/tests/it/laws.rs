@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use simulator::capacity::Resource;
 use simulator::scenario::{
     Arrivals, Autoscaling, AzLoss, DeploymentStrategy, Deployments, Fleet, GenerationLength,
-    Gunicorn, JobStore, LoadBalancing, Metric, Mode, Profile, ScalingStep, Scenario, Spot,
-    StopOrder, Tasks, UpstreamCall, WorkerModel, Workload,
+    Gunicorn, HealthCheck, JobStore, LoadBalancing, Metric, Mode, Profile, Redis, ScalingStep,
+    Scenario, Spot, StopOrder, Tasks, UpstreamCall, WorkerModel, Workload,
 };
 use simulator::simulate;
 use simulator::time::Duration;
@@ -110,6 +110,10 @@ struct Operations {
     blocking: bool,
     in_process: bool,
     gunicorn: Option<Gunicorn>,
+    db_connections_max: Option<u32>,
+    db_pool_connections: Option<u32>,
+    redis: Option<Redis>,
+    health_check: Option<HealthCheck>,
     spot: Option<Spot>,
     az_loss: Option<AzLoss>,
     upstream_requests_per_minute: Option<f64>,
@@ -127,6 +131,10 @@ impl Operations {
             blocking: false,
             in_process: false,
             gunicorn: None,
+            db_connections_max: None,
+            db_pool_connections: None,
+            redis: None,
+            health_check: None,
             spot: None,
             az_loss: None,
             upstream_requests_per_minute: None,
@@ -137,6 +145,10 @@ impl Operations {
     fn apply(self, scenario: &mut Scenario) {
         let fleet = &mut scenario.fleet;
         fleet.deployments = self.deployments;
+        fleet.db_connections_max = self.db_connections_max;
+        fleet.db_pool_connections = self.db_pool_connections;
+        fleet.redis = self.redis;
+        fleet.health_check = self.health_check;
         fleet.spot = self.spot;
         fleet.az_loss = self.az_loss;
         fleet.upstream_requests_per_minute = self.upstream_requests_per_minute;
@@ -160,6 +172,7 @@ impl Operations {
         {
             fleet.worker_model = WorkerModel::Async;
             fleet.gunicorn = Some(gunicorn);
+            fleet.db_pool_connections = None;
         }
         scenario.workload.client_gives_up_after = self.client_gives_up_after;
     }
@@ -168,7 +181,6 @@ impl Operations {
 prop_compose! {
     fn gunicorns()(
         pool_connections_max in 1_u32..40,
-        db_connections_max in prop::option::of(1_u32..200),
         pdf_cpu_s in prop_oneof![Just(0.0), 0.1..20.0],
         max_requests in prop_oneof![Just(0_u32), 1_u32..2000],
         max_requests_jitter in 0_u32..50,
@@ -176,12 +188,47 @@ prop_compose! {
     ) -> Gunicorn {
         Gunicorn {
             pool_connections_max,
-            db_connections_max,
             pdf_cpu_s,
             max_requests,
             max_requests_jitter,
             other_requests_per_s,
             ..Gunicorn::new()
+        }
+    }
+}
+
+prop_compose! {
+    fn redises()(
+        memory_mib in 1.0..50.0,
+        session_kib in 1.0..1000.0,
+        connections_max in 2_u32..10,
+        connections_per_task in 1_u32..3,
+        session_lasts_min in 1_u64..600,
+    ) -> Redis {
+        Redis {
+            memory_mib,
+            connections_max,
+            connections_per_task,
+            session_kib,
+            session_lasts: Duration::from_minutes(session_lasts_min),
+        }
+    }
+}
+
+prop_compose! {
+    fn health_checks()(
+        interval_s in 20_u64..300,
+        timeout_s in 2_u64..20,
+        unhealthy_count in 2_u32..6,
+        grace_s in 0_u64..100,
+        cpu_s in prop_oneof![Just(0.0015), 0.0..2.0],
+    ) -> HealthCheck {
+        HealthCheck {
+            interval: Duration::from_secs(interval_s),
+            timeout: Duration::from_secs(timeout_s),
+            unhealthy_count,
+            grace: Duration::from_secs(grace_s),
+            cpu_s,
         }
     }
 }
@@ -195,6 +242,10 @@ prop_compose! {
         client_gives_up_after_s in prop::option::of(1_u64..2000),
         flags in any::<(bool, bool, bool, bool)>(),
         gunicorn in prop::option::of(gunicorns()),
+        db_connections_max in prop::option::of(20_u32..200),
+        db_pool_connections in prop::option::of(1_u32..20),
+        redis in prop::option::of(redises()),
+        health_check in prop::option::of(health_checks()),
         interruptions_per_task_day in prop::option::of(0.0..200.0),
         az_loss in prop::option::of((0_u64..12, 0_u64..12, 2_u32..4)),
         upstream_requests_per_minute in prop::option::of(1.0..500.0),
@@ -220,6 +271,10 @@ prop_compose! {
             blocking: flags.2,
             in_process: flags.3,
             gunicorn,
+            db_connections_max,
+            db_pool_connections,
+            redis,
+            health_check,
             spot: interruptions_per_task_day.map(|interruptions_per_task_day| Spot {
                 interruptions_per_task_day,
                 discount_percent: 50,
@@ -281,7 +336,8 @@ proptest! {
             prop_assert!((0.0..=1.0 + 1e-9).contains(&share), "{} in\n{}", share, text(&scenario));
         }
         let tasks = scenario.fleet.tasks;
-        // A deployment or a lost zone may go below the minimum that autoscaling keeps to.
+        // A deployment or a lost zone may go below the minimum that autoscaling keeps to. A task without connections is
+        // one that exists.
         if scenario.fleet.deployments.is_none() && scenario.fleet.az_loss.is_none() {
             prop_assert!(run.tasks_mean >= f64::from(tasks.min) - 1e-9, "{}", text(&scenario));
         }
@@ -355,6 +411,12 @@ proptest! {
         idle.fleet.upstream_call = UpstreamCall::Blocking;
         idle.fleet.upstream_keep_alive = true;
         idle.workload.client_gives_up_after = Some(Duration::from_hours(700));
+        idle.fleet.db_pool_connections = Some(1);
+        idle.fleet.redis = Some(Redis { memory_mib: 1e6, ..Redis::new() });
+        idle.fleet.health_check = Some(HealthCheck {
+            grace: Duration::from_hours(24),
+            ..HealthCheck::new()
+        });
         // A blocking step begins again on another task, which is an act.
         if idle.fleet.mode == Mode::Queue {
             idle.fleet.upstream_call = UpstreamCall::Background;
@@ -362,6 +424,8 @@ proptest! {
         let before = simulate(&off).expect("the strategy makes valid scenarios");
         let mut after = simulate(&idle).expect("it is still valid");
         prop_assert_eq!(after.deployments_completed.take(), Some(0));
+        prop_assert_eq!((after.starts_refused.take(), after.redis_full_s.take()), (Some(0), Some(0.0)));
+        prop_assert_eq!(after.unhealthy_replaced.take(), Some(0));
         // A limit that is never reached is still a limit, though not the smallest.
         after.capacity_per_hour.remove(&Resource::UpstreamRequests);
         after.capacity_per_hour.remove(&Resource::UpstreamTokens);

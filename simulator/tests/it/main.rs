@@ -6,6 +6,7 @@ mod async_workers;
 mod bills;
 mod fleet;
 mod laws;
+mod limits;
 mod misfortunes;
 mod operations;
 mod plan;

@@ -139,7 +139,7 @@ fn every_error_names_line_key_and_remedy() {
     line 10, column 8, key `fleet.vcpu`: Fargate has no task of NaN vCPU; take one of 0.25, 0.5, 1, 2, 4, 8, 16
     line 12, column 11, key `fleet.workers`: 0 is out of range; write a whole number from 1 to 100000
     line 12, column 11, key `fleet.workers`: invalid value: integer `-1`, expected a whole number from 0 to 4294967295
-    line 12, column 1, key `fleet.worker`: unknown field `worker`, expected one of `platform`, `mode`, `vcpu`, `memory_gib`, `workers`, `tasks`, `start_delay`, `autoscaling`, `load_balancing`, `alb_idle_timeout`, `deregistration_delay`, `stop_timeout`, `stop_order`, `nat_gateways`, `db_instance_class`, `db_multi_az`, `db_storage_gb`, `cache_mode`, `architecture`, `job_store`, `worker_timeout`, `task_protection`, `upstream_call`, `upstream_keep_alive`, `upstream_requests_per_minute`, `upstream_tokens_per_minute`, `worker_model`, `gunicorn`, `deployments`, `spot`, `az_loss`
+    line 12, column 1, key `fleet.worker`: unknown field `worker`, expected one of `platform`, `mode`, `vcpu`, `memory_gib`, `workers`, `tasks`, `start_delay`, `autoscaling`, `load_balancing`, `alb_idle_timeout`, `deregistration_delay`, `stop_timeout`, `stop_order`, `nat_gateways`, `db_instance_class`, `db_multi_az`, `db_storage_gb`, `db_connections_max`, `db_pool_connections`, `cache_mode`, `redis`, `architecture`, `job_store`, `worker_timeout`, `task_protection`, `upstream_call`, `upstream_keep_alive`, `upstream_requests_per_minute`, `upstream_tokens_per_minute`, `worker_model`, `gunicorn`, `health_check`, `deployments`, `spot`, `az_loss`
     line 9, column 1, key `fleet`: missing field `workers`
     line 13, column 30, key `fleet.tasks.desired`: 5 is not between the min of 2 and the max of 2; write min <= desired <= max
     line 3, column 43, key `workload.arrivals.per_hour`: -1 is out of range; write a number above 0, at most 1000000000000
@@ -180,6 +180,27 @@ fn errors_in_what_happens_to_a_fleet_name_line_key_and_remedy() {
             "",
             "job_store = \"in_process\"\nworker_model = \"async\"\n[fleet.gunicorn]\npool_size = 3",
         ),
+        ("", "db_connections_max = 0"),
+        ("", "db_pool_connections = 77"),
+        (
+            "",
+            "job_store = \"in_process\"\nworker_model = \"async\"\ndb_pool_connections = 3",
+        ),
+        ("", "start_delay = \"10ms\"\ndb_pool_connections = 10"),
+        ("", "cache_mode = \"none\"\n[fleet.redis]\nsession_kib = 1"),
+        ("", "[fleet.redis]\nmemory_mib = 0"),
+        ("", "[fleet.redis]\nmaxclients = 10"),
+        (
+            "",
+            "[fleet.redis]\nconnections_max = 1\nconnections_per_task = 2",
+        ),
+        ("", "[fleet.health_check]\ninterval = \"1s\""),
+        (
+            "",
+            "[fleet.health_check]\ninterval = \"5s\"\ntimeout = \"5s\"",
+        ),
+        ("", "[fleet.health_check]\nunhealthy_count = 1"),
+        ("", "[fleet.health_check]\npath = \"/health\""),
         ("", "upstream_requests_per_minute = 0"),
         ("", "[fleet.spot]\ninterruptions_per_task_day = -1"),
         (
@@ -215,7 +236,19 @@ fn errors_in_what_happens_to_a_fleet_name_line_key_and_remedy() {
     line 14, column 16, key `fleet.worker_model`: async workers hold their jobs in process; set job_store to "in_process", or mode to "sync"
     line 14, column 1, key `fleet.gunicorn`: says what async workers do, but the workers are sync; leave it out, or set worker_model to "async"
     line 17, column 13, key `fleet.gunicorn.pdf_cpu_s`: -3 is out of range; write a number from 0 to 3600
-    line 17, column 1, key `fleet.gunicorn.pool_size`: unknown field `pool_size`, expected one of `pool_connections_max`, `db_connections_max`, `pdf_cpu_s`, `max_requests`, `max_requests_jitter`, `other_requests_per_s`, `worker_boot`
+    line 17, column 1, key `fleet.gunicorn.pool_size`: unknown field `pool_size`, expected one of `pool_connections_max`, `pdf_cpu_s`, `max_requests`, `max_requests_jitter`, `other_requests_per_s`, `worker_boot`
+    line 14, column 22, key `fleet.db_connections_max`: 0 is out of range; write a whole number from 1 to 1000000
+    line 14, column 23, key `fleet.db_pool_connections`: a single task opens 77 connections, and the database takes 76; lower it, or take a larger db_instance_class
+    line 16, column 23, key `fleet.db_pool_connections`: async workers open a connection for each generation; leave it out, or set worker_model to "sync"
+    line 14, column 15, key `fleet.start_delay`: 10ms is too short beside `fleet.db_pool_connections`; write at least "1s"
+    line 15, column 1, key `fleet.redis`: describes the managed node, and there is none; leave it out, or set cache_mode to "elasticache"
+    line 15, column 14, key `fleet.redis.memory_mib`: 0 is out of range; write a number from 1 to 1000000
+    line 15, column 1, key `fleet.redis.maxclients`: unknown field `maxclients`, expected one of `memory_mib`, `connections_max`, `connections_per_task`, `session_kib`, `session_lasts`
+    line 15, column 19, key `fleet.redis.connections_max`: 1 is out of range; write a whole number from 2 to 1000000
+    line 15, column 12, key `fleet.health_check.interval`: 1s is out of range; write a duration from "5s" to "5m"
+    line 16, column 11, key `fleet.health_check.timeout`: 5s is not shorter than the interval of 5s; shorten it, or lengthen the interval
+    line 15, column 19, key `fleet.health_check.unhealthy_count`: 1 is out of range; write a whole number from 2 to 10
+    line 15, column 1, key `fleet.health_check.path`: unknown field `path`, expected one of `interval`, `timeout`, `unhealthy_count`, `grace`, `cpu_s`
     line 14, column 32, key `fleet.upstream_requests_per_minute`: 0 is out of range; write a number from 0.001 to 1000000000
     line 15, column 30, key `fleet.spot.interruptions_per_task_day`: -1 is out of range; write a number from 0 to 1000
     line 16, column 20, key `fleet.spot.discount_percent`: 100 is out of range; write a whole number from 0 to 90

@@ -180,6 +180,7 @@ impl Fleet<'_> {
             }
         }
         if self.service.task(slot).state != State::Starting {
+            self.pools.close();
             self.meter
                 .sink
                 .record(now, Happening::TaskStopped { task: slot });

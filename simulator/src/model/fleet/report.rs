@@ -104,6 +104,13 @@ impl Fleet<'_> {
             cost_usd_month: cost::bill(&self.scenario.fleet, &self.scenario.bill, &metered)?,
             unanswering_s: outages.map(|(unanswering_s, _)| unanswering_s),
             db_exhausted_s: outages.map(|(_, exhausted_s)| exhausted_s),
+            starts_refused: self.pools.refused(),
+            redis_full_s: self.sessions.as_ref().map(|sessions| sessions.full_s(end)),
+            unhealthy_replaced: self
+                .scenario
+                .fleet
+                .health_check
+                .map(|_| self.unhealthy_replaced),
             db_credits_min: self.db_credits.as_ref().map(Credits::balance_min),
             events: self.meter.events,
             events_per_second: None,

@@ -39,20 +39,30 @@ impl Fleet<'_> {
             self.empty(now, slot, LossCause::SigkillAfterStopTimeout);
             return;
         }
-        let (limit, cause) = self.drain_limit();
+        let stop = self.drain_limit();
+        self.drain(now, slot, stop, queue);
+    }
+
+    /// A task takes no more work and finishes what it has, within a limit at which the rest is lost to this cause.
+    pub(super) fn drain(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        (limit, cause): (Duration, LossCause),
+        queue: &mut Queue,
+    ) {
         let token = self.service.drain(slot);
-        let at = now.after(limit);
         let over = Event::DrainOver {
             slot: Place::of(slot),
             token,
             cause,
         };
-        queue.push(at, over);
+        queue.push(now.after(limit), over);
         self.stop_if_drained(now, slot);
     }
 
     /// How long a deregistered task lives at most, and what its open work is lost to.
-    fn drain_limit(&self) -> (Duration, LossCause) {
+    pub(super) fn drain_limit(&self) -> (Duration, LossCause) {
         let fleet = &self.scenario.fleet;
         let drained = (fleet.deregistration_delay, LossCause::DeregisteredInFlight);
         let killed = (fleet.stop_timeout, LossCause::SigkillAfterStopTimeout);
@@ -78,15 +88,8 @@ impl Fleet<'_> {
             self.empty(now, slot, cause);
             return;
         }
-        let token = self.service.drain(slot);
-        let at = now.after(self.scenario.fleet.stop_timeout);
-        let over = Event::DrainOver {
-            slot: Place::of(slot),
-            token,
-            cause,
-        };
-        queue.push(at, over);
-        self.stop_if_drained(now, slot);
+        let limit = self.scenario.fleet.stop_timeout;
+        self.drain(now, slot, (limit, cause), queue);
     }
 
     /// Every task of the zone is gone at once, without notice.

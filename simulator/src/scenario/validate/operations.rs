@@ -1,7 +1,10 @@
 //! The checks of what happens to a fleet while it works.
 
 use super::{Checked, Duration, Fleet, GENERATION_MAX, count, fail, span, within};
-use crate::scenario::{Autoscaling, DeploymentStrategy, Deployments, JobStore, Mode, Tasks};
+use crate::scenario::{
+    Autoscaling, CacheMode, DeploymentStrategy, Deployments, HealthCheck, JobStore, Mode, Redis,
+    Tasks, WorkerModel,
+};
 
 pub(super) fn fleet(fleet: &Fleet) -> Checked {
     if fleet.job_store == JobStore::InProcess && fleet.mode == Mode::Sync {
@@ -21,6 +24,8 @@ pub(super) fn fleet(fleet: &Fleet) -> Checked {
     }
     async_workers(fleet)?;
     misfortunes(fleet)?;
+    stores(fleet)?;
+    fleet.health_check.map_or(Ok(()), health_check)?;
     fleet
         .deployments
         .map_or(Ok(()), |stated| deployments(stated, fleet.tasks))
@@ -97,9 +102,6 @@ fn async_workers(fleet: &Fleet) -> Checked {
         1,
         10_000,
     )?;
-    if let Some(most) = settings.db_connections_max {
-        count("fleet.gunicorn.db_connections_max", most, 1, 1_000_000)?;
-    }
     within("fleet.gunicorn.pdf_cpu_s", settings.pdf_cpu_s, 0.0, 3600.0)?;
     count(
         "fleet.gunicorn.max_requests",
@@ -125,6 +127,119 @@ fn async_workers(fleet: &Fleet) -> Checked {
         Duration::from_millis(1),
         Duration::from_hours(1),
     )
+}
+
+fn stores(fleet: &Fleet) -> Checked {
+    if let Some(most) = fleet.db_connections_max {
+        count("fleet.db_connections_max", most, 1, 1_000_000)?;
+    }
+    if let Some(pool) = fleet.db_pool_connections {
+        const KEY: &str = "fleet.db_pool_connections";
+        count(KEY, pool, 1, 10_000)?;
+        if fleet.worker_model == WorkerModel::Async {
+            return fail(
+                KEY,
+                "async workers open a connection for each generation",
+                "leave it out, or set worker_model to \"sync\"",
+            );
+        }
+        let most = fleet.db_connections();
+        if pool > most {
+            return fail(
+                KEY,
+                format!("a single task opens {pool} connections, and the database takes {most}"),
+                "lower it, or take a larger db_instance_class",
+            );
+        }
+        starts_again(fleet, KEY)?;
+    }
+    let Some(stated) = fleet.redis else {
+        return Ok(());
+    };
+    if fleet.cache_mode != CacheMode::Elasticache {
+        return fail(
+            "fleet.redis",
+            "describes the managed node, and there is none",
+            "leave it out, or set cache_mode to \"elasticache\"",
+        );
+    }
+    redis(stated)?;
+    starts_again(fleet, "fleet.redis")
+}
+
+/// A task that finds no connection starts again after this time, which must pass.
+fn starts_again(fleet: &Fleet, key: &str) -> Checked {
+    if fleet.start_delay >= Duration::from_secs(1) {
+        return Ok(());
+    }
+    fail(
+        "fleet.start_delay",
+        format!("{} is too short beside `{key}`", fleet.start_delay),
+        "write at least \"1s\"",
+    )
+}
+
+fn redis(stated: Redis) -> Checked {
+    within("fleet.redis.memory_mib", stated.memory_mib, 1.0, 1e6)?;
+    within("fleet.redis.session_kib", stated.session_kib, 0.001, 1e6)?;
+    count(
+        "fleet.redis.connections_per_task",
+        stated.connections_per_task,
+        1,
+        10_000,
+    )?;
+    count(
+        "fleet.redis.connections_max",
+        stated.connections_max,
+        stated.connections_per_task,
+        1_000_000,
+    )?;
+    span(
+        "fleet.redis.session_lasts",
+        stated.session_lasts,
+        Duration::from_secs(1),
+        Duration::from_hours(24 * 366),
+    )
+}
+
+fn health_check(stated: HealthCheck) -> Checked {
+    // The ranges of the load balancer's own settings.
+    let seconds = Duration::from_secs;
+    span(
+        "fleet.health_check.interval",
+        stated.interval,
+        seconds(5),
+        seconds(300),
+    )?;
+    span(
+        "fleet.health_check.timeout",
+        stated.timeout,
+        seconds(2),
+        seconds(120),
+    )?;
+    if stated.timeout >= stated.interval {
+        return fail(
+            "fleet.health_check.timeout",
+            format!(
+                "{} is not shorter than the interval of {}",
+                stated.timeout, stated.interval
+            ),
+            "shorten it, or lengthen the interval",
+        );
+    }
+    count(
+        "fleet.health_check.unhealthy_count",
+        stated.unhealthy_count,
+        2,
+        10,
+    )?;
+    span(
+        "fleet.health_check.grace",
+        stated.grace,
+        Duration::ZERO,
+        seconds(86_400),
+    )?;
+    within("fleet.health_check.cpu_s", stated.cpu_s, 0.0, 60.0)
 }
 
 fn deployments(stated: Deployments, tasks: Tasks) -> Checked {
