@@ -1,10 +1,10 @@
 //! No file makes the simulator panic: it is refused with a reason, or it runs.
 
+mod reading;
+
 use proptest::prelude::*;
-use simulator::platform::{Platform, findings, moved};
-use simulator::scenario::{Profile, Scenario};
-use simulator::simulate;
-use simulator::slo::Slo;
+use reading::read;
+use simulator::scenario::Scenario;
 
 const FILES: [&str; 7] = [
     include_str!("../../scenarios/fastapi.toml"),
@@ -119,38 +119,6 @@ const STRANGE: [&str; 24] = [
     "2026-01-01",
     "\"2027-13-41\"",
 ];
-
-/// Reads a text in every way it may be read, and runs it when it is small enough to be run here.
-fn read(text: &str) {
-    let _ = Slo::from_toml(text);
-    let _ = Profile::from_toml(text);
-    match Scenario::from_toml(text) {
-        Ok(scenario) => run(&scenario),
-        Err(error) => assert!(!error.to_string().is_empty()),
-    }
-}
-
-fn run(scenario: &Scenario) {
-    for platform in Platform::ALL {
-        let there = moved(scenario, platform);
-        assert!(
-            findings(&there)
-                .iter()
-                .all(|finding| !finding.text.is_empty())
-        );
-        let hours = there.horizon.as_hours_f64();
-        let weight = hours * (there.workload.arrivals.mean_per_hour() + 60.0);
-        // Each is valid, but a century of arrivals is no test.
-        if weight < 100_000.0 && f64::from(there.fleet.tasks.max * there.fleet.workers) < 1e6 {
-            let ran = simulate(&there);
-            assert!(
-                ran.is_ok() || platform != scenario.fleet.platform,
-                "{ran:?}\n{}",
-                scenario.to_toml().unwrap_or_default()
-            );
-        }
-    }
-}
 
 /// One line of a file with its value replaced, or the line dropped, doubled or moved.
 fn damaged() -> impl Strategy<Value = String> {
