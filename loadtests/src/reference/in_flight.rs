@@ -119,8 +119,7 @@ async fn end(started: Started, openai: LoadOpenAi) {
     openai.stop().await;
 }
 
-/// Asks for so many generations, several orders at a time, each on a connection of its own: a worker process keeps those
-/// that it has accepted. With a patience, orders that fail count as tried.
+/// Asks for so many generations, several orders at a time. With a patience, orders that fail count as tried.
 async fn order(user: &User, count: u32, patience: Option<Duration>) -> Result<(), ServiceError> {
     let mut orders = JoinSet::new();
     for _ in 0..count {
@@ -129,7 +128,7 @@ async fn order(user: &User, count: u32, patience: Option<Duration>) -> Result<()
         {
             return Err(error);
         }
-        let user = user.on_its_own()?;
+        let user = user.clone();
         orders.spawn(async move {
             match patience {
                 None => user.begin().await.map(drop).map_err(ServiceError::from),

@@ -13,6 +13,8 @@ use crate::stats::count_u64_as_f64;
 
 /// How often `/health` is asked while generations run.
 const PROBE_EVERY: Duration = Duration::from_millis(20);
+/// Clients that ask in turn, each on a connection that stays with the worker process that accepted it.
+const PROBE_CLIENTS: usize = 12;
 /// Connections and length of one throughput measurement.
 const CONNECTIONS: usize = 16;
 const THROUGHPUT_FOR: Duration = Duration::from_secs(2);
@@ -67,7 +69,9 @@ pub(super) async fn probed<T>(
     url: &str,
     work: impl Future<Output = T>,
 ) -> Result<(Vec<Option<f64>>, T), ServiceError> {
-    let http = client(Duration::from_secs(60))?;
+    let clients = std::iter::repeat_with(|| client(Duration::from_secs(60)));
+    let clients: Vec<_> = clients.take(PROBE_CLIENTS).collect::<Result<_, _>>()?;
+    let mut turns = clients.iter().cycle();
     let mut asked = JoinSet::new();
     let mut ticks = tokio::time::interval(PROBE_EVERY);
     let mut work = std::pin::pin!(work);
@@ -75,7 +79,7 @@ pub(super) async fn probed<T>(
         tokio::select! {
             done = &mut work => break done,
             _ = ticks.tick() => {
-                let request = http.get(url);
+                let Some(request) = turns.next().map(|http| http.get(url)) else { continue };
                 asked.spawn(async move {
                     let began = Instant::now();
                     let answer = request.send().await.ok().filter(|answer| answer.status().is_success());

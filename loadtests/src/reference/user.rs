@@ -131,14 +131,6 @@ impl User {
         })
     }
 
-    /// The same user on connections of their own.
-    ///
-    /// # Errors
-    /// Never in practice: the client's TLS cannot be set up.
-    pub fn on_its_own(&self) -> Result<Self, UserError> {
-        self.at(&self.base_url)
-    }
-
     /// Uploads the document; its id.
     ///
     /// # Errors
@@ -162,9 +154,12 @@ impl User {
     /// # Errors
     /// When the service does not answer as the contract says.
     pub async fn begin(&self) -> Result<Generation, UserError> {
-        let document = self.upload().await?;
+        // Each order comes on a connection of its own, as from another user: a worker process keeps those that it has
+        // accepted, and would get all generations of one.
+        let user = self.at(&self.base_url)?;
+        let document = user.upload().await?;
         let what = "create a generation";
-        body(what, ask(what, self.order(&document), 202).await?).await
+        body(what, ask(what, user.order(&document), 202).await?).await
     }
 
     /// Asks for a proposal and waits for the answer to the same request; whether it told of a finished proposal. `key`
