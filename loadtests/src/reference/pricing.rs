@@ -30,13 +30,15 @@ const DB_CLASSES: [(&str, u32); 4] = [
     ("db.t4g.large", 8),
 ];
 /// Slots of one task of the backend that are tried.
-const SLOTS: [u32; 8] = [6, 12, 24, 32, 64, 96, 128, 256];
+const SLOTS: [u32; 5] = [12, 24, 64, 128, 256];
 /// Worker processes of one task of the reference that are tried.
-const PROCESSES: [u32; 6] = [1, 2, 3, 4, 6, 8];
+const PROCESSES: [u32; 5] = [1, 2, 4, 6, 8];
 /// Tasks that are tried.
-const TASKS_MAX: u32 = 6;
+const TASKS_MAX: u32 = 3;
 /// The largest task that is tried, in vCPU.
-const VCPU_MAX: f64 = 4.0;
+const VCPU_MAX: f64 = 1.0;
+/// Its largest memory, in GiB.
+const MEMORY_GIB_MAX: f64 = 4.0;
 /// Seeds of each candidate.
 const REPLICATIONS: u32 = 3;
 
@@ -143,6 +145,13 @@ fn fastapi(base: &Scenario, stack: &Stack) -> Result<Option<Priced>, PricingErro
             continue;
         }
         let mut cheapest: Option<Priced> = None;
+        let connections = DB_CONNECTIONS_PER_GIB * gib;
+        // Connections that are fewer than the generations in flight on average need no simulation.
+        if f64::from(connections)
+            < peak_per_hour(base) * base.workload.generation.mean().as_secs_f64() / 3600.0
+        {
+            continue;
+        }
         // Each worker process has its memory, whether it works or not.
         for processes in PROCESSES {
             let mut of_processes = base.clone();
@@ -152,7 +161,7 @@ fn fastapi(base: &Scenario, stack: &Stack) -> Result<Option<Priced>, PricingErro
                 workers: processes,
                 ..base.fleet.clone()
             };
-            of_processes.fleet = stack.on(fleet, Some(DB_CONNECTIONS_PER_GIB * gib));
+            of_processes.fleet = stack.on(fleet, Some(connections));
             let caches = [CacheMode::Sidecar, CacheMode::Elasticache];
             let plan = plan(&request(&of_processes, &[processes], &caches))?;
             let found = plan.accepted.first().map(priced);
@@ -174,7 +183,7 @@ fn request(base: &Scenario, workers: &[u32], caches: &[CacheMode]) -> PlanReques
         base: base.clone(),
         pairs: fargate_pairs()
             .into_iter()
-            .filter(|(vcpu, memory_gib)| *vcpu <= VCPU_MAX && *memory_gib <= 8.0)
+            .filter(|(vcpu, memory_gib)| *vcpu <= VCPU_MAX && *memory_gib <= MEMORY_GIB_MAX)
             .collect(),
         workers: workers.to_vec(),
         tasks: (1..=TASKS_MAX).map(Tasks::fixed).collect(),

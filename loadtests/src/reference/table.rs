@@ -65,6 +65,90 @@ fn costs(document: &mut Document, comparison: &Comparison) {
     document.table(costs_table(&measured));
 }
 
+/// A mean with its interval: name, figure, digits.
+type Stated = (&'static str, fn(&Costs) -> Mean, usize);
+/// Another row: name, text, and the figure of which Rust's part is told.
+type Plain = (
+    &'static str,
+    fn(&Costs) -> String,
+    Option<fn(&Costs) -> f64>,
+);
+
+const MEANS: [Stated; 6] = [
+    ("CPU of a generation, s", |one| one.cpu_s_per_generation, 3),
+    ("memory idle, MiB", |one| one.memory_idle_mib, 1),
+    (
+        "memory of a generation in flight, MiB",
+        |one| one.memory_mib_per_generation,
+        3,
+    ),
+    (
+        "of Postgres for it, MiB",
+        |one| one.postgres_mib_per_generation,
+        3,
+    ),
+    (
+        "both together, MiB",
+        |one| one.in_flight_mib_per_generation,
+        3,
+    ),
+    ("CPU until ready, s", |one| one.start_cpu_s, 2),
+];
+
+const PLAIN: [Plain; 11] = [
+    (
+        "of its CPU: reading PDFs, s",
+        |one| told(one.reading_cpu_s),
+        None,
+    ),
+    (
+        "of its CPU: rendering its PDF, s",
+        |one| told(one.rendering_cpu_s),
+        None,
+    ),
+    (
+        "polls of a generation",
+        |one| format!("{:.0}", one.polls_per_generation),
+        None,
+    ),
+    (
+        "memory after the generations, MiB",
+        |one| format!("{:.1}", one.memory_used_mib),
+        Some(|one| one.memory_used_mib),
+    ),
+    ("processes", |one| one.processes.to_string(), None),
+    (
+        "in flight at most, of those asked for",
+        |one| format!("{} of {}", one.in_flight_max, one.in_flight_asked),
+        None,
+    ),
+    (
+        "/health, answers per s (CPU ms)",
+        |one| throughput(one.health),
+        Some(|one| one.health.cpu_ms),
+    ),
+    (
+        "poll, answers per s (CPU ms)",
+        |one| throughput(one.poll),
+        Some(|one| one.poll.cpu_ms),
+    ),
+    (
+        "/health idle, p50 / p99 / max ms",
+        |one| latencies(one.health_idle),
+        Some(|one| one.health_idle.p99_ms),
+    ),
+    (
+        "/health while rendering, p50 / p99 / max ms",
+        |one| latencies(one.health_rendering),
+        Some(|one| one.health_rendering.p99_ms),
+    ),
+    (
+        "PDF, pages and KiB",
+        |one| format!("{:.1}, {:.0}", one.pdf_pages, one.pdf_bytes / 1024.0),
+        None,
+    ),
+];
+
 fn costs_table(measured: &[(Kind, &Costs)]) -> Table {
     let names = measured.iter().map(|(kind, _)| kind.label());
     let mut table = Table::new(["Figure"].into_iter().chain(names));
@@ -85,27 +169,7 @@ fn costs_table(measured: &[(Kind, &Costs)]) -> Table {
             cells.extend(pair.map(|(rust, other)| share(rust, other)));
             table.rows.push(cells);
         };
-    let means: [(&str, fn(&Costs) -> Mean, usize); 6] = [
-        ("CPU of a generation, s", |one| one.cpu_s_per_generation, 3),
-        ("memory idle, MiB", |one| one.memory_idle_mib, 1),
-        (
-            "memory of a generation in flight, MiB",
-            |one| one.memory_mib_per_generation,
-            3,
-        ),
-        (
-            "of Postgres for it, MiB",
-            |one| one.postgres_mib_per_generation,
-            3,
-        ),
-        (
-            "both together, MiB",
-            |one| one.in_flight_mib_per_generation,
-            3,
-        ),
-        ("CPU until ready, s", |one| one.start_cpu_s, 2),
-    ];
-    for (name, figure, digits) in means {
+    for (name, figure, digits) in MEANS {
         row(name, &|one| stated(figure(one), digits), &|rust, other| {
             quotient(figure(rust), figure(other)).map_or_else(String::new, |share| {
                 format!(
@@ -117,60 +181,7 @@ fn costs_table(measured: &[(Kind, &Costs)]) -> Table {
             })
         });
     }
-    let plain: [(&str, fn(&Costs) -> String, Option<fn(&Costs) -> f64>); 11] = [
-        (
-            "of its CPU: reading PDFs, s",
-            |one| told(one.reading_cpu_s),
-            None,
-        ),
-        (
-            "of its CPU: rendering its PDF, s",
-            |one| told(one.rendering_cpu_s),
-            None,
-        ),
-        (
-            "polls of a generation",
-            |one| format!("{:.0}", one.polls_per_generation),
-            None,
-        ),
-        (
-            "memory after the generations, MiB",
-            |one| format!("{:.1}", one.memory_used_mib),
-            Some(|one| one.memory_used_mib),
-        ),
-        ("processes", |one| one.processes.to_string(), None),
-        (
-            "in flight at most, of those asked for",
-            |one| format!("{} of {}", one.in_flight_max, one.in_flight_asked),
-            None,
-        ),
-        (
-            "/health, answers per s (CPU ms)",
-            |one| throughput(one.health),
-            Some(|one| one.health.cpu_ms),
-        ),
-        (
-            "poll, answers per s (CPU ms)",
-            |one| throughput(one.poll),
-            Some(|one| one.poll.cpu_ms),
-        ),
-        (
-            "/health idle, p50 / p99 / max ms",
-            |one| latencies(one.health_idle),
-            Some(|one| one.health_idle.p99_ms),
-        ),
-        (
-            "/health while rendering, p50 / p99 / max ms",
-            |one| latencies(one.health_rendering),
-            Some(|one| one.health_rendering.p99_ms),
-        ),
-        (
-            "PDF, pages and KiB",
-            |one| format!("{:.1}, {:.0}", one.pdf_pages, one.pdf_bytes / 1024.0),
-            None,
-        ),
-    ];
-    for (name, text, figure) in plain {
+    for (name, text, figure) in PLAIN {
         row(name, &text, &|rust, other| {
             figure.map_or_else(String::new, |figure| part(figure(rust) / figure(other)))
         });

@@ -27,7 +27,7 @@ const CONDITIONS: Conditions = Conditions {
     seed: 7,
 };
 
-/// Rules of the contract that the reference breaks: what it leaves out, and what FastAPI answers by itself.
+/// Rules of the contract that the reference breaks: what it leaves out, and what `FastAPI` answers by itself.
 const BROKEN: [&str; 12] = [
     "a body that cannot be read is a problem",
     "a body of another kind is a problem",
