@@ -42,7 +42,7 @@ pub struct Needs {
     pub cpu_share: f64,
     /// Generations an hour at which two tasks would use 70 % of their CPU, as charged here.
     pub per_hour_at_target: f64,
-    /// Seconds for which `/health` was silent at the most while PDFs were rendered.
+    /// Seconds for which a worker answers nobody, since it renders a PDF or by what `/health` has shown.
     pub silent_s_max: f64,
     /// Of the generations in flight at a SIGTERM, those that were lost, and how many there were.
     pub lost_on_stop: Option<(u32, u32)>,
@@ -151,9 +151,10 @@ fn of(
         memory_mib: memory_share * proposed.fleet.memory_gib * 1024.0,
         cpu_share,
         per_hour_at_target: asked * CPU_TARGET / cpu_share,
-        silent_s_max: comparison
-            .costs(kind)
-            .map_or(0.0, |costs| costs.health_rendering.max_ms / 1000.0),
+        silent_s_max: comparison.costs(kind).map_or(0.0, |costs| {
+            let rendering_s = costs.rendering_cpu_s.map_or(0.0, |mean| mean.value);
+            rendering_s.max(costs.health_rendering.max_ms / 1000.0)
+        }),
         lost_on_stop: stop.map(|fate| (fate.lost, fate.in_flight)),
     })
 }

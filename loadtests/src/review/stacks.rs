@@ -205,15 +205,15 @@ impl Stacks {
                 "900 s",
                 both(|needs| match needs.lost_on_stop {
                     Some((lost, of)) => say!(
-                        "silent for {silent:.1} s at most; a stop loses {lost} of {of} in flight",
-                        "en silencio {silent:.1} s como máximo; una parada pierde {lost} de {of} en curso",
+                        "answers nobody for {silent:.1} s at a time; a stop loses {lost} of {of} in flight",
+                        "no responde a nadie durante {silent:.1} s seguidos; una parada pierde {lost} de {of} en curso",
                         silent = needs.silent_s_max,
                         lost = lost,
                         of = of
                     ),
                     None => say!(
-                        "silent for {silent:.1} s at most",
-                        "en silencio {silent:.1} s como máximo",
+                        "answers nobody for {silent:.1} s at a time",
+                        "no responde a nadie durante {silent:.1} s seguidos",
                         silent = needs.silent_s_max
                     ),
                 }),
@@ -282,12 +282,12 @@ fn standing(standing: Standing) -> Text {
 fn sizing(priced: Option<&Priced>) -> Text {
     match priced {
         Some(one) => say!(
-            "{tasks} × {vcpu} vCPU, {gib} GiB, {workers} workers; {class}",
-            "{tasks} × {vcpu} vCPU, {gib} GiB, {workers} workers; {class}",
+            "{tasks} × {vcpu} vCPU, {gib} GiB, {workers}; {class}",
+            "{tasks} × {vcpu} vCPU, {gib} GiB, {workers}; {class}",
             tasks = one.tasks,
             vcpu = one.vcpu,
             gib = one.memory_gib,
-            workers = one.workers,
+            workers = crate::plural(one.workers.into(), "worker"),
             class = one.db_instance_class.clone()
         ),
         None => say!(
