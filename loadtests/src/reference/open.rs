@@ -18,7 +18,7 @@ use crate::reference::user::User;
 use crate::schedule::arrivals_s;
 use crate::stats::count_as_f64;
 
-/// Arrivals in an hour of real time: compressed, they use about half of the proposal's 2 vCPU.
+/// Arrivals in an hour of real time: compressed, they use about a tenth of the proposal's 2 vCPU.
 const RATE_PER_HOUR: f64 = 12.0;
 /// Length of the schedule, in generations.
 const GENERATIONS_LONG: f64 = 8.0;
