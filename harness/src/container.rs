@@ -22,8 +22,10 @@ const NOBODY: u32 = 65534;
 /// What to run in a container.
 #[derive(Debug, Clone)]
 pub struct ContainerSpec {
-    /// The program, mounted read-only from this machine; it has to run on the base image's libc.
+    /// The program: of this machine, mounted read-only, which has to run on the base image's libc; or of the image.
     pub program: PathBuf,
+    /// The image whose program it is; `None` for a program of this machine.
+    pub image: Option<ContainerImage>,
     /// Its arguments.
     pub arguments: Vec<String>,
     /// Its whole environment.
@@ -34,6 +36,15 @@ pub struct ContainerSpec {
     pub memory_mib: Option<u64>,
     /// Where its standard output and error go.
     pub log_file: PathBuf,
+}
+
+/// An image that brings the program along.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerImage {
+    /// Its name, which the engine has.
+    pub name: String,
+    /// A folder of this machine that the program reads, mounted read-only where it is.
+    pub folder: PathBuf,
 }
 
 /// Why a program did not run in a container.
@@ -133,7 +144,10 @@ impl ContainerProcess {
         labels: Vec<(String, String)>,
         spec: ContainerSpec,
     ) -> Result<ContainerProcess, ContainerError> {
-        let image = images::BASE.choose(&engine, Pull::Allowed).await?;
+        let image = match &spec.image {
+            Some(image) => image.name.clone(),
+            None => images::BASE.choose(&engine, Pull::Allowed).await?,
+        };
         let request = request(&image, labels, &spec)?;
         let mut log = File::create(&spec.log_file).map_err(open(&spec.log_file))?;
         let id = docker::start_container(request, &image).await?;
@@ -231,8 +245,18 @@ fn request(
     labels: Vec<(String, String)>,
     spec: &ContainerSpec,
 ) -> Result<ContainerRequest<GenericImage>, ContainerError> {
-    let program = fs::canonicalize(&spec.program).map_err(open(&spec.program))?;
-    let inside = "/usr/local/bin/program";
+    let (entrypoint, outside, inside) = match &spec.image {
+        Some(image) => {
+            let folder = fs::canonicalize(&image.folder).map_err(open(&image.folder))?;
+            let inside = image.folder.display().to_string();
+            (spec.program.display().to_string(), folder, inside)
+        }
+        None => {
+            let program = fs::canonicalize(&spec.program).map_err(open(&spec.program))?;
+            let inside = "/usr/local/bin/program".to_owned();
+            (inside.clone(), program, inside)
+        }
+    };
     let nano_cpus = spec.cpus.map(nano_cpus).transpose()?;
     let memory = spec
         .memory_mib
@@ -243,9 +267,9 @@ fn request(
         _ => NOBODY,
     };
     let (name, tag) = name_and_tag(image);
-    let mount = Mount::bind_mount(program.display().to_string(), inside);
+    let mount = Mount::bind_mount(outside.display().to_string(), inside);
     let mut request = GenericImage::new(name, tag)
-        .with_entrypoint(inside)
+        .with_entrypoint(&entrypoint)
         .with_mount(mount.with_access_mode(AccessMode::ReadOnly))
         .with_user(format!("{account}:{account}"))
         .with_labels(labels)

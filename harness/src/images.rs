@@ -1,6 +1,7 @@
 //! The pinned images, in this file only, and which of them a run takes.
 
 pub(crate) mod build;
+pub(crate) mod python;
 
 use std::env;
 

@@ -30,10 +30,13 @@ mod template;
 
 pub use binaries::wheel::cache_folder;
 pub use cleanup::{CleanupError, Removed, Swept, end_development, forget_state, sweep_all};
-pub use container::{ContainerError, ContainerProcess, ContainerSpec, ContainerStatus};
+pub use container::{
+    ContainerError, ContainerImage, ContainerProcess, ContainerSpec, ContainerStatus,
+};
 pub use development::{Ports, ServiceStatus};
 pub use doctor::{Availability, Examination, Finding, Verdict, examine};
 pub use images::build::{BuildError, ImageResult, build as build_images};
+pub use images::python::PythonImage;
 pub use places::LimitError;
 pub use provider::{Provider, ProviderChoice, ProviderError};
 pub use proxy::{FaultProxy, NAT_GATEWAY_IDLE_MS, NetworkFault, ProxyError};

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use harness::poll::{self, Progress};
-use harness::{ContainerProcess, ContainerSpec, ProcessGuard, Provider, Stack};
+use harness::{ContainerImage, ContainerProcess, ContainerSpec, ProcessGuard, Provider, Stack};
 
 use crate::cgroup::{Cgroup, CpuMeter};
 use crate::measurement::VcpuLimit;
@@ -119,11 +119,11 @@ impl BackendProcess {
     /// # Errors
     /// When the process cannot be started or never listens.
     pub async fn start(stack: &Stack, spec: &BackendSpec<'_>) -> Result<Self, BackendError> {
-        Self::start_program(stack, spec, &["serve"]).await
+        Self::start_program(stack, spec, &["serve"], None).await
     }
 
     /// Starts another program in the backend's place: `spec.binary` with `arguments`, which tells its
-    /// address in the same line of its log.
+    /// address in the same line of its log. On Docker, `image` is the one that brings the program along.
     ///
     /// # Errors
     /// When the process cannot be started or never listens.
@@ -131,6 +131,7 @@ impl BackendProcess {
         stack: &Stack,
         spec: &BackendSpec<'_>,
         arguments: &[&str],
+        image: Option<ContainerImage>,
     ) -> Result<Self, BackendError> {
         let log = stack.run_dir().join(format!("{}.log", spec.name));
         let spawn_error = |detail: String| BackendError::Spawn {
@@ -142,6 +143,7 @@ impl BackendProcess {
                 let container = stack
                     .run_in_container(ContainerSpec {
                         program: spec.binary.to_owned(),
+                        image,
                         arguments: arguments.iter().map(|&one| one.to_owned()).collect(),
                         environment: spec.environment.clone(),
                         cpus: Some(spec.vcpu),

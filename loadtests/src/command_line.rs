@@ -27,7 +27,7 @@ pub use compare::{CompareArguments, CompareTarget};
 pub use cpu_score::CpuScoreArguments;
 pub use gate::{GateArguments, GateFormat, GateSubject};
 pub use main_job::{GridArguments, MainArguments};
-pub use measure::MeasureArguments;
+pub use measure::{Aim, MeasureArguments, MeasureTarget};
 pub use merge::MergeArguments;
 pub use plan::{AxisArguments, CaseArgument, PlanArguments};
 pub use review::{ReviewArguments, ReviewFormat};
@@ -94,7 +94,14 @@ impl CommandLine {
                 return Err(command.error(ErrorKind::ArgumentConflict, message));
             }
         }
-        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+        let parsed =
+            Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        if let Some(Command::Measure(measure)) = &parsed.command
+            && let Err(message) = measure.aim()
+        {
+            return Err(command.error(ErrorKind::ArgumentConflict, message));
+        }
+        Ok(parsed)
     }
 }
 
@@ -177,12 +184,44 @@ mod tests {
             "measure --open --shard 3/2",
             "measure --open --shard 0/2",
             "measure --open --target http://localhost",
+            "measure --target http://localhost --rate 3",
+            "measure --target python",
+            "measure --target both --open",
+            "measure --target both --workers 1,6",
+            "measure --target rust --upload s3://bucket/key",
+            "measure --open --rate 3 --target http://localhost --vcpus 1",
+            "compare --recorded --parts costs",
             "merge",
         ] {
             let words = std::iter::once("sizing").chain(arguments.split(' '));
             let error = CommandLine::of(words).expect_err("bad input");
             assert_eq!(error.exit_code(), 2, "{arguments}");
         }
+    }
+
+    #[test]
+    fn a_target_by_name_is_compared_and_one_by_address_is_sent_users() {
+        let aim = |arguments: &str| {
+            let words = std::iter::once("sizing").chain(arguments.split(' '));
+            match CommandLine::of(words).expect("good input").command {
+                Some(Command::Measure(measure)) => measure.aim().expect("good input"),
+                other => panic!("{other:?}"),
+            }
+        };
+        let arguments = "measure --target both --workers 4 --vcpus 1 --memory-gib 2 --json";
+        match aim(arguments) {
+            Aim::Services(compare) => {
+                assert_eq!(compare.target, CompareTarget::Both);
+                assert_eq!((compare.workers, compare.memory_mib), (4, 2048));
+                assert!(compare.json && !compare.record);
+            }
+            other => panic!("{other:?}"),
+        }
+        match aim("measure --open --rate 3 --target http://localhost:1") {
+            Aim::Deployment(url) => assert_eq!(url, "http://localhost:1"),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(aim("measure"), Aim::Grid));
     }
 
     fn refusal(arguments: &str) -> String {

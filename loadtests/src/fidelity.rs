@@ -453,7 +453,7 @@ fn scenario(
 }
 
 /// The life of every simulated generation.
-fn tracks(scenario: &Scenario) -> Result<Vec<Track>, InvalidScenario> {
+pub(crate) fn tracks(scenario: &Scenario) -> Result<Vec<Track>, InvalidScenario> {
     let mut tracks: Vec<Track> = Vec::new();
     let mut take = |event: TraceEvent| {
         let at_s = crate::stats::count_u64_as_f64(event.at_ns) / 1e9;
@@ -483,7 +483,7 @@ fn tracks(scenario: &Scenario) -> Result<Vec<Track>, InvalidScenario> {
 }
 
 /// A simulated duration; what is negative or no number is none at all.
-fn seconds(seconds: f64) -> Duration {
+pub(crate) fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::ZERO)
 }
 

@@ -1,4 +1,6 @@
 //! Measures the backend, calibrates the simulator, judges a sizing.
+// A comparison is one future, which nests deeper than the compiler follows by itself.
+#![recursion_limit = "256"]
 
 pub mod backend_process;
 pub mod calibrate;

@@ -15,7 +15,10 @@ use crate::hardware::Hardware;
 use crate::judgement::{Judgement, judge, plan};
 use crate::measurement::{Cell, Mark, Measurement, OpenRun, SCHEMA_VERSION, Shape};
 use crate::progress::Progress;
+use crate::reference::pricing::PricingError;
+use crate::reference::recorded;
 use crate::requirements::Requirements;
+use crate::review::Stacks;
 use crate::run::{RunError, Runner};
 use crate::terraform::Sizing;
 use crate::vcpu_factor::{VcpuFactor, profile_on};
@@ -47,6 +50,9 @@ pub enum PipelineError {
     /// The sizing cannot be simulated.
     #[error("simulate the sizing")]
     Scenario(#[from] InvalidScenario),
+    /// The proposal's own stack cannot be held against this one.
+    #[error("hold both stacks against each other")]
+    Stacks(#[from] PricingError),
 }
 
 /// Where the cost of one generation is from.
@@ -86,6 +92,9 @@ pub struct Results {
     pub queued: Judgement,
     /// The sizings that hold, cheapest first, and those that do not, with their reasons.
     pub plan: Plan,
+    /// The proposal's own stack beside this backend, where the recorded comparison has both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stacks: Option<Stacks>,
 }
 
 impl Results {
@@ -284,5 +293,6 @@ pub fn conclude(
         proposed,
         queued,
         plan,
+        stacks: Stacks::new(recorded::comparison(), committed)?,
     })
 }

@@ -12,6 +12,7 @@ mod facts;
 mod figure;
 mod questions;
 mod score;
+mod stacks;
 mod stages;
 mod words;
 
@@ -23,6 +24,7 @@ pub use document::document;
 pub use evidence::{Evidence, EvidenceError, Input};
 pub use figure::{Figure, Unit};
 pub use score::Score;
+pub use stacks::Stacks;
 pub use stages::{Stage, unmetered};
 pub use words::{Language, Text};
 
@@ -41,6 +43,8 @@ pub struct Review {
     pub alternatives: Vec<Alternative>,
     /// The review's three stages, simulated and priced.
     pub stages: Vec<Stage>,
+    /// The proposal's own stack beside this backend, where the recorded comparison has both.
+    pub stacks: Option<Stacks>,
     /// The review's score card, computed again where a number can decide.
     pub scores: Vec<Score>,
 }
@@ -83,6 +87,7 @@ impl Review {
             costs,
             alternatives,
             stages,
+            stacks: evidence.stacks.clone(),
         }
     }
 

@@ -85,6 +85,56 @@ pub fn ratio(pairs: &[(f64, f64)]) -> Option<Mean> {
     Some(Mean { value, std_err, n })
 }
 
+/// The quotient of two means and its 95 % confidence interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quotient {
+    /// The quotient.
+    pub value: f64,
+    /// Lower end of the interval.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// `above / below` of independent means; `None` where either has fewer than two samples or `below` is not positive.
+///
+/// Delta method, for a `below` whose own relative error is small; degrees of freedom by Welch and Satterthwaite, rounded
+/// down (Kendall and Stuart, The Advanced Theory of Statistics, 10.6; Satterthwaite, Biometrics Bulletin 2, 1946).
+pub fn quotient(above: Mean, below: Mean) -> Option<Quotient> {
+    if below.value <= 0.0 || above.n < 2 || below.n < 2 {
+        return None;
+    }
+    let value = above.value / below.value;
+    let parts = [
+        ((above.std_err / below.value).powi(2), above.n),
+        ((value * below.std_err / below.value).powi(2), below.n),
+    ];
+    let variance: f64 = parts.iter().map(|(part, _)| part).sum();
+    let spread: f64 = parts
+        .iter()
+        .map(|(part, n)| part.powi(2) / (count_as_f64(*n) - 1.0))
+        .sum();
+    let half = if spread > 0.0 {
+        // Never fewer degrees than the smaller sample alone has.
+        let least = above.n.min(below.n) - 1;
+        let most = above.n + below.n - 2;
+        let wanted = variance.powi(2) / spread;
+        let degrees = (least..=most)
+            .rev()
+            .find(|degrees| count_as_f64(*degrees) <= wanted)
+            .unwrap_or(least);
+        student_t_975(degrees)? * variance.sqrt()
+    } else {
+        0.0
+    };
+    Some(Quotient {
+        value,
+        low: value - half,
+        high: value + half,
+    })
+}
+
 /// A straight line fitted by least squares.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Line {
@@ -191,6 +241,26 @@ mod tests {
         assert!(mean(&[1.0]).expect("one sample").ci95().is_none());
         assert!((student_t_975(31).expect("positive") - 2.040).abs() < 1e-3);
         assert!((student_t_975(1000).expect("positive") - 1.962).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_quotient_carries_the_errors_of_both_means() {
+        let of = |value, std_err, n| Mean { value, std_err, n };
+        let got = quotient(of(1.0, 0.03, 5), of(20.0, 0.8, 5)).expect("five samples each");
+        assert!((got.value - 0.05).abs() < 1e-12);
+        // Relative errors of 3 and 4 % are 5 % together; 7.5 degrees of freedom are taken for 7.
+        assert!(
+            (got.high - got.value - 2.365 * 0.05 * 0.05).abs() < 1e-9,
+            "{got:?}"
+        );
+        assert!((got.value - got.low - (got.high - got.value)).abs() < 1e-12);
+        // All the error in one mean: its own degrees of freedom.
+        let got = quotient(of(1.0, 0.1, 3), of(10.0, 0.0, 9)).expect("samples");
+        assert!((got.high - 0.1 - 4.303 * 0.01).abs() < 1e-9, "{got:?}");
+        assert_eq!(quotient(of(1.0, 0.0, 1), of(1.0, 0.1, 3)), None);
+        assert_eq!(quotient(of(1.0, 0.1, 3), of(0.0, 0.1, 3)), None);
+        let exact = quotient(of(1.0, 0.0, 2), of(4.0, 0.0, 2)).expect("two samples");
+        assert!((exact.high - exact.low).abs() < 1e-12);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub enum BuildError {
     #[error("build {image}: {program} failed: {output}")]
     Failed {
         /// The image.
-        image: &'static str,
+        image: String,
         /// The program.
         program: &'static str,
         /// The last lines it printed.
@@ -144,6 +144,46 @@ pub async fn build(
 
 impl Recipe {
     fn build(&self) -> Result<(), BuildError> {
+        let assembly = Assembly {
+            name: self.image.local,
+            packages: self.packages,
+            changes: self.changes,
+        };
+        assembly.build(|command, scratch| self.customize(command, scratch))
+    }
+
+    /// What is put into the folder tree beside packages.
+    fn customize(&self, command: &mut Command, scratch: &Path) -> Result<(), BuildError> {
+        if self.image == images::POSTGRES {
+            let entrypoint = write_program(scratch, "postgres-entrypoint.sh", POSTGRES_ENTRYPOINT)?;
+            let path = "/usr/local/bin/docker-entrypoint.sh";
+            command.arg(format!(
+                "--customize-hook=upload {} {path}",
+                entrypoint.display()
+            ));
+            command.arg(format!("--customize-hook=chmod 755 \"$1{path}\""));
+            // The cluster that the package made; the entrypoint makes the one that is used.
+            command.arg("--customize-hook=rm -rf \"$1\"/var/lib/postgresql/*/main");
+        }
+        if self.image == images::LOCALSTACK {
+            add_hook(command, scratch, LOCALSTACK_HOOK)?;
+        }
+        Ok(())
+    }
+}
+
+/// An image that is made of packages and of what a hook adds.
+pub(super) struct Assembly<'a> {
+    pub(super) name: &'a str,
+    pub(super) packages: &'a str,
+    pub(super) changes: &'a [&'a str],
+}
+
+impl Assembly<'_> {
+    pub(super) fn build(
+        &self,
+        customize: impl FnOnce(&mut Command, &Path) -> Result<(), BuildError>,
+    ) -> Result<(), BuildError> {
         require(
             "mmdebstrap",
             "apt-get install mmdebstrap debian-archive-keyring",
@@ -163,7 +203,7 @@ impl Recipe {
             "--dpkgopt=path-exclude=/usr/share/doc/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
         ]);
-        self.customize(&mut command, scratch.path())?;
+        customize(&mut command, scratch.path())?;
         command.arg(RELEASE).arg(&archive);
         self.run("mmdebstrap", &mut command)?;
 
@@ -173,7 +213,7 @@ impl Recipe {
         for change in self.changes {
             import.args(["--change", change]);
         }
-        import.arg(&archive).arg(self.image.local);
+        import.arg(&archive).arg(self.name);
         self.run("docker import", &mut import)?;
         if let Some(before) = before.filter(|before| Some(before) != self.image_id().as_ref()) {
             // Fails while a container still uses it; then it stays, without a name.
@@ -185,32 +225,9 @@ impl Recipe {
         Ok(())
     }
 
-    /// What is put into the folder tree beside packages.
-    fn customize(&self, command: &mut Command, scratch: &Path) -> Result<(), BuildError> {
-        if self.image == images::POSTGRES {
-            let entrypoint = write_program(scratch, "postgres-entrypoint.sh", POSTGRES_ENTRYPOINT)?;
-            let path = "/usr/local/bin/docker-entrypoint.sh";
-            command.arg(format!(
-                "--customize-hook=upload {} {path}",
-                entrypoint.display()
-            ));
-            command.arg(format!("--customize-hook=chmod 755 \"$1{path}\""));
-            // The cluster that the package made; the entrypoint makes the one that is used.
-            command.arg("--customize-hook=rm -rf \"$1\"/var/lib/postgresql/*/main");
-        }
-        if self.image == images::LOCALSTACK {
-            let hook = write_program(scratch, "localstack-hook.sh", LOCALSTACK_HOOK)?;
-            let certificates = certificates().ok_or(BuildError::NoCertificates)?;
-            command.env("HARNESS_CA_BUNDLE", certificates);
-            command.envs(index_settings());
-            command.arg(format!("--customize-hook={}", hook.display()));
-        }
-        Ok(())
-    }
-
     fn image_id(&self) -> Option<String> {
         let output = Command::new("docker")
-            .args(["image", "inspect", "--format", "{{.Id}}", self.image.local])
+            .args(["image", "inspect", "--format", "{{.Id}}", self.name])
             .output()
             .ok()?;
         output
@@ -239,11 +256,25 @@ impl Recipe {
             .collect();
         let output = lines[lines.len().saturating_sub(12)..].join(" | ");
         Err(BuildError::Failed {
-            image: self.image.local,
+            image: self.name.to_owned(),
             program,
             output,
         })
     }
+}
+
+/// Runs a script on the folder tree, with this machine's certificates and package index.
+pub(super) fn add_hook(
+    command: &mut Command,
+    scratch: &Path,
+    script: &str,
+) -> Result<(), BuildError> {
+    let hook = write_program(scratch, "hook.sh", script)?;
+    let certificates = certificates().ok_or(BuildError::NoCertificates)?;
+    command.env("HARNESS_CA_BUNDLE", certificates);
+    command.envs(index_settings());
+    command.arg(format!("--customize-hook={}", hook.display()));
+    Ok(())
 }
 
 fn require(program: &'static str, remedy: &'static str) -> Result<PathBuf, BuildError> {

@@ -11,6 +11,7 @@ use harness::{ContainerError, ContainerSpec, Provider, Stack};
 fn shell(stack: &Stack, name: &str, script: &str) -> ContainerSpec {
     ContainerSpec {
         program: PathBuf::from("/bin/sh"),
+        image: None,
         arguments: vec!["-c".to_owned(), script.to_owned()],
         environment: vec![("GREETING".to_owned(), "hello".to_owned())],
         cpus: Some(0.5),

@@ -70,7 +70,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:
         details = {404: "there is no such route", 405: "the method is not allowed here"}
-        return Problem(error.status_code, details.get(error.status_code, str(error.detail))).response()
+        response = Problem(error.status_code, details.get(error.status_code, str(error.detail))).response()
+        # Which methods are allowed, for one.
+        response.headers.update(error.headers or {})
+        return response
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::{GridArguments, numbers};
+use super::{CompareArguments, CompareTarget, GridArguments, numbers};
 use crate::measurement::Shard;
 
 /// Options of `measure`.
@@ -25,10 +25,11 @@ pub struct MeasureArguments {
     /// The part of the schedule that this process sends, such as 2/5; all parts together are the whole.
     #[arg(long, value_name = "I/N", requires = "open", value_parser = numbers::shard)]
     pub shard: Option<Shard>,
-    /// A deployment to send users to, instead of starting one here. --speedup says by how much its own
-    /// waits are compressed; 1 when not given.
-    #[arg(long, value_name = "URL", requires = "open", requires = "rate", conflicts_with_all = ["backend", "vcpus", "memory_gib", "generations"])]
-    pub target: Option<String>,
+    /// `rust`, `fastapi` or `both`: what a generation costs this backend, the proposal's own stack, or both side by
+    /// side; `compare` measures more of them. Or, with --open and --rate, the URL of a deployment to send users to,
+    /// instead of starting one here: --speedup then says by how much its own waits are compressed, 1 when not given.
+    #[arg(long, value_name = "rust|fastapi|both|URL", value_parser = MeasureTarget::parse)]
+    pub target: Option<MeasureTarget>,
     /// An account of the target; without it, accounts are registered there.
     #[arg(long, value_name = "EMAIL", requires = "target", requires = "password")]
     pub email: Option<String>,
@@ -54,4 +55,107 @@ pub struct MeasureArguments {
     /// Print the measurement as JSON (loadtests/schemas/measurement.schema.json) instead of a table.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What `measure` measures, where it is not the grid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MeasureTarget {
+    /// Services that are started here.
+    Services(CompareTarget),
+    /// A deployment that is there already.
+    Deployment(String),
+}
+
+impl MeasureTarget {
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Ok(target) = CompareTarget::from_str(text, false) {
+            return Ok(Self::Services(target));
+        }
+        if text.starts_with("http://") || text.starts_with("https://") {
+            return Ok(Self::Deployment(text.to_owned()));
+        }
+        Err("a target is rust, fastapi, both, or the URL of a deployment".to_owned())
+    }
+}
+
+/// What `measure --target` asks for, once its other options are known to fit.
+#[derive(Clone, Debug)]
+pub enum Aim {
+    /// The grid, or open arrivals, on a backend that is started here.
+    Grid,
+    /// Open arrivals at a deployment.
+    Deployment(String),
+    /// The costs of the services under comparison.
+    Services(Box<CompareArguments>),
+}
+
+impl MeasureArguments {
+    /// What is to be measured.
+    ///
+    /// # Errors
+    /// With what does not fit the target.
+    pub fn aim(&self) -> Result<Aim, String> {
+        let grid = &self.grid;
+        match &self.target {
+            None => Ok(Aim::Grid),
+            Some(MeasureTarget::Deployment(url)) => {
+                if !self.open || self.rate.is_none() {
+                    return Err(
+                        "a deployment takes open arrivals: --open --rate PER_HOUR".to_owned()
+                    );
+                }
+                let foreign = [
+                    ("--backend", grid.backend.is_some()),
+                    ("--vcpus", grid.vcpus.is_some()),
+                    ("--memory-gib", grid.memory_gib.is_some()),
+                    ("--generations", grid.generations.is_some()),
+                ];
+                refuse(&foreign, "is of a backend that is started here")?;
+                Ok(Aim::Deployment(url.clone()))
+            }
+            Some(MeasureTarget::Services(target)) => {
+                let foreign = [
+                    ("--open", self.open),
+                    ("--email", self.email.is_some()),
+                    ("--upload", self.upload.is_some()),
+                ];
+                refuse(&foreign, "goes with a deployment or the grid")?;
+                let mut arguments = CompareArguments::costs_of(*target);
+                arguments.workers = one("--workers", grid.workers.as_ref(), arguments.workers)?;
+                arguments.vcpu = one("--vcpus", grid.vcpus.as_ref(), arguments.vcpu)?;
+                let memory_gib = one("--memory-gib", grid.memory_gib.as_ref(), 4.0)?;
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a memory size is a small positive number of GiB"
+                )]
+                let memory_mib = (memory_gib * 1024.0).round() as u64;
+                arguments.memory_mib = memory_mib;
+                arguments.speedup = grid.speedup.unwrap_or(arguments.speedup);
+                arguments.generations = grid.generations.unwrap_or(arguments.generations);
+                arguments.backend.clone_from(&grid.backend);
+                arguments.out.clone_from(&self.out);
+                (arguments.record, arguments.json) = (self.record, self.json);
+                Ok(Aim::Services(Box::new(arguments)))
+            }
+        }
+    }
+}
+
+fn refuse(foreign: &[(&str, bool)], why: &str) -> Result<(), String> {
+    match foreign.iter().find(|(_, given)| *given) {
+        Some((option, _)) => Err(format!("{option} {why}")),
+        None => Ok(()),
+    }
+}
+
+/// The one value of a grid's axis.
+fn one<T: Copy>(option: &str, values: Option<&Vec<T>>, usual: T) -> Result<T, String> {
+    match values.map(Vec::as_slice) {
+        None => Ok(usual),
+        Some([value]) => Ok(*value),
+        Some(_) => Err(format!(
+            "{option} takes one value where services are compared"
+        )),
+    }
 }

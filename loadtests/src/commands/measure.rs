@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use loadtests::calibrate::calibrate_beside;
-use loadtests::command_line::MeasureArguments;
+use loadtests::command_line::{Aim, MeasureArguments};
 use loadtests::exit_code::Outcome;
 use loadtests::fidelity::Fidelity;
 use loadtests::grid::{Grid, OpenGrid};
@@ -23,6 +23,14 @@ use super::measuring::{grid_of, interruptible, keep, measured};
 
 pub(crate) fn run(arguments: &MeasureArguments, quiet: bool) -> Result<Outcome> {
     // Bad input is found before anything is started.
+    let deployment = match arguments
+        .aim()
+        .map_err(|detail| anyhow!("measure: {detail}"))?
+    {
+        Aim::Services(compared) => return super::compare::run(&compared, quiet),
+        Aim::Deployment(url) => Some(url),
+        Aim::Grid => None,
+    };
     if let Some(address) = &arguments.upload {
         result_file::check_address(address)?;
     }
@@ -37,7 +45,7 @@ pub(crate) fn run(arguments: &MeasureArguments, quiet: bool) -> Result<Outcome> 
     let out = out_dir(&arguments.out)?;
     let progress = Progress::new(grid.expected_s(), quiet);
     let work = async {
-        let measurement = match &arguments.target {
+        let measurement = match &deployment {
             Some(url) => Box::pin(at_target(arguments, url, &grid, &progress, &out)).await?,
             None => Box::pin(measured(&grid, &progress, &out)).await?,
         };

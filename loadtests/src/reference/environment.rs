@@ -5,10 +5,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use harness::{PythonEnvironment, PythonError, PythonPins};
+use harness::{PythonEnvironment, PythonError, PythonImage, PythonPins};
+
+use crate::backend_process::chain;
 
 /// The oldest Python that the reference and its wheels run on.
 const PYTHON_MIN: (u32, u32) = (3, 11);
+
+/// What no wheel carries, as Debian packages it.
+const IMAGE_PACKAGES: [&str; 3] = ["libpango-1.0-0", "libpangoft2-1.0-0", "fonts-dejavu-core"];
 
 /// Why the reference is not measured. Data, not a failure: the run goes on without it.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +37,12 @@ pub enum NotMeasured {
         "WeasyPrint does not load ({0}): on Debian, apt-get install libpango-1.0-0 libpangoft2-1.0-0"
     )]
     Pango(String),
-    /// The provider runs the backend in containers, and there is no container image of the reference.
-    #[error("it runs on the native provider only: set HARNESS_PROVIDER=native")]
-    Provider,
+    /// Services run in containers, and the reference's image could not be built.
+    #[error("its container image could not be had ({0}); HARNESS_PROVIDER=native needs none")]
+    Image(String),
+    /// Nobody wants it.
+    #[error("it was not asked for")]
+    NotAsked,
 }
 
 /// An environment that is whole and loads.
@@ -46,6 +54,8 @@ pub struct Environment {
     pub script: PathBuf,
     /// A folder for what the libraries cache (fonts).
     pub home: PathBuf,
+    /// The container image with the same packages, where services run in containers.
+    pub image: Option<String>,
 }
 
 impl Environment {
@@ -63,11 +73,30 @@ impl Environment {
         Self::with(&pins(source, cache).find()?, source).ok()
     }
 
+    /// The same with its container image, which is built when the engine does not have it.
+    ///
+    /// # Errors
+    /// With the reason why there is none.
+    pub async fn in_container(self) -> Result<Self, NotMeasured> {
+        let image = PythonImage {
+            name: "reference",
+            requirements: self.script.with_file_name("requirements.txt"),
+            packages: &IMAGE_PACKAGES,
+        };
+        let name = image.prepare().await;
+        let name = name.map_err(|error| NotMeasured::Image(chain(&error)))?;
+        Ok(Self {
+            image: Some(name),
+            ..self
+        })
+    }
+
     fn with(made: &PythonEnvironment, source: &Path) -> Result<Self, NotMeasured> {
         let environment = Self {
             python: made.python(),
             script: source.join("serve.py"),
             home: made.folder().join("home"),
+            image: None,
         };
         fs::create_dir_all(&environment.home).map_err(|reason| NotMeasured::Home {
             path: environment.home.clone(),

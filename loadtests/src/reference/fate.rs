@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use harness::openai::LoadOpenAi;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::reference::held;
 use crate::reference::service::{CALLS_PER_GENERATION, Kind, Service, ServiceError, Started};
 use crate::reference::user::{Generation, User, client};
 use crate::stats::count_u64_as_f64;
@@ -24,15 +26,31 @@ pub enum Event {
     Sigkill,
     /// Gunicorn's `--max-requests 100 --max-requests-jitter 20`.
     MaxRequests,
+    /// Each request stays open for its generation, behind a load balancer that cuts it after 60 s of silence, AWS's
+    /// default; asked once more afterwards.
+    HeldFor60S,
+    /// The same, cut after 4000 s, the longest that AWS offers.
+    HeldFor4000S,
 }
 
 impl Event {
+    /// All of them, in the order of tables.
+    pub const ALL: [Event; 5] = [
+        Event::Sigterm,
+        Event::Sigkill,
+        Event::MaxRequests,
+        Event::HeldFor60S,
+        Event::HeldFor4000S,
+    ];
+
     /// What it is called in tables.
     pub fn label(self) -> &'static str {
         match self {
             Self::Sigterm => "SIGTERM, SIGKILL after 30 s",
             Self::Sigkill => "SIGKILL",
             Self::MaxRequests => "worker recycling (--max-requests)",
+            Self::HeldFor60S => "request held open, cut after 60 s of silence",
+            Self::HeldFor4000S => "request held open, cut after 4000 s of silence",
         }
     }
 
@@ -72,6 +90,11 @@ pub async fn of(
     event: Event,
     document: &[u8],
 ) -> Result<Fate, ServiceError> {
+    match event {
+        Event::HeldFor60S => return held::of(service, (event, 60.0), document).await,
+        Event::HeldFor4000S => return held::of(service, (event, 4000.0), document).await,
+        Event::Sigterm | Event::Sigkill | Event::MaxRequests => {}
+    }
     let conditions = *service.conditions();
     let sandbox = service.sandbox().await?;
     let openai = conditions.openai().await?;
@@ -102,7 +125,7 @@ pub async fn of(
             let ended = follow(&user.at(again.base_url())?, &begun, deadline).await;
             (ended, None, Some(unanswered_s), again)
         }
-        Event::Sigterm | Event::Sigkill => {
+        _ => {
             // In the middle of the second call.
             tokio::time::sleep(conditions.compressed(270.0)).await;
             let stop_s = end(&started, event, conditions.compressed(STOP_TIMEOUT_S)).await;
@@ -111,25 +134,31 @@ pub async fn of(
                 .start(&sandbox, &openai, &format!("{name}-again"), &extra)
                 .await?;
             // Long enough for a lease to expire and for a whole generation from its beginning.
-            let deadline = Instant::now() + conditions.generation() * 2 + Duration::from_secs(15);
+            let deadline = Instant::now() + conditions.generation() + Duration::from_secs(15);
             let ended = follow(&user.at(again.base_url())?, &begun, deadline).await;
             (ended, Some(stop_s), None, again)
         }
     };
     last.stop().await;
-    let billed = openai.billing().responses_created;
-    openai.stop().await;
     let finished =
         u32::try_from(ended.iter().filter(|end| end.succeeded()).count()).unwrap_or(u32::MAX);
+    let responses_wasted = billed_beyond(&openai, finished);
+    openai.stop().await;
     Ok(Fate {
         event,
         in_flight: conditions.generations,
         finished,
         lost: conditions.generations - finished,
-        responses_wasted: billed.saturating_sub(u64::from(CALLS_PER_GENERATION * finished)),
+        responses_wasted,
         stop_s,
         unanswered_s,
     })
+}
+
+/// Responses that were asked for beyond those that so many finished generations needed.
+pub(super) fn billed_beyond(openai: &LoadOpenAi, finished: u32) -> u64 {
+    let billed = openai.billing().responses_created;
+    billed.saturating_sub(u64::from(CALLS_PER_GENERATION * finished))
 }
 
 /// Ends a service as its engine would; how long that took, in seconds.

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use harness::Stack;
+use harness::{Provider, Stack};
 
 use crate::backend_process;
 use crate::hardware::Hardware;
 use crate::pipeline::PipelineError;
 use crate::progress::Progress;
-use crate::reference::comparison::{Comparison, Services, compare};
+use crate::reference::comparison::{Comparison, Part, Services, compare};
 use crate::reference::environment::{Environment, NotMeasured};
 use crate::reference::service::{Conditions, Kind, ServiceError};
 use crate::source_document::source_document;
@@ -30,7 +30,7 @@ pub enum CompareError {
     Document(#[from] lopdf::Error),
 }
 
-/// Measures `kinds` one after the other, on a stack of its own.
+/// Measures `parts` of `kinds`, one kind after the other, on a stack of its own.
 ///
 /// # Errors
 /// When the stack, the backend's build or the Rust service fails; never for the reference, whose
@@ -38,7 +38,7 @@ pub enum CompareError {
 pub async fn run(
     workspace: &Path,
     conditions: Conditions,
-    kinds: &[Kind],
+    (kinds, parts): (&[Kind], &[Part]),
     binary: Option<&Path>,
     progress: &Progress,
 ) -> Result<Comparison, CompareError> {
@@ -60,21 +60,27 @@ pub async fn run(
         progress.say("preparing the reference's Python environment (minutes, the first time)");
         prepare(workspace).await
     } else {
-        Err(NotMeasured::Provider)
+        Err(NotMeasured::NotAsked)
     };
     progress.say("starting Postgres, Redis and S3");
     let stack = Stack::start().await.map_err(PipelineError::Stack)?;
     progress.say(stack.provider_reason());
+    let environment = match environment {
+        Ok(environment) if stack.provider() == Provider::Docker => {
+            progress.say("preparing the reference's container image (minutes, the first time)");
+            environment.in_container().await
+        }
+        environment => environment,
+    };
     let hardware = Hardware::of_stack(&stack, workspace).await;
     let services = Services {
         stack: &stack,
         binary: &binary,
         environment: &environment,
     };
-    let comparison = compare(&services, hardware, conditions, kinds, &document, |what| {
-        progress.say(what)
-    })
-    .await?;
+    let say = |what: &str| progress.say(what);
+    let asked = (kinds, parts);
+    let comparison = compare(&services, hardware, conditions, asked, &document, say).await?;
     stack.stop().await.map_err(PipelineError::Stack)?;
     Ok(comparison)
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use harness::openai::{Latency, LoadOpenAi, Script};
 use harness::poll::{self, Progress};
-use harness::{Sandbox, Stack, Template};
+use harness::{ContainerImage, PythonImage, Sandbox, Stack, Template};
 use serde::{Deserialize, Serialize};
 
 use crate::backend_process::{BackendError, BackendProcess, BackendSpec, chain};
 use crate::reference::environment::Environment;
-use crate::reference::process_tree::ProcessTree;
+use crate::reference::process_tree::{ProcessTree, memory_of_kib};
 use crate::reference::user::{UserError, client};
 
 /// How long all workers of a service may take to answer: on a busy machine six Pythons load slowly.
@@ -20,10 +20,12 @@ pub const CALLS_PER_GENERATION: u32 = 5;
 /// Length of a generation in real time, in seconds: the proposal's time-out.
 pub const GENERATION_S: f64 = 900.0;
 /// Real seconds between two polls of a client, and between two polls of OpenAI.
-const POLL_S: f64 = 5.0;
+pub const POLL_S: f64 = 5.0;
+/// More requests, and more generations of one user, than any measurement asks for.
+const NO_LIMIT: &str = "1000000";
 
 /// A service under comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The backend of this repository.
@@ -56,7 +58,7 @@ impl Kind {
 }
 
 /// What all services of a comparison are given alike.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conditions {
     /// `GENERATION_WORKERS`: generations at a time in Rust, Gunicorn workers in Python.
@@ -71,6 +73,8 @@ pub struct Conditions {
     pub generations: u32,
     /// Batches of so many generations that are measured.
     pub repetitions: u32,
+    /// Starts at which idle memory and that of generations in flight are measured.
+    pub rounds: u32,
     /// Seed of the scripted OpenAI.
     pub seed: u64,
 }
@@ -84,6 +88,21 @@ impl Conditions {
     /// One generation as it runs.
     pub fn generation(&self) -> Duration {
         self.compressed(GENERATION_S)
+    }
+
+    /// Generations in flight from which on their memory is counted: by then every worker has had some.
+    pub(super) fn in_flight_few(&self) -> u32 {
+        4 * self.workers
+    }
+
+    /// Generations in flight up to which it is counted.
+    pub(super) fn in_flight_many(&self) -> u32 {
+        20 * self.workers
+    }
+
+    /// Generations that are asked for in the end: more than the proposal's pools have connections, 30 for each worker.
+    pub(super) fn in_flight_asked(&self) -> u32 {
+        40 * self.workers
     }
 
     /// The OpenAI that every service meets.
@@ -111,6 +130,9 @@ pub enum ServiceError {
     /// The scripted OpenAI could not start.
     #[error("start the scripted OpenAI: {0}")]
     OpenAi(String),
+    /// There is no load balancer to put in front of it.
+    #[error(transparent)]
+    Proxy(#[from] harness::ProxyError),
     /// The process could not be started.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -131,6 +153,15 @@ pub enum ServiceError {
     /// Postgres could not be asked.
     #[error("read the database's statistics")]
     Database(#[from] sqlx::Error),
+    /// Generations were accepted and did not ask OpenAI for anything.
+    #[error("put generations in flight")]
+    NotInFlight(#[source] poll::PollError),
+    /// A measurement of no batch or no start.
+    #[error("measure at least one batch and one start")]
+    Nothing,
+    /// The arrivals that were measured cannot be simulated.
+    #[error("simulate what was measured")]
+    Simulation(#[from] simulator::scenario::InvalidScenario),
     /// Generations failed, so what they cost says nothing.
     #[error("measure {service}: {failed} of {total} generations did not succeed; its log is {log}")]
     Failures {
@@ -188,6 +219,21 @@ impl<'a> Service<'a> {
         }
     }
 
+    /// The same service under other conditions.
+    #[must_use]
+    pub fn under(&self, conditions: Conditions) -> Service<'a> {
+        Service {
+            conditions,
+            program: self.program.clone(),
+            ..*self
+        }
+    }
+
+    /// Whether its workers are slots of one process, and not processes.
+    pub(super) fn has_slots(&self) -> bool {
+        self.script.is_none()
+    }
+
     /// The conditions it is started under.
     pub fn conditions(&self) -> &Conditions {
         &self.conditions
@@ -238,14 +284,19 @@ impl<'a> Service<'a> {
             .script
             .map(|environment| environment.script.display().to_string());
         let arguments: Vec<&str> = script.as_deref().into_iter().chain(["serve"]).collect();
+        let image = self.image();
+        let program = match &image {
+            Some(_) => Path::new(PythonImage::PYTHON),
+            None => &self.program,
+        };
         let spec = BackendSpec {
-            binary: &self.program,
+            binary: program,
             vcpu: self.conditions.vcpu,
             memory_mib: self.conditions.memory_mib,
             environment,
             name: name.clone(),
         };
-        let process = BackendProcess::start_program(self.stack, &spec, &arguments).await?;
+        let process = BackendProcess::start_program(self.stack, &spec, &arguments, image).await?;
         let log = self.stack.run_dir().join(format!("{name}.log"));
         let leader = process.pid();
         let started = Started {
@@ -259,6 +310,15 @@ impl<'a> Service<'a> {
             .wait_until_ready(self.kind, self.worker_processes())
             .await?;
         Ok(started)
+    }
+
+    /// The image that it runs from, and the folder of its source; none natively.
+    fn image(&self) -> Option<ContainerImage> {
+        let environment = self.script?;
+        Some(ContainerImage {
+            name: environment.image.clone()?,
+            folder: environment.script.parent()?.to_owned(),
+        })
     }
 
     /// Processes that announce themselves when they are ready.
@@ -306,9 +366,20 @@ impl<'a> Service<'a> {
                 // Real, not compressed: a scheduling pause on a busy machine does not shrink.
                 ("HEARTBEAT_MS", "1000".to_owned()),
                 ("LEASE_MS", "5000".to_owned()),
+                // One account and one address stand for all users in compressed time: their limits are never
+                // reached. The reference has none.
+                ("RATE_LIMIT_SESSION", format!("{NO_LIMIT}/1000")),
+                ("RATE_LIMIT_GENERATIONS", format!("{NO_LIMIT}/1000")),
+                ("GENERATION_RUNNING_MAX_PER_USER", NO_LIMIT.to_owned()),
+                ("RATE_LIMIT_REGISTER_ADDRESS", "off".to_owned()),
+                ("RATE_LIMIT_LOGIN_ADDRESS", "off".to_owned()),
             ]),
             Some(environment) => {
-                let home = environment.home.display().to_string();
+                let home = match &environment.image {
+                    // Nothing of this machine but the source is there.
+                    Some(_) => "/tmp".to_owned(),
+                    None => environment.home.display().to_string(),
+                };
                 variables.extend([
                     ("PATH", std::env::var("PATH").unwrap_or_default()),
                     ("HOME", home.clone()),
@@ -316,8 +387,8 @@ impl<'a> Service<'a> {
                     ("TASK_VCPU", self.conditions.vcpu.to_string()),
                     // Gunicorn's time-outs stay real, as the service has them: they guard against a worker
                     // that hangs, and rendering in its event loop does not shrink with the speed-up.
-                    // A response takes a fifth of it; a busy machine may take longer to notice.
-                    ("OPENAI_STEP_TIMEOUT_MS", "120000".to_owned()),
+                    // So does the time-out of one response.
+                    ("OPENAI_STEP_TIMEOUT_MS", "900000".to_owned()),
                 ]);
                 if self.kind == Kind::FastApiTuned {
                     variables.extend([
@@ -355,6 +426,11 @@ impl Started {
     /// Where it listens.
     pub fn base_url(&self) -> &str {
         &self.base_url
+    }
+
+    /// Memory of its first process alone, in KiB.
+    pub(super) fn first_process_kib(&self) -> u64 {
+        i32::try_from(self.leader).map_or(0, |leader| memory_of_kib(&[leader]))
     }
 
     async fn wait_until_ready(&self, kind: Kind, workers: usize) -> Result<(), ServiceError> {

@@ -3,8 +3,11 @@
 //! The goose scenario measures capacity and always has a next generation to ask for; here every
 //! generation is counted, also those whose service was killed under them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use reqwest::{RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
@@ -50,6 +53,10 @@ pub struct Generation {
     pub status: String,
     /// Pages of its PDF, once there is one.
     pub page_count: Option<usize>,
+    /// When it was accepted, by the service's clock.
+    pub created_at: DateTime<Utc>,
+    /// When it ended, once it has.
+    pub finished_at: Option<DateTime<Utc>>,
 }
 
 impl Generation {
@@ -79,7 +86,11 @@ pub struct User {
     http: reqwest::Client,
     base_url: String,
     token: String,
-    document: Vec<u8>,
+    document: Arc<[u8]>,
+    /// Uploads of this user and all its clones.
+    uploads: Arc<AtomicU64>,
+    /// Their polls that were answered.
+    polls: Arc<AtomicU64>,
 }
 
 impl User {
@@ -102,7 +113,9 @@ impl User {
             http,
             base_url: base_url.to_owned(),
             token: session.token,
-            document,
+            document: document.into(),
+            uploads: Arc::default(),
+            polls: Arc::default(),
         })
     }
 
@@ -118,35 +131,60 @@ impl User {
         })
     }
 
+    /// Uploads the document; its id.
+    ///
+    /// # Errors
+    /// When the service does not answer as the contract says.
+    pub async fn upload(&self) -> Result<String, UserError> {
+        // Every upload differs by a comment behind the PDF's end: the backend keeps equal files once.
+        let number = self.uploads.fetch_add(1, Ordering::Relaxed);
+        let bytes = [&self.document[..], format!("\n%{number}\n").as_bytes()].concat();
+        let part = reqwest::multipart::Part::bytes(bytes).file_name("requirements.pdf");
+        let form = reqwest::multipart::Form::new().part("file", part);
+        let what = "upload a document";
+        let upload = self
+            .request(reqwest::Method::POST, "/api/v1/documents")
+            .multipart(form);
+        let document: Document = body(what, ask(what, upload, 201).await?).await?;
+        Ok(document.id)
+    }
+
     /// Uploads the document and asks for a proposal.
     ///
     /// # Errors
     /// When the service does not answer as the contract says.
     pub async fn begin(&self) -> Result<Generation, UserError> {
-        let part =
-            reqwest::multipart::Part::bytes(self.document.clone()).file_name("requirements.pdf");
-        let form = reqwest::multipart::Form::new().part("file", part);
-        let upload = self
-            .request(reqwest::Method::POST, "/api/v1/documents")
-            .multipart(form);
-        let document: Document = body(
-            "upload a document",
-            ask("upload a document", upload, 201).await?,
-        )
-        .await?;
+        // Each order comes on a connection of its own, as from another user: a worker process keeps those that it has
+        // accepted, and would get all generations of one.
+        let user = self.at(&self.base_url)?;
+        let document = user.upload().await?;
+        let what = "create a generation";
+        body(what, ask(what, user.order(&document), 202).await?).await
+    }
+
+    /// Asks for a proposal and waits for the answer to the same request; whether it told of a finished proposal. `key`
+    /// is the order's own, however often it is sent.
+    pub async fn hold(&self, document: &str, key: &str) -> bool {
+        let request = self
+            .order(document)
+            .header("prefer", format!("wait={}", REQUEST_TIMEOUT.as_secs()))
+            .header("idempotency-key", key);
+        let what = "hold a request";
+        let Ok(response) = ask(what, request, 200).await else {
+            return false;
+        };
+        let told = body::<Generation>(what, response).await;
+        told.is_ok_and(|generation| generation.succeeded())
+    }
+
+    fn order(&self, document: &str) -> RequestBuilder {
         let wanted = json!({
             "title": "Water treatment for a food processing plant",
             "instructions": "Write a technical proposal that answers the attached requirements.",
-            "document_ids": [document.id],
+            "document_ids": [document],
         });
-        let create = self
-            .request(reqwest::Method::POST, "/api/v1/generations")
-            .json(&wanted);
-        body(
-            "create a generation",
-            ask("create a generation", create, 202).await?,
-        )
-        .await
+        self.request(reqwest::Method::POST, "/api/v1/generations")
+            .json(&wanted)
     }
 
     /// Asks once how a generation stands.
@@ -167,7 +205,13 @@ impl User {
                 .ok()
         };
         let wait_ms = header("retry-after-ms").unwrap_or(1000);
+        self.polls.fetch_add(1, Ordering::Relaxed);
         Ok((body(what, response).await?, Duration::from_millis(wait_ms)))
+    }
+
+    /// Polls that were answered so far, of this user and all its clones.
+    pub fn polls(&self) -> u64 {
+        self.polls.load(Ordering::Relaxed)
     }
 
     /// Polls as often as the service asks for, through outages, until the generation has ended or

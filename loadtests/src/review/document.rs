@@ -38,6 +38,9 @@ pub fn document(review: &Review, language: Language, only: Option<usize>) -> Doc
         costs(&mut document, review, language);
         alternatives(&mut document, review, language);
         stages(&mut document, review, language);
+        if let Some(stacks) = &review.stacks {
+            stacks.add(&mut document, language);
+        }
         scores(&mut document, review, language);
     }
     document

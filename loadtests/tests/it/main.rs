@@ -1,4 +1,6 @@
 //! Drives the real `sizing` binary: exit codes, messages, files.
+// A comparison is one future, which nests deeper than the compiler follows by itself.
+#![recursion_limit = "256"]
 
 mod gate;
 mod measuring;

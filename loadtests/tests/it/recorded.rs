@@ -5,6 +5,9 @@ use std::path::Path;
 use loadtests::calibrate::{Calibration, calibrate};
 use loadtests::fidelity::{Fidelity, Metric, compare};
 use loadtests::measurement::{Cell, Measurement};
+use loadtests::reference::promises::promises;
+use loadtests::reference::recorded;
+use loadtests::reference::service::Kind;
 use loadtests::stats::{fit_line, mean};
 use serde::de::DeserializeOwned;
 
@@ -14,7 +17,7 @@ const SHAPE: (u32, f64) = (6, 2.0);
 /// What verdicts rest on.
 const CALIBRATION: &str = include_str!("../../results/calibration.json");
 
-fn recorded<T: DeserializeOwned>(what: &str, speedup: u32) -> T {
+fn read<T: DeserializeOwned>(what: &str, speedup: u32) -> T {
     let name = format!("results/{what}-{speedup}.json");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("read {name}: {error}"));
@@ -23,7 +26,7 @@ fn recorded<T: DeserializeOwned>(what: &str, speedup: u32) -> T {
 
 /// Generations per real hour of the cell that all speed-ups have measured.
 fn capacity_per_real_hour(speedup: u32) -> f64 {
-    let measurement: Measurement = recorded("measurement", speedup);
+    let measurement: Measurement = read("measurement", speedup);
     assert!(measurement.complete, "a partial result is not published");
     let cells: Vec<_> = measurement
         .cells
@@ -49,7 +52,7 @@ fn speedups_predict_the_same_capacity_within_three_percent() {
 fn the_readme_says_what_was_recorded() {
     let readme = include_str!("../../README.md");
     for speedup in SPEEDUPS {
-        let fidelity: Fidelity = recorded("fidelity", speedup);
+        let fidelity: Fidelity = read("fidelity", speedup);
         let worst = |metric| {
             let summary = fidelity.held_out.iter().find(|of| of.metric == metric);
             summary.map_or_else(String::new, |of| format!("{:.1}", of.worst * 100.0))
@@ -61,6 +64,43 @@ fn the_readme_says_what_was_recorded() {
             worst(Metric::CpuUtilization),
             capacity_per_real_hour(speedup),
         );
+        assert!(readme.contains(&row), "loadtests/README.md lacks {row}");
+    }
+}
+
+#[test]
+fn the_readme_says_what_was_compared() {
+    let comparison = recorded::comparison();
+    let promises = promises(comparison);
+    assert_eq!(
+        promises.len(),
+        3,
+        "both services were measured, with intervals"
+    );
+    let readme = include_str!("../../README.md");
+    for promise in promises {
+        let row = format!(
+            "| {} | {} | 1/{} | {} |",
+            promise.what,
+            promise.shown(),
+            promise.one_in,
+            promise.standing().label(),
+        );
+        assert!(readme.contains(&row), "loadtests/README.md lacks {row}");
+    }
+    let reference = comparison.service(Kind::FastApi).expect("measured");
+    // Recorded apart, on a quiet machine.
+    let Some(open) = &reference.open else {
+        return;
+    };
+    let costs = reference.costs.as_ref().expect("measured");
+    let measured = open.measured(comparison.conditions.vcpu);
+    let predicted = open.predicted(costs, &comparison.conditions);
+    let predicted = predicted.expect("a fleet that can be simulated");
+    for ((name, is, _, digits), (_, said, ..)) in measured.rows().into_iter().zip(predicted.rows())
+    {
+        let error = (said / is - 1.0) * 100.0;
+        let row = format!("| {name} | {is:.digits$} | {said:.digits$} | {error:+.1} |");
         assert!(readme.contains(&row), "loadtests/README.md lacks {row}");
     }
 }
@@ -83,7 +123,7 @@ fn transactions_of_ticks_and_of_a_generation(measurement: &Measurement) -> (f64,
 
 #[test]
 fn what_is_published_follows_from_what_was_measured() {
-    let measurement: Measurement = recorded("measurement", 60);
+    let measurement: Measurement = read("measurement", 60);
     let calibration = calibrate(&measurement).expect("sound cells");
     let published: Calibration = serde_json::from_str(CALIBRATION).expect("the calibration");
     let (law, stated) = (
@@ -95,7 +135,7 @@ fn what_is_published_follows_from_what_was_measured() {
         "{law:?} {stated:?}"
     );
     let fidelity = compare(&measurement, &calibration).expect("Fargate sells these");
-    let published: Fidelity = recorded("fidelity", 60);
+    let published: Fidelity = read("fidelity", 60);
     assert_eq!(fidelity.held_out.len(), published.held_out.len());
     for (again, stated) in fidelity.held_out.iter().zip(&published.held_out) {
         assert_eq!(again.runs, stated.runs);
@@ -116,7 +156,7 @@ fn what_is_published_follows_from_what_was_measured() {
 /// against the operations of a generation, which are its transactions and the polls on both sides.
 #[test]
 fn the_ticks_that_the_law_sees_in_cpu_time_are_those_that_were_counted() {
-    let measurement: Measurement = recorded("measurement", 60);
+    let measurement: Measurement = read("measurement", 60);
     let law = calibrate(&measurement)
         .expect("sound cells")
         .cpu_law
@@ -140,7 +180,7 @@ fn the_ticks_that_the_law_sees_in_cpu_time_are_those_that_were_counted() {
 fn the_law_of_compressed_time_foresees_what_a_generation_costs_in_real_time() {
     let calibration: Calibration = serde_json::from_str(CALIBRATION).expect("the calibration");
     for (speedup, too_high) in [(20, -0.15..0.15), (1, 0.0..1.0)] {
-        let measurement: Measurement = recorded("measurement", speedup);
+        let measurement: Measurement = read("measurement", speedup);
         assert_eq!(measurement.hardware.cpu_model, calibration.cpu_model);
         let cell = measurement.cells.first().expect("its only cell");
         let rate = cell.throughput_per_hour / 3600.0;

@@ -5,10 +5,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use harness::{ProviderChoice, Stack};
-use loadtests::reference::environment::Environment;
+use loadtests::backend_process;
+use loadtests::hardware::Hardware;
+use loadtests::reference::comparison::{Comparison, Part, Services, compare};
+use loadtests::reference::environment::{Environment, NotMeasured};
 use loadtests::reference::service::{CALLS_PER_GENERATION, Conditions, Kind, Service};
+use loadtests::reference::table::differences;
 use loadtests::reference::user::User;
 use loadtests::source_document::source_document;
+
+use crate::backend;
 
 const CONDITIONS: Conditions = Conditions {
     workers: 1,
@@ -17,14 +23,89 @@ const CONDITIONS: Conditions = Conditions {
     speedup: 600.0,
     generations: 1,
     repetitions: 1,
+    rounds: 1,
     seed: 7,
 };
+
+/// Rules of the contract that the reference breaks: what it leaves out, and what `FastAPI` answers by itself.
+const BROKEN: [&str; 12] = [
+    "a body that cannot be read is a problem",
+    "a body of another kind is a problem",
+    "an order of more than 256 KiB is refused unread",
+    "a damaged PDF is refused when it is uploaded",
+    "the same file is kept once per user",
+    "every answer carries a request id, and a sane one is kept",
+    "an idempotency key makes one generation",
+    "Prefer: wait answers with the finished generation",
+    "a running generation is cancelled",
+    "documents and generations are listed",
+    "a document is deleted",
+    "metrics and the interface's description are served",
+];
+
+fn environment() -> Option<Environment> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("reference");
+    Environment::find(&source, &harness::cache_folder())
+}
+
+/// The contract of the services, natively.
+async fn contract(kinds: &[Kind], environment: Result<Environment, NotMeasured>) -> Comparison {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let binary = match backend() {
+        Some(path) => path.into(),
+        None => backend_process::build(&workspace).await.expect("it builds"),
+    };
+    let stack = Stack::start_with(ProviderChoice::Native)
+        .await
+        .expect("a stack");
+    let services = Services {
+        stack: &stack,
+        binary: &binary,
+        environment: &environment,
+    };
+    let document = source_document(3).expect("a PDF");
+    let asked = (kinds, &[Part::Contract][..]);
+    let hardware = Hardware::unknown();
+    let comparison = compare(&services, hardware, CONDITIONS, asked, &document, |_| {})
+        .await
+        .expect("the backend can be measured");
+    stack.stop().await.expect("nothing is left behind");
+    comparison
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_backend_keeps_the_contract_and_goes_on_without_the_reference() {
+    let missing = Err(NotMeasured::Install("no network".to_owned()));
+    let comparison = contract(&[Kind::Rust, Kind::FastApi], missing).await;
+    let rust = comparison.service(Kind::Rust).expect("measured");
+    assert!(rust.contract.len() > 20);
+    assert!(differences(rust).is_empty(), "{:#?}", rust.contract);
+    assert!(comparison.service(Kind::FastApi).is_none());
+    let (kind, reason) = &comparison.not_measured[0];
+    assert_eq!(*kind, Kind::FastApi);
+    assert!(reason.contains("no network"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
+async fn the_reference_differs_from_the_contract_where_it_is_said_to() {
+    let Some(environment) = environment() else {
+        eprintln!(
+            "not run: the reference's environment is not made yet, `cargo sizing compare` makes it"
+        );
+        return;
+    };
+    let comparison = contract(&[Kind::FastApi], Ok(environment)).await;
+    let reference = comparison
+        .service(Kind::FastApi)
+        .unwrap_or_else(|| panic!("{:?}", comparison.not_measured));
+    assert_eq!(differences(reference), BROKEN, "{:#?}", reference.contract);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 async fn the_reference_writes_a_proposal_of_the_pages_it_says() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("reference");
-    let Some(environment) = Environment::find(&source, &harness::cache_folder()) else {
+    let Some(environment) = environment() else {
         eprintln!(
             "skipped: the reference's environment is not made yet, `cargo sizing compare` makes it"
         );

@@ -13,12 +13,14 @@ use super::plan::plan;
 use crate::judgement::Judgement;
 use crate::measurement::Mark;
 use crate::pipeline::{CalibratedFrom, Results};
+use crate::reference::recorded;
 use crate::report::document::{Block, Document, Table, Tile};
 use crate::report::figures::Figure;
 use crate::report::wording::{
     about, arrivals, bottleneck, candidate_in_words, fargate_usd, fleet_in_words,
     generation_length, interval, mean_losses, percent, seconds, slo, spare, wait_p95,
 };
+use crate::review::Language;
 use crate::simulation::{lost_by_cause, over};
 use crate::stats::count_u64_as_f64;
 
@@ -72,6 +74,10 @@ pub fn results(results: &Results, figures: &[Figure]) -> Document {
         );
     }
     fidelity(&mut document, &results.fidelity);
+    if let Some(stacks) = &results.stacks {
+        stacks.add(&mut document, Language::En);
+        crate::reference::table::add(&mut document, recorded::comparison());
+    }
     document.heading("How to get these numbers again");
     provenance(&mut document, results);
     document

@@ -1,0 +1,160 @@
+//! What the review's figures would have to be, on either stack, under the load that it states.
+
+use std::path::Path;
+
+use serde::Serialize;
+use simulator::prices::{fargate_memories_gib, fargate_pairs};
+use simulator::scenario::{Autoscaling, Fleet, Mode, Scenario, Tasks};
+
+use crate::calibrate::Calibration;
+use crate::judgement::judge;
+use crate::reference::comparison::Comparison;
+use crate::reference::fate::Event;
+use crate::reference::pricing::PricingError;
+use crate::reference::profile::Stack;
+use crate::reference::service::Kind;
+use crate::requirements::Requirements;
+use crate::stages::PROPOSAL;
+use crate::stats::count_as_f64;
+use crate::terraform::parse_sizing;
+
+/// The load and the promise that the proposal is judged by.
+const SLO: &str = include_str!("../../slo.toml");
+/// Tasks of the proposal that are on.
+const TASKS: u32 = 2;
+/// The most workers of a task that are tried.
+const WORKERS_MAX: u32 = 16;
+/// The share of its CPU at which the proposal adds a task.
+const CPU_TARGET: f64 = 0.7;
+/// Seeds of each candidate.
+const REPLICATIONS: u32 = 3;
+
+/// What one stack needs where the review states a figure.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Needs {
+    /// The fewest workers of each of two tasks that keep the promise.
+    pub workers: Option<u32>,
+    /// The least vCPU of each of two tasks with six workers, or as many as it needs, that keeps it.
+    pub vcpu: Option<f64>,
+    /// Memory of such a task with its share of the generations in flight, in MiB.
+    pub memory_mib: f64,
+    /// Used share of 2 vCPU in each of two tasks.
+    pub cpu_share: f64,
+    /// Generations an hour at which two tasks would use 70 % of their CPU, as charged here.
+    pub per_hour_at_target: f64,
+    /// Seconds for which a worker answers nobody, since it renders a PDF or by what `/health` has shown.
+    pub silent_s_max: f64,
+    /// Of the generations in flight at a SIGTERM, those that were lost, and how many there were.
+    pub lost_on_stop: Option<(u32, u32)>,
+}
+
+/// The needs of either stack.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct BothNeeds {
+    /// Generations an hour that are asked for.
+    pub asked_per_hour: f64,
+    /// This backend.
+    pub rust: Needs,
+    /// The reference as proposed.
+    pub fastapi: Needs,
+}
+
+/// Finds out what both need; `None` where the comparison lacks one.
+///
+/// # Errors
+/// When a candidate cannot be simulated.
+pub fn needs(
+    comparison: &Comparison,
+    calibration: &Calibration,
+) -> Result<Option<BothNeeds>, PricingError> {
+    let Some(costs) = comparison.costs(Kind::FastApi) else {
+        return Ok(None);
+    };
+    let stack = Stack::of(costs, &comparison.conditions);
+    let proposal = parse_sizing(Path::new("proposal.tfvars"), PROPOSAL)?;
+    let requirements = Requirements::parse(Path::new("loadtests/slo.toml"), SLO)?;
+    let fleet = Fleet {
+        tasks: Tasks::fixed(TASKS),
+        autoscaling: Autoscaling::none(),
+        ..proposal.fleet(Mode::Queue)
+    };
+    let profile = crate::vcpu_factor::profile(calibration);
+    let mut base = requirements.scenario(fleet, profile)?;
+    base.slo.budget_usd_month = None;
+    let on_stack = |workers: u32| {
+        let mut scenario = base.clone();
+        scenario.fleet.workers = workers;
+        scenario.fleet = stack.on(scenario.fleet, None);
+        scenario.profile = stack.profile(workers);
+        scenario
+    };
+    let on_rust = |workers: u32| {
+        let mut scenario = base.clone();
+        scenario.fleet.workers = workers;
+        scenario
+    };
+    Ok(Some(BothNeeds {
+        asked_per_hour: base.workload.arrivals.mean_per_hour(),
+        rust: of(comparison, Kind::Rust, on_rust)?,
+        fastapi: of(comparison, Kind::FastApi, on_stack)?,
+    }))
+}
+
+fn of(
+    comparison: &Comparison,
+    kind: Kind,
+    with_workers: impl Fn(u32) -> Scenario,
+) -> Result<Needs, PricingError> {
+    let mut workers = None;
+    for count in 1..=WORKERS_MAX {
+        if judge(&with_workers(count), REPLICATIONS)?.verdict.pass {
+            workers = Some(count);
+            break;
+        }
+    }
+    // As many as proposed, unless those are too few.
+    let proposed = with_workers(
+        workers
+            .unwrap_or(WORKERS_MAX)
+            .max(comparison.conditions.workers),
+    );
+    let judged = judge(&proposed, REPLICATIONS)?;
+    let outcomes = &judged.replications.outcomes;
+    let over = |figure: fn(&simulator::outcome::Outcome) -> f64| {
+        outcomes.iter().map(figure).sum::<f64>() / count_as_f64(outcomes.len())
+    };
+    let cpu_share = over(|outcome| outcome.cpu_utilization);
+    let memory_share = over(|outcome| outcome.memory_utilization);
+    let asked = proposed.workload.arrivals.mean_per_hour();
+    let mut vcpu = None;
+    for (size, _) in fargate_pairs() {
+        if vcpu.is_some() {
+            break;
+        }
+        let mut smaller = proposed.clone();
+        smaller.fleet.vcpu = size;
+        let Some(memory_gib) = fargate_memories_gib(size).and_then(|sold| sold.last().copied())
+        else {
+            continue;
+        };
+        // CPU is asked for: memory is not what it shall fail by.
+        smaller.fleet.memory_gib = memory_gib;
+        if judge(&smaller, REPLICATIONS)?.verdict.pass {
+            vcpu = Some(size);
+        }
+    }
+    let service = comparison.service(kind);
+    let stop = service.and_then(|one| one.fates.iter().find(|fate| fate.event == Event::Sigterm));
+    Ok(Needs {
+        workers,
+        vcpu,
+        memory_mib: memory_share * proposed.fleet.memory_gib * 1024.0,
+        cpu_share,
+        per_hour_at_target: asked * CPU_TARGET / cpu_share,
+        silent_s_max: comparison.costs(kind).map_or(0.0, |costs| {
+            let rendering_s = costs.rendering_cpu_s.map_or(0.0, |mean| mean.value);
+            rendering_s.max(costs.health_rendering.max_ms / 1000.0)
+        }),
+        lost_on_stop: stop.map(|fate| (fate.lost, fate.in_flight)),
+    })
+}

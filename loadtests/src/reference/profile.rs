@@ -1,0 +1,84 @@
+//! The reference as the simulator runs it: async workers, each an event loop of its own, of measured cost.
+
+use simulator::scenario::{
+    Fleet, Gunicorn, JobStore, Mode, Profile, Tasks, UpstreamCall, WorkerModel,
+};
+
+use crate::reference::costs::Costs;
+use crate::reference::service::Conditions;
+
+/// Connections of one worker's pool: ten that it keeps and twenty more (`loadtests/reference/service/settings.py`).
+const POOL_CONNECTIONS_MAX: u32 = 30;
+
+/// What one worker process of the reference costs, whatever their number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stack {
+    /// CPU seconds of a generation beside its polls and its PDF.
+    pub cpu_s_beside: f64,
+    /// CPU seconds of one poll.
+    pub cpu_s_per_poll: f64,
+    /// CPU seconds for which its PDF occupies a worker.
+    pub pdf_cpu_s: f64,
+    /// Memory of the first process, in MiB.
+    pub first_process_mib: f64,
+    /// Memory of one worker process that has written PDFs, in MiB.
+    pub worker_mib: f64,
+    /// Memory of one generation in flight, in KiB.
+    pub generation_kib: f64,
+}
+
+impl Stack {
+    /// From what was measured. Memory is that after the generations: a worker never returns what it has allocated.
+    pub fn of(costs: &Costs, conditions: &Conditions) -> Self {
+        let cpu_s_per_poll = costs.poll.cpu_ms / 1000.0;
+        let pdf_cpu_s = costs.rendering_cpu_s.map_or(0.0, |mean| mean.value);
+        let polls_s = costs.polls_per_generation * cpu_s_per_poll;
+        let workers = f64::from(conditions.workers);
+        Self {
+            cpu_s_beside: (costs.cpu_s_per_generation.value - pdf_cpu_s - polls_s).max(0.0),
+            cpu_s_per_poll,
+            pdf_cpu_s,
+            first_process_mib: costs.memory_first_process_mib.value,
+            worker_mib: (costs.memory_used_mib - costs.memory_first_process_mib.value) / workers,
+            generation_kib: (costs.memory_mib_per_generation.value * 1024.0).max(0.0),
+        }
+    }
+
+    /// The cost of a generation on a task of so many worker processes.
+    pub fn profile(&self, workers: u32) -> Profile {
+        Profile {
+            cpu_s_per_generation: self.cpu_s_beside,
+            memory_base_mib: self.first_process_mib + f64::from(workers) * self.worker_mib,
+            memory_per_generation_kib: self.generation_kib,
+            cpu_s_per_poll: self.cpu_s_per_poll,
+        }
+    }
+
+    /// What its worker processes do, with so many connections for all of them.
+    pub fn workers(&self, db_connections_max: Option<u32>) -> Gunicorn {
+        Gunicorn {
+            pool_connections_max: POOL_CONNECTIONS_MAX,
+            db_connections_max,
+            pdf_cpu_s: self.pdf_cpu_s,
+            ..Gunicorn::new()
+        }
+    }
+
+    /// Turns `fleet` into one of this stack: jobs in process, blocking calls, a connection for each generation.
+    #[must_use]
+    pub fn on(&self, fleet: Fleet, db_connections_max: Option<u32>) -> Fleet {
+        Fleet {
+            mode: Mode::Queue,
+            job_store: JobStore::InProcess,
+            worker_model: WorkerModel::Async,
+            gunicorn: Some(self.workers(db_connections_max)),
+            upstream_call: UpstreamCall::Blocking,
+            ..fleet
+        }
+    }
+
+    /// A fleet of this stack with the default of everything else and no limit of connections.
+    pub fn fleet(&self, vcpu: f64, memory_gib: f64, workers: u32, tasks: Tasks) -> Fleet {
+        self.on(Fleet::new(vcpu, memory_gib, workers, tasks), None)
+    }
+}

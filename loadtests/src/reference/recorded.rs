@@ -1,0 +1,111 @@
+//! The comparison that this repository publishes, and how a new one is joined into it part by part.
+
+use std::sync::LazyLock;
+
+use crate::reference::comparison::{Comparison, Measured};
+
+/// Where it is, in a checkout.
+pub const FILE: &str = "loadtests/results/comparison.json";
+
+/// Why two comparisons are not one.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// Measured elsewhere, or on something else.
+    #[error(
+        "join what another machine or provider measured: remove the file to record all parts anew"
+    )]
+    Hardware,
+    /// Measured under other conditions.
+    #[error(
+        "join what was measured under other conditions: remove the file to record all parts anew"
+    )]
+    Conditions,
+}
+
+/// The published comparison.
+pub fn comparison() -> &'static Comparison {
+    static RECORDED: LazyLock<Comparison> = LazyLock::new(|| {
+        serde_json::from_str(include_str!("../../results/comparison.json"))
+            .expect("a test reads the committed file")
+    });
+    &RECORDED
+}
+
+/// `new` with the parts that only `known` has.
+///
+/// # Errors
+/// When the two are of different machines, providers or conditions.
+pub fn join(known: Comparison, new: Comparison) -> Result<Comparison, JoinError> {
+    if known.services.is_empty() {
+        return Ok(new);
+    }
+    let machine = |one: &Comparison| {
+        let hardware = &one.hardware;
+        (
+            hardware.cpu_model.clone(),
+            hardware.cpu_cores,
+            hardware.provider.clone(),
+        )
+    };
+    if machine(&known) != machine(&new) || known.schema_version != new.schema_version {
+        return Err(JoinError::Hardware);
+    }
+    if known.conditions != new.conditions {
+        return Err(JoinError::Conditions);
+    }
+    let mut joined = new;
+    for old in known.services {
+        match joined.services.iter_mut().find(|one| one.kind == old.kind) {
+            Some(one) => fill(one, old),
+            None => joined.services.push(old),
+        }
+    }
+    joined.services.sort_by_key(|one| one.kind);
+    let measured = |kind| joined.services.iter().any(|one| one.kind == kind);
+    joined.not_measured.retain(|(kind, _)| !measured(*kind));
+    Ok(joined)
+}
+
+fn fill(one: &mut Measured, old: Measured) {
+    one.costs = one.costs.take().or(old.costs);
+    one.open = one.open.take().or(old.open);
+    if one.fates.is_empty() {
+        one.fates = old.fates;
+    }
+    if one.contract.is_empty() {
+        one.contract = old.contract;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::service::Kind;
+
+    #[test]
+    fn a_part_that_was_measured_again_replaces_the_old_one_and_no_other() {
+        let known = comparison().clone();
+        let mut new = known.clone();
+        new.services.retain(|one| one.kind == Kind::Rust);
+        let rust = &mut new.services[0];
+        rust.costs = None;
+        rust.fates.truncate(1);
+        rust.fates[0].lost = 5;
+        let joined = join(known.clone(), new).expect("the same machine");
+        assert_eq!(joined.services.len(), known.services.len());
+        let fates = &joined.service(Kind::Rust).expect("measured").fates;
+        assert_eq!((fates.len(), fates[0].lost), (1, 5));
+        assert_eq!(joined.costs(Kind::Rust), known.costs(Kind::Rust));
+        assert_eq!(joined.service(Kind::FastApi), known.service(Kind::FastApi));
+
+        let mut elsewhere = known.clone();
+        elsewhere.hardware.cpu_model = "another".to_owned();
+        assert!(matches!(
+            join(known.clone(), elsewhere),
+            Err(JoinError::Hardware)
+        ));
+        let mut otherwise = known.clone();
+        otherwise.conditions.speedup = 7.0;
+        assert!(matches!(join(known, otherwise), Err(JoinError::Conditions)));
+    }
+}
