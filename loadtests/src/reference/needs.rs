@@ -84,7 +84,7 @@ pub fn needs(
     let on_stack = |workers: u32| {
         let mut scenario = base.clone();
         scenario.fleet.workers = workers;
-        scenario.fleet = stack.on(scenario.fleet, None);
+        scenario.fleet = stack.on(scenario.fleet);
         scenario.profile = stack.profile(workers);
         scenario
     };

@@ -20,14 +20,12 @@ use crate::requirements::{Requirements, RequirementsError};
 use crate::stages::{STAGE_SLOS, STAGES};
 use crate::terraform::{TerraformError, parse_sizing};
 
-/// Connections that were seen on a db.t4g.micro, for each of its GiB; `terraform/findings.tf` counts with the same.
-const DB_CONNECTIONS_PER_GIB: u32 = 79;
-/// Classes that a stage may need more connections than its own for, with their memory in GiB.
-const DB_CLASSES: [(&str, u32); 4] = [
-    ("db.t4g.micro", 1),
-    ("db.t4g.small", 2),
-    ("db.t4g.medium", 4),
-    ("db.t4g.large", 8),
+/// Classes that a stage may need more connections than its own for.
+const DB_CLASSES: [&str; 4] = [
+    "db.t4g.micro",
+    "db.t4g.small",
+    "db.t4g.medium",
+    "db.t4g.large",
 ];
 /// Slots of one task of the backend that are tried.
 const SLOTS: [u32; 5] = [12, 24, 64, 128, 256];
@@ -139,13 +137,12 @@ fn rust(base: &Scenario) -> Result<Option<Priced>, PricingError> {
 fn fastapi(base: &Scenario, stack: &Stack) -> Result<Option<Priced>, PricingError> {
     let own = DB_CLASSES
         .iter()
-        .position(|(class, _)| *class == base.fleet.db_instance_class);
-    for (class, gib) in &DB_CLASSES[own.unwrap_or(0)..] {
-        if price_book().rds_nanos(class).is_none() {
+        .position(|class| *class == base.fleet.db_instance_class);
+    for class in &DB_CLASSES[own.unwrap_or(0)..] {
+        let Some(connections) = price_book().rds_connections(class) else {
             continue;
-        }
+        };
         let mut cheapest: Option<Priced> = None;
-        let connections = DB_CONNECTIONS_PER_GIB * gib;
         // Connections that are fewer than the generations in flight on average need no simulation.
         if f64::from(connections)
             < peak_per_hour(base) * base.workload.generation.mean().as_secs_f64() / 3600.0
@@ -161,7 +158,7 @@ fn fastapi(base: &Scenario, stack: &Stack) -> Result<Option<Priced>, PricingErro
                 workers: processes,
                 ..base.fleet.clone()
             };
-            of_processes.fleet = stack.on(fleet, Some(connections));
+            of_processes.fleet = stack.on(fleet);
             let caches = [CacheMode::Sidecar, CacheMode::Elasticache];
             let plan = plan(&request(&of_processes, &[processes], &caches))?;
             let found = plan.accepted.first().map(priced);

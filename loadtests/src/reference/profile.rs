@@ -9,6 +9,8 @@ use crate::reference::service::Conditions;
 
 /// Connections of one worker's pool: ten that it keeps and twenty more (`loadtests/reference/service/settings.py`).
 const POOL_CONNECTIONS_MAX: u32 = 30;
+/// More connections than any class takes.
+const DB_CONNECTIONS_UNBOUND: u32 = 100_000;
 
 /// What one worker process of the reference costs, whatever their number.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,11 +56,10 @@ impl Stack {
         }
     }
 
-    /// What its worker processes do, with so many connections for all of them.
-    pub fn workers(&self, db_connections_max: Option<u32>) -> Gunicorn {
+    /// What its worker processes do.
+    pub fn workers(&self) -> Gunicorn {
         Gunicorn {
             pool_connections_max: POOL_CONNECTIONS_MAX,
-            db_connections_max,
             pdf_cpu_s: self.pdf_cpu_s,
             ..Gunicorn::new()
         }
@@ -66,19 +67,21 @@ impl Stack {
 
     /// Turns `fleet` into one of this stack: jobs in process, blocking calls, a connection for each generation.
     #[must_use]
-    pub fn on(&self, fleet: Fleet, db_connections_max: Option<u32>) -> Fleet {
+    pub fn on(&self, fleet: Fleet) -> Fleet {
         Fleet {
             mode: Mode::Queue,
             job_store: JobStore::InProcess,
             worker_model: WorkerModel::Async,
-            gunicorn: Some(self.workers(db_connections_max)),
+            gunicorn: Some(self.workers()),
             upstream_call: UpstreamCall::Blocking,
             ..fleet
         }
     }
 
-    /// A fleet of this stack with the default of everything else and no limit of connections.
+    /// A fleet of this stack with the default of everything else, and more connections than were ever taken.
     pub fn fleet(&self, vcpu: f64, memory_gib: f64, workers: u32, tasks: Tasks) -> Fleet {
-        self.on(Fleet::new(vcpu, memory_gib, workers, tasks), None)
+        let mut fleet = self.on(Fleet::new(vcpu, memory_gib, workers, tasks));
+        fleet.db_connections_max = Some(DB_CONNECTIONS_UNBOUND);
+        fleet
     }
 }
