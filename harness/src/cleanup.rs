@@ -14,6 +14,7 @@ use crate::background::{blocking, in_background};
 use crate::binaries::wheel;
 use crate::development;
 use crate::engine::Engine;
+use crate::memory;
 use crate::poll::{self, Progress};
 use crate::run_directory::{self, RunDirectory};
 
@@ -32,6 +33,9 @@ pub enum CleanupError {
     /// `sh` cannot be started.
     #[error("start the clean-up script with sh")]
     Shell(#[source] io::Error),
+    /// A database in memory.
+    #[error("remove the databases of dead runs from {}", memory::MEMORY)]
+    Memory(#[source] io::Error),
     /// The engine refuses to remove a container.
     #[error("remove the containers of dead runs")]
     Containers(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -163,6 +167,9 @@ pub(crate) fn sweep() -> Result<Swept, CleanupError> {
         }
     }
     wheel::remove_unfinished();
+    for folder in memory::remove_orphans().map_err(CleanupError::Memory)? {
+        tracing::info!(folder = %folder.display(), "removed a database whose run is gone");
+    }
     let mut servers = Vec::new();
     let root = run_directory::root().map_err(CleanupError::RunFolder)?;
     for (pid, run) in orphaned_servers(&root) {

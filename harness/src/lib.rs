@@ -12,6 +12,7 @@ mod development;
 mod doctor;
 mod engine;
 mod images;
+mod memory;
 pub mod openai;
 mod places;
 pub mod poll;

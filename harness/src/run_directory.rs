@@ -309,6 +309,17 @@ pub(crate) fn root() -> io::Result<PathBuf> {
     Ok(root)
 }
 
+/// The folders below `temporary` in which any user's runs would be.
+pub(crate) fn all_roots(temporary: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(temporary).into_iter().flatten().flatten();
+    let roots = entries.filter(|entry| {
+        let name = entry.file_name();
+        name.to_str()
+            .is_some_and(|name| name.starts_with(ROOT_PREFIX))
+    });
+    roots.map(|entry| entry.path()).collect()
+}
+
 fn lock_root(root: &Path) -> io::Result<File> {
     let lock = File::create(root.join("lock"))?;
     lock.lock()?;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::background::blocking;
 use crate::binaries::{self, BinaryError, Found};
 use crate::development::Wishes;
+use crate::memory;
 use crate::poll::{self, PollError, Progress};
 use crate::postgres::{self, PostgresAddress};
 use crate::process::{self, Account, ServerCommand, ServerProcess};
@@ -27,9 +28,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What serves S3 in the test's process.
 pub(crate) const S3_NAME: &str = "s3s-fs 0.14.1 (in process)";
-
-/// Where the files of Postgres lie unless `TMPDIR` is set.
-pub(crate) const MEMORY: &str = "/dev/shm";
 
 /// Why a native server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +125,7 @@ async fn start_postgres(
 ) -> Result<PostgresAddress, NativeError> {
     let data = match wishes.keeps() {
         true => wishes.folder(run.path(), "postgres"),
-        false => in_memory(run).unwrap_or_else(|| run.path().join("postgres")),
+        false => memory::folder(run).unwrap_or_else(|| run.path().join("postgres")),
     };
     let found = {
         let (data, run) = (data.clone(), Arc::clone(run));
@@ -203,29 +201,6 @@ async fn start_postgres(
     Err(NativeError::Ports {
         program: "Postgres",
     })
-}
-
-/// A folder for this run in memory, as the docker provider mounts one: `CREATE DATABASE` writes every file of
-/// the template, which a disk may need half a second for. `None` where the machine has no such place or
-/// little room in it, and where the user says with `TMPDIR` where files belong.
-fn in_memory(run: &RunDirectory) -> Option<PathBuf> {
-    const FREE_BYTES_MIN: u64 = 2 << 30;
-    // Source: statfs(2), TMPFS_MAGIC.
-    const TMPFS: u64 = 0x0102_1994;
-    if std::env::var_os("TMPDIR").is_some() {
-        return None;
-    }
-    let found = rustix::fs::statfs(MEMORY).ok()?;
-    let free_bytes = found
-        .f_bavail
-        .checked_mul(u64::try_from(found.f_bsize).ok()?)?;
-    if u64::try_from(found.f_type).ok()? != TMPFS || free_bytes < FREE_BYTES_MIN {
-        return None;
-    }
-    let folder = Path::new(MEMORY).join(format!("h2o-allegiant-{}", run.id()));
-    // Noted before it is made: whoever clears this run away finds it.
-    std::fs::write(run.path().join("memory"), folder.to_str()?).ok()?;
-    Some(folder)
 }
 
 /// Whether this Postgres has the library that counts statements: below `lib`, where Debian puts it, or

@@ -11,6 +11,7 @@ use crate::binaries::{chain, wheel};
 use crate::cleanup::{self, CleanupError, Guardian};
 use crate::development::Wishes;
 use crate::engine::{Engine, LABEL, LABEL_ROOT, LABEL_RUN};
+use crate::memory;
 use crate::places::Places;
 use crate::postgres::{PostgresAddress, PostgresServer};
 use crate::provider::{self, Decision, Means, Provider, ProviderChoice, Started, native};
@@ -91,7 +92,7 @@ fn room_needed() -> String {
     };
     let folders = [
         (std::env::temp_dir(), "TMPDIR"),
-        (PathBuf::from(native::MEMORY), "TMPDIR"),
+        (PathBuf::from(memory::MEMORY), "TMPDIR"),
         (wheel::cache_folder(), wheel::CACHE_VARIABLE),
     ];
     let full = folders
