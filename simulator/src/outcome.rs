@@ -48,6 +48,9 @@ pub struct Outcome {
     pub lost: BTreeMap<LossCause, u64>,
     /// Generations neither completed nor lost when the run ended, queued ones included.
     pub in_flight_at_end: u64,
+    /// Waits in `wait_s` of generations that were lost before they started; left out where there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub never_started: u64,
     /// Waits in `wait_s` that the end of the run cut short.
     pub censored_waits: u64,
     /// How often a generation lost its worker and went back to the front of the queue.
@@ -111,6 +114,10 @@ impl Outcome {
     pub fn lost_total(&self) -> u64 {
         self.lost.values().sum()
     }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A distribution in brief. All zeros when `count` is zero.

@@ -225,7 +225,8 @@ pub(crate) fn silent_request_max(fleet: &Fleet) -> Duration {
 }
 
 /// The same scenario on another platform: the size sold there that has at least as much, as many instances as are
-/// allowed, its way to stop one, no NAT gateway. Load, cost of a generation, workers and promise stay.
+/// allowed, its way to stop one, no NAT gateway, no Spot and no loss of a zone ([`left_out`] says so). Load, cost of a
+/// generation, workers and promise stay.
 #[must_use]
 pub fn moved(scenario: &Scenario, platform: Platform) -> Scenario {
     let mut scenario = scenario.clone();
@@ -251,12 +252,38 @@ pub fn moved(scenario: &Scenario, platform: Platform) -> Scenario {
     scenario
 }
 
+/// What of a scenario [`moved`] leaves out: interruptions and zones are modelled as those of Fargate.
+pub fn left_out(scenario: &Scenario, platform: Platform) -> Vec<Finding> {
+    let fleet = &scenario.fleet;
+    let stated = [
+        ("[fleet.spot]", fleet.spot.is_some()),
+        ("[fleet.az_loss]", fleet.az_loss.is_some()),
+    ];
+    let names: Vec<_> = stated
+        .into_iter()
+        .filter_map(|(name, is_stated)| is_stated.then_some(name))
+        .collect();
+    if names.is_empty() || platform == Platform::Fargate {
+        return Vec::new();
+    }
+    vec![Finding {
+        key: "left_out".to_owned(),
+        fatal: false,
+        text: format!(
+            "{} left out on {}, which has them in another way or not at all: its losses are those of calmer days than \
+             Fargate's",
+            names.join(" and "),
+            platform.name()
+        ),
+    }]
+}
+
 /// Something that a reader must know of a scenario on its platform before its figures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Finding {
     /// Which: `request_limit`, `closed_to_new_customers`, `no_background_cpu`, `stop_grace`, `db_connections`,
-    /// `vcpu_quota`.
+    /// `vcpu_quota`, `left_out`.
     pub key: String,
     /// Whether generations are lost by it in this scenario, or the fleet cannot be had.
     pub fatal: bool,

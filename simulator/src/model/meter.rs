@@ -14,6 +14,7 @@ pub(super) struct Meter<'a> {
     warmup_end: Instant,
     pub(super) waits: Histogram,
     pub(super) waited: u64,
+    pub(super) never_started: u64,
     pub(super) censored: u64,
     pub(super) sojourns: Histogram,
     pub(super) submitted: u64,
@@ -88,6 +89,7 @@ impl<'a> Meter<'a> {
         *self.lost.entry(cause).or_default() += 1;
         if !generation.started && self.is_measured(generation) {
             self.record_wait(now.since(generation.submitted));
+            self.never_started += 1;
         }
     }
 

@@ -133,6 +133,7 @@ fn evaluate_kin(
 struct RunFigures {
     arrivals_measured: f64,
     wait_p95_s: f64,
+    never_started: f64,
     lost: f64,
     throughput_per_hour: f64,
     metered: Metered,
@@ -163,6 +164,7 @@ impl Runs {
         let figures = RunFigures {
             arrivals_measured: run.outcome.wait_s.count as f64,
             wait_p95_s: run.outcome.wait_s.p95,
+            never_started: run.outcome.never_started as f64,
             lost: run.outcome.lost_total() as f64,
             throughput_per_hour: run.outcome.throughput_per_hour,
             metered: run.metered,
@@ -223,6 +225,8 @@ impl Seen {
         let best = Figures {
             arrivals_measured: f64::INFINITY,
             wait_p95_s: sum(&self.over(|run| run.wait_p95_s)) / total,
+            // Of however many that are still to come.
+            never_started: 0.0,
             lost: self.lost_max(),
             cost_usd_month: (sum(&self.bills_usd) + f64::from(ahead) * floor.as_usd()) / total,
             throughput_per_hour: f64::INFINITY,
@@ -237,6 +241,7 @@ impl Seen {
         let figures = Figures {
             arrivals_measured: self.over(|run| run.arrivals_measured).iter().sum(),
             wait_p95_s: wait_p95_s.mean,
+            never_started: self.over(|run| run.never_started).iter().sum(),
             lost: self.lost_max(),
             cost_usd_month: cost_usd_month.mean,
             throughput_per_hour: throughput_per_hour.mean,

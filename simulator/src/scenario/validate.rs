@@ -12,8 +12,8 @@ use crate::time::Duration;
 
 type Checked = Result<(), InvalidScenario>;
 
-/// More submissions than this would take hours to simulate and gigabytes to hold.
-const SUBMISSIONS_MAX: f64 = 1e9;
+/// More submissions than this, all of them waiting, would take more than two and a half gigabytes to hold.
+const SUBMISSIONS_MAX: f64 = 2e7;
 /// A generation shorter than this would be a request, not a generation; the CPU model divides by its length.
 const GENERATION_MIN: Duration = Duration::from_millis(1);
 const GENERATION_MAX: Duration = Duration::from_hours(24 * 30);
@@ -142,7 +142,7 @@ fn arrivals(arrivals: &Arrivals, horizon: Duration) -> Checked {
                 "about {:.0} submissions in one run",
                 peak_per_hour * horizon.as_hours_f64()
             ),
-            "stay below 1000000000: lower the rate or shorten the horizon",
+            "stay below 20000000: lower the rate or shorten the horizon",
         );
     }
     Ok(())

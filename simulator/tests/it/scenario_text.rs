@@ -144,7 +144,7 @@ fn every_error_names_line_key_and_remedy() {
     line 13, column 30, key `fleet.tasks.desired`: 5 is not between the min of 2 and the max of 2; write min <= desired <= max
     line 3, column 43, key `workload.arrivals.per_hour`: -1 is out of range; write a number above 0, at most 1000000000000
     line 3, column 43, key `workload.arrivals.per_hour`: inf is out of range; write a number above 0, at most 1000000000000
-    line 3, column 12, key `workload.arrivals`: about 2400000000000 submissions in one run; stay below 1000000000: lower the rate or shorten the horizon
+    line 3, column 12, key `workload.arrivals`: about 2400000000000 submissions in one run; stay below 20000000: lower the rate or shorten the horizon
     line 3, column 12, key `workload.arrivals`: unknown field `per_day`, expected `per_hour`
     line 4, column 14, key `workload.generation`: duration "-10m" is negative; write a number with a unit, such as "250ms", "2.5s", "10m", "1h30m" or "24h"
     line 4, column 40, key `workload.generation.min`: 20m is longer than the max of 15m; swap them

@@ -80,6 +80,7 @@ impl Fleet<'_> {
             submitted: self.meter.submitted,
             completed: self.meter.completed,
             in_flight_at_end: self.meter.in_system,
+            never_started: self.meter.never_started,
             censored_waits: self.meter.censored,
             requeued: self.meter.requeued,
             worker_utilization: share(

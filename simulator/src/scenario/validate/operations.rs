@@ -1,6 +1,7 @@
 //! The checks of what happens to a fleet while it works.
 
 use super::{Checked, Duration, Fleet, GENERATION_MAX, count, fail, span, within};
+use crate::platform::Platform;
 use crate::scenario::{
     Autoscaling, CacheMode, DeploymentStrategy, Deployments, HealthCheck, JobStore, Mode, Redis,
     Tasks, WorkerModel,
@@ -37,6 +38,17 @@ fn misfortunes(fleet: &Fleet) -> Checked {
     }
     if let Some(limit) = fleet.upstream_tokens_per_minute {
         within("fleet.upstream_tokens_per_minute", limit, 1.0, 1e12)?;
+    }
+    if fleet.platform != Platform::Fargate {
+        for (key, is_stated) in [
+            ("fleet.spot", fleet.spot.is_some()),
+            ("fleet.az_loss", fleet.az_loss.is_some()),
+        ] {
+            if is_stated {
+                let detail = format!("is Fargate's, and the fleet runs on {}", fleet.platform);
+                return fail(key, detail, "take it out, or leave fleet.platform out");
+            }
+        }
     }
     if let Some(spot) = fleet.spot {
         within(
