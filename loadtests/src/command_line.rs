@@ -10,6 +10,7 @@ mod measure;
 mod merge;
 mod numbers;
 mod plan;
+mod program;
 mod review;
 mod serve;
 mod simulate;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::numbers;
+use super::{numbers, program};
 use crate::reference::comparison::Part;
 use crate::reference::service::Kind;
 
@@ -42,7 +42,7 @@ pub struct CompareArguments {
     #[arg(long, value_name = "N", default_value_t = DEFAULT.rounds, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
     /// The backend's binary; built by cargo when not given.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = program::backend)]
     pub backend: Option<PathBuf>,
     /// Folder for comparison.json and comparison.md.
     #[arg(long, value_name = "DIR", default_value = "target/sizing")]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::numbers;
+use super::{numbers, program};
 
 /// Options of the main job.
 #[derive(Debug, Args)]
@@ -54,6 +54,6 @@ pub struct GridArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub generations: Option<u32>,
     /// The backend's binary; built by cargo when not given.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = program::backend)]
     pub backend: Option<PathBuf>,
 }

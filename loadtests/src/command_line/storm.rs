@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{TableFormat, numbers};
+use super::{TableFormat, numbers, program};
 
 /// Options of `storm`.
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ pub struct StormArguments {
     #[arg(long, value_name = "S", default_value_t = 3_600, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub timeout: u64,
     /// The backend's binary; built by cargo when not given.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = program::backend)]
     pub backend: Option<PathBuf>,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::numbers;
+use super::{numbers, program};
 
 /// Options of `sync`.
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub struct SyncArguments {
     #[arg(long, value_name = "N", default_value_t = 5.0, value_parser = numbers::schedule)]
     pub length: f64,
     /// The backend's binary; built by cargo when not given.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = program::backend)]
     pub backend: Option<PathBuf>,
     /// Folder for sync.json.
     #[arg(long, value_name = "DIR", default_value = "target/sizing")]

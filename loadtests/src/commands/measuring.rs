@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use loadtests::command_line::GridArguments;
 use loadtests::exit_code::Outcome;
 use loadtests::grid::{Grid, check_speedup};
@@ -31,14 +31,6 @@ pub(crate) fn grid_of(base: Grid, arguments: &GridArguments) -> Result<Grid> {
     // Said before anything is started.
     grid.shapes()?;
     grid.generations_min = arguments.generations;
-    if let Some(backend) = &arguments.backend
-        && !backend.is_file()
-    {
-        bail!(
-            "use --backend {}: there is no such file; without --backend cargo builds it",
-            backend.display()
-        );
-    }
     grid.backend.clone_from(&arguments.backend);
     if arguments.speedup.is_some() {
         let committed = read_calibration(Path::new(CALIBRATION))?;

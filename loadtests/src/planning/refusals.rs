@@ -76,9 +76,10 @@ fn broken(fleet: &Fleet, length: &GenerationLength, vcpu_quota: Option<f64>) -> 
                     configuration.number("fargate_vcpu_quota"),
                     local("vcpu_peak"),
                 ),
-                "database_connections" => {
-                    (local("database_connections_max"), local("connections_peak"))
-                }
+                "database_connections" => (
+                    local("database_connections_free"),
+                    local("connections_peak"),
+                ),
                 "alb_idle_timeout" => (
                     configuration.number("generation_duration_s"),
                     configuration.number("alb_idle_timeout_s"),

@@ -122,11 +122,7 @@ pub async fn run(
     let stack = Stack::start().await.map_err(StormError::Stack)?;
     progress.say(stack.provider_reason());
     let binary = match backend {
-        Some(binary) if binary.is_file() => binary.to_owned(),
-        Some(binary) => {
-            let path = binary.to_owned();
-            return Err(BackendError::Missing { path }.into());
-        }
+        Some(binary) => binary.to_owned(),
         None => {
             let command = backend_process::build_command();
             progress.say(&format!("building the backend ({command})"));

@@ -192,7 +192,7 @@ fn a_plan_proposes_nothing_that_the_gate_refuses() {
 #[test]
 fn a_load_that_no_candidate_carries_is_bad_input() {
     let scratch = Scratch::new();
-    let text = PROPOSAL.replace("per_hour = 40 ", "per_hour = 2000000 ");
+    let text = PROPOSAL.replace("per_hour = 40 ", "per_hour = 800000 ");
     let file = scratch.file("flood.toml", &text);
     let stderr = stderr_of(2, &["plan", "--scenario", &file]);
     for word in [

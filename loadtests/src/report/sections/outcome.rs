@@ -3,7 +3,7 @@
 use simulator::outcome::Outcome;
 use simulator::replications::Interval;
 use simulator::scenario::Scenario;
-use simulator::slo::Failure;
+use simulator::slo::{Failure, Slo};
 
 use super::cost_lines::cost_table;
 use crate::judgement::Judgement;
@@ -70,6 +70,33 @@ pub fn replicated(name: &str, judgement: &Judgement) -> Document {
     document
 }
 
+/// A figure that only some runs have.
+type Occasional = fn(&Outcome) -> Option<f64>;
+
+/// What only some models count, by the name that the report gives it.
+pub(super) const OCCASIONAL: [(&str, Occasional); 8] = [
+    ("lost before they started", |run| some(run.never_started)),
+    ("requeued", |run| some(run.requeued)),
+    ("deployments over", |run| {
+        run.deployments_completed.map(count_u64_as_f64)
+    }),
+    ("task-seconds without an answer", |run| run.unanswering_s),
+    ("seconds without a free database connection", |run| {
+        run.db_exhausted_s
+    }),
+    ("starts without a free connection", |run| {
+        run.starts_refused.map(count_u64_as_f64)
+    }),
+    ("seconds with a full Redis", |run| run.redis_full_s),
+    ("tasks replaced as unhealthy", |run| {
+        run.unhealthy_replaced.map(count_u64_as_f64)
+    }),
+];
+
+fn some(count: u64) -> Option<f64> {
+    (count > 0).then(|| count_u64_as_f64(count))
+}
+
 /// The report of one simulation.
 pub fn outcome(scenario: &Scenario, outcome: &Outcome) -> Document {
     let mut document = Document {
@@ -77,23 +104,29 @@ pub fn outcome(scenario: &Scenario, outcome: &Outcome) -> Document {
         blocks: vec![],
     };
     document.paragraph(format!("{}; {}.", arrivals(scenario), slo(scenario)));
-    let verdict = simulator::slo::judge(outcome, &scenario.slo);
-    let failures: Vec<_> = verdict.failures.iter().map(Failure::to_string).collect();
-    let text = if failures.is_empty() {
-        "the SLO is met.".to_owned()
-    } else {
-        failures.join("; ")
-    };
-    document.blocks.push(Block::Verdict {
-        pass: verdict.pass,
-        text,
-    });
+    // Where nothing is promised there is nothing to judge.
+    if scenario.slo != Slo::default() {
+        let verdict = simulator::slo::judge(outcome, &scenario.slo);
+        let failures: Vec<_> = verdict.failures.iter().map(Failure::to_string).collect();
+        let text = if failures.is_empty() {
+            "the SLO is met.".to_owned()
+        } else {
+            failures.join("; ")
+        };
+        document.blocks.push(Block::Verdict {
+            pass: verdict.pass,
+            text,
+        });
+    }
     let mut table = Table::new(["", "mean", "p50", "p95", "p99", "max"]);
     for (name, of) in [
         ("wait, s", &outcome.wait_s),
         ("sojourn, s", &outcome.sojourn_s),
     ] {
-        let cells = [of.mean, of.p50, of.p95, of.p99, of.max].map(|value| format!("{value:.1}"));
+        let cells = [of.mean, of.p50, of.p95, of.p99, of.max].map(|value| match of.count {
+            0 => "-".to_owned(),
+            _ => format!("{value:.1}"),
+        });
         let [mean, p50, p95, p99, max] = cells;
         table.row([name.to_owned(), mean, p50, p95, p99, max]);
     }
@@ -137,6 +170,11 @@ pub fn outcome(scenario: &Scenario, outcome: &Outcome) -> Document {
     ];
     for (name, value) in rows {
         table.row([name.to_owned(), value]);
+    }
+    for (name, figure) in OCCASIONAL {
+        if let Some(value) = figure(outcome) {
+            table.row([name.to_owned(), format!("{value:.1}")]);
+        }
     }
     document.table(table);
     document.table(cost_table(&outcome.cost_usd_month, None));

@@ -1,9 +1,9 @@
 //! The report of `sizing simulate` over several runs or cases.
 
 use simulator::replications::Replications;
-use simulator::slo::{Failure, judge_replications};
+use simulator::slo::{Failure, Slo, judge_replications};
 
-use super::outcome::outcome;
+use super::outcome::{OCCASIONAL, outcome};
 use crate::report::document::{Block, Document, Table};
 use crate::report::wording::{arrivals, interval, slo};
 use crate::simulation::{FIGURES, Simulation, over};
@@ -96,7 +96,12 @@ fn several(simulation: &Simulation) -> Document {
     };
     document.paragraph(format!("{}; {}.", arrivals(scenario), slo(scenario)));
     let named = simulation.cases.len() > 1;
-    for (case, runs) in &simulation.cases {
+    // Where nothing is promised there is nothing to judge.
+    let judged = simulation
+        .cases
+        .iter()
+        .filter(|_| scenario.slo != Slo::default());
+    for (case, runs) in judged {
         let verdict = judge_replications(runs, &scenario.slo);
         let failures: Vec<_> = verdict.failures.iter().map(Failure::to_string).collect();
         let text = if failures.is_empty() {
@@ -145,6 +150,15 @@ fn figures(simulation: &Simulation) -> Table {
         row(label, &|runs| {
             interval(over(runs, |run| figure(run) * factor), 2)
         });
+    }
+    for (name, figure) in OCCASIONAL {
+        let has = |run: &simulator::Outcome| figure(run).is_some();
+        let mut all = simulation.cases.iter().flat_map(|(_, runs)| &runs.outcomes);
+        if all.any(has) {
+            row(name, &|runs| {
+                interval(over(runs, |run| figure(run).unwrap_or(0.0)), 1)
+            });
+        }
     }
     row("lost by cause, all runs", &causes);
     row("bottleneck", &|runs| {
