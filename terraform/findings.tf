@@ -27,6 +27,8 @@ locals {
     var.database_connections_max,
     min(5000, local.database_connections_micro * lookup(local.database_memory_gib, var.db_instance_class, 1)),
   )
+  # PostgreSQL keeps three for the superuser (superuser_reserved_connections).
+  database_connections_free = local.database_connections_max - 3
 
   # Blue/green runs both sets at once.
   task_sets = local.blue_green ? 2 : 1
@@ -67,8 +69,8 @@ locals {
       remedy = "Spot takes a task away after a warning of 120 s, a synchronous generation takes ${var.generation_duration_s} s: set spot_percent to 0, or generation_mode to queue."
     }
     database_connections = {
-      holds  = local.connections_peak <= local.database_connections_max
-      remedy = "${local.connections_peak} connections may be opened (${local.task_sets * var.tasks_max} tasks of ${var.database_pool_max}), ${var.db_instance_class} allows ${local.database_connections_max}: lower database_pool_max or tasks_max, or take a larger db_instance_class."
+      holds  = local.connections_peak <= local.database_connections_free
+      remedy = "${local.connections_peak} connections may be opened (${local.task_sets * var.tasks_max} tasks of ${var.database_pool_max}), ${var.db_instance_class} leaves ${local.database_connections_free} of its ${local.database_connections_max}: lower database_pool_max or tasks_max, or take a larger db_instance_class."
     }
     shared_cache = {
       holds  = var.cache_mode == "elasticache" || var.tasks_max == 1

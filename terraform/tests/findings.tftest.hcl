@@ -64,7 +64,7 @@ run "what_is_covered_asked_for_and_granted" {
     task_memory_mib          = 4096
     fargate_vcpu_quota       = 16
     db_instance_class        = "db.x9z.huge"
-    database_connections_max = 80
+    database_connections_max = 83
     # Three of two tasks.
     deployment_maximum_percent = 150
   }
@@ -114,7 +114,7 @@ run "queue_at_its_bounds" {
     stop_timeout_s         = 10
     tasks_max              = 6
     tasks_desired          = 3
-    database_pool_max      = 13
+    database_pool_max      = 12
   }
 
   assert {
@@ -123,8 +123,8 @@ run "queue_at_its_bounds" {
   }
 
   assert {
-    condition     = local.connections_peak == 78 && local.database_connections_max == 79
-    error_message = "a micro allows 79 connections, not the 112 of the formula"
+    condition     = local.connections_peak == 72 && local.database_connections_free == 76
+    error_message = "a micro allows 79 connections, not the 112 of the formula, and three are the superuser's"
   }
 
   assert {
