@@ -111,6 +111,9 @@ impl fmt::Display for Failure {
                 f,
                 "{actual:.0} database connections may be opened, {limit:.0} are allowed"
             ),
+            "worker_memory" if *limit < 1.0 => {
+                f.write_str("the memory of a task does not hold one worker")
+            }
             "worker_memory" => write!(
                 f,
                 "{actual:.0} workers in a task whose memory holds {limit:.0}"

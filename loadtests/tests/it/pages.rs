@@ -385,20 +385,24 @@ fn the_what_if_page_works_by_keyboard_and_its_link_reproduces_it() {
         let errors = browser.console_errors().await;
         assert!(errors.is_empty(), "{errors:#?}");
         // Last, for a browser counts a refused request as an error.
-        let more = "const of = document.getElementById('controls').elements.tasks_desired; of.value = '50'; of.dispatchEvent(new Event('input', { bubbles: true }))";
-        browser.run(more).await;
-        settled(&browser).await;
-        let problem = browser
-            .run("return document.getElementById('problem').textContent")
-            .await;
-        assert!(
-            problem
-                .as_str()
-                .is_some_and(|text| text.contains("At the start (tasks_desired) is 50")),
-            "a refusal names the control by its label: {problem}"
-        );
+        refusals_name_the_control(&browser).await;
         browser.stop().await;
     });
+}
+
+async fn refusals_name_the_control(browser: &Browser) {
+    let more = "const of = document.getElementById('controls').elements.tasks_desired; of.value = '50'; of.dispatchEvent(new Event('input', { bubbles: true }))";
+    browser.run(more).await;
+    settled(browser).await;
+    let problem = browser
+        .run("return document.getElementById('problem').textContent")
+        .await;
+    assert!(
+        problem
+            .as_str()
+            .is_some_and(|text| text.contains("At the start (tasks_desired) is 50")),
+        "by its label: {problem}"
+    );
 }
 
 /// Waits until the answer to the last change is shown.
