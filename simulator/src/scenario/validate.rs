@@ -12,8 +12,9 @@ use crate::time::Duration;
 
 type Checked = Result<(), InvalidScenario>;
 
-/// More submissions than this, all of them waiting, would take more than two and a half gigabytes to hold.
-const SUBMISSIONS_MAX: f64 = 2e7;
+/// More submissions than this, all of them waiting, would take more than six gigabytes to hold; a year of the Scale
+/// stage at its highest has 36.5 million.
+const SUBMISSIONS_MAX: f64 = 5e7;
 /// A generation shorter than this would be a request, not a generation; the CPU model divides by its length.
 const GENERATION_MIN: Duration = Duration::from_millis(1);
 const GENERATION_MAX: Duration = Duration::from_hours(24 * 30);
@@ -96,14 +97,15 @@ fn workload(workload: &Workload, horizon: Duration) -> Checked {
 
 fn arrivals(arrivals: &Arrivals, horizon: Duration) -> Checked {
     const KEY: &str = "workload.arrivals";
-    let peak_per_hour = match arrivals {
+    let (peak_per_hour, per_day) = match arrivals {
         Arrivals::Poisson { per_hour } | Arrivals::Deterministic { per_hour } => {
             positive("workload.arrivals.per_hour", *per_hour)?;
-            *per_hour
+            (*per_hour, per_hour * 24.0)
         }
         Arrivals::Daily { per_hour, hourly } => {
             positive("workload.arrivals.per_hour", *per_hour)?;
-            per_hour * hours_of_day(hourly)?
+            let peak_per_hour = per_hour * hours_of_day(hourly)?;
+            (peak_per_hour, per_hour * hourly.iter().sum::<f64>())
         }
         Arrivals::Users {
             users,
@@ -115,14 +117,14 @@ fn arrivals(arrivals: &Arrivals, horizon: Duration) -> Checked {
                 "workload.arrivals.generations_per_user_day",
                 generations_per_user_day,
             )?;
-            let mut peak_per_hour = 0.0_f64;
+            let mut most = (0.0_f64, 0.0_f64);
             for case in Case::ALL {
                 let weights = hourly.at(case);
                 let peak_share = hours_of_day(weights)? / weights.iter().sum::<f64>();
                 let per_day = users.at(case) * generations_per_user_day.at(case);
-                peak_per_hour = peak_per_hour.max(per_day * peak_share);
+                most = (most.0.max(per_day * peak_share), most.1.max(per_day));
             }
-            peak_per_hour
+            most
         }
         Arrivals::Trace { at } => {
             if !at.is_sorted() {
@@ -135,14 +137,13 @@ fn arrivals(arrivals: &Arrivals, horizon: Duration) -> Checked {
             return Ok(());
         }
     };
-    if peak_per_hour * horizon.as_hours_f64() > SUBMISSIONS_MAX {
+    let hours = horizon.as_hours_f64();
+    let submissions = (peak_per_hour * hours).min(per_day * (hours / 24.0).ceil());
+    if submissions > SUBMISSIONS_MAX {
         return fail(
             KEY,
-            format!(
-                "about {:.0} submissions in one run",
-                peak_per_hour * horizon.as_hours_f64()
-            ),
-            "stay below 20000000: lower the rate or shorten the horizon",
+            format!("about {submissions:.0} submissions in one run"),
+            "stay below 50000000: lower the rate or shorten the horizon",
         );
     }
     Ok(())

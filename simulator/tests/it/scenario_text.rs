@@ -144,7 +144,7 @@ fn every_error_names_line_key_and_remedy() {
     line 13, column 30, key `fleet.tasks.desired`: 5 is not between the min of 2 and the max of 2; write min <= desired <= max
     line 3, column 43, key `workload.arrivals.per_hour`: -1 is out of range; write a number above 0, at most 1000000000000
     line 3, column 43, key `workload.arrivals.per_hour`: inf is out of range; write a number above 0, at most 1000000000000
-    line 3, column 12, key `workload.arrivals`: about 2400000000000 submissions in one run; stay below 20000000: lower the rate or shorten the horizon
+    line 3, column 12, key `workload.arrivals`: about 2400000000000 submissions in one run; stay below 50000000: lower the rate or shorten the horizon
     line 3, column 12, key `workload.arrivals`: unknown field `per_day`, expected `per_hour`
     line 4, column 14, key `workload.generation`: duration "-10m" is negative; write a number with a unit, such as "250ms", "2.5s", "10m", "1h30m" or "24h"
     line 4, column 40, key `workload.generation.min`: 20m is longer than the max of 15m; swap them
@@ -313,4 +313,12 @@ fn an_assumption_that_is_no_interval_is_named() {
     "#);
     let exact = stage.replace("{ low = 100, mid = 400, high = 1000 }", "400");
     Scenario::from_toml(&exact).expect("one value is an assumption too");
+}
+
+#[test]
+fn a_year_of_the_largest_stage_is_not_too_much_to_simulate() {
+    let text = include_str!("../../scenarios/scale.toml");
+    let horizon = text.lines().find(|line| line.starts_with("horizon"));
+    let year = text.replace(horizon.expect("it is stated"), "horizon = \"8760h\"");
+    Scenario::from_toml(&year).expect("36.5 million submissions at most");
 }
