@@ -1,13 +1,14 @@
 //! A Python service under Gunicorn's async workers does in the model what it was measured to do: 6 workers on 2 vCPU,
 //! jobs in process, clients that poll every 2.5 s.
 
-use simulator::outcome::{LossCause, Outcome};
+use simulator::outcome::LossCause;
 use simulator::scenario::{
     Arrivals, Deployments, Fleet, GenerationLength, Gunicorn, JobStore, Mode, Profile, Scenario,
     Tasks, WorkerModel, Workload,
 };
-use simulator::simulate;
 use simulator::time::Duration;
+
+use crate::{lost, run};
 
 /// So many generations of this length, submitted within the first second.
 fn burst(count: u64, length: Duration) -> Scenario {
@@ -31,19 +32,6 @@ fn burst(count: u64, length: Duration) -> Scenario {
     scenario.horizon = Duration::from_hours(1);
     scenario.warmup = Duration::ZERO;
     scenario
-}
-
-fn run(scenario: &Scenario) -> Outcome {
-    let outcome = simulate(scenario).expect("the scenario is valid");
-    assert_eq!(
-        outcome.submitted,
-        outcome.completed + outcome.lost_total() + outcome.in_flight_at_end
-    );
-    outcome
-}
-
-fn lost(outcome: &Outcome, cause: LossCause) -> u64 {
-    outcome.lost.get(&cause).copied().unwrap_or(0)
 }
 
 fn recycling() -> Gunicorn {

@@ -1,15 +1,15 @@
 //! What single mechanisms do to a fleet, seen in its outcome.
 
 use simulator::capacity::Resource;
-use simulator::outcome::{LossCause, Outcome};
+use simulator::judge;
+use simulator::outcome::LossCause;
 use simulator::scenario::{
     Arrivals, Autoscaling, Case, GenerationLength, Metric, Mode, Scenario, StopOrder, Tasks,
     Workload,
 };
 use simulator::time::Duration;
-use simulator::{judge, simulate};
 
-use crate::light_profile;
+use crate::{light_profile, lost, run};
 
 fn file(name: &str) -> Scenario {
     let text = match name {
@@ -19,14 +19,6 @@ fn file(name: &str) -> Scenario {
         _ => include_str!("../../scenarios/mvp.toml"),
     };
     Scenario::from_toml(text).expect("the example scenarios are valid")
-}
-
-fn run(scenario: &Scenario) -> Outcome {
-    simulate(scenario).expect("the scenario is valid")
-}
-
-fn lost(outcome: &Outcome, cause: LossCause) -> u64 {
-    outcome.lost.get(&cause).copied().unwrap_or(0)
 }
 
 /// Generations of 10 minutes, one every 10 minutes / `in_flight`, on a fleet of one task.

@@ -2,15 +2,14 @@
 //! avoided.
 
 use simulator::capacity::Resource;
-use simulator::outcome::{LossCause, Outcome};
+use simulator::outcome::LossCause;
 use simulator::scenario::{
     Arrivals, Deployments, Fleet, GenerationLength, Gunicorn, HealthCheck, JobStore, Mode, Redis,
     Scenario, Tasks, UpstreamCall, WorkerModel, Workload,
 };
-use simulator::simulate;
 use simulator::time::Duration;
 
-use crate::light_profile;
+use crate::{light_profile, lost, run};
 
 /// A generation a minute for ten hours, each of ten minutes.
 fn ten_hours(fleet: Fleet) -> Scenario {
@@ -23,19 +22,6 @@ fn ten_hours(fleet: Fleet) -> Scenario {
     let mut scenario = Scenario::new(workload, light_profile(), fleet);
     scenario.horizon = Duration::from_hours(12);
     scenario
-}
-
-fn run(scenario: &Scenario) -> Outcome {
-    let outcome = simulate(scenario).expect("the scenario is valid");
-    assert_eq!(
-        outcome.submitted,
-        outcome.completed + outcome.lost_total() + outcome.in_flight_at_end
-    );
-    outcome
-}
-
-fn lost(outcome: &Outcome, cause: LossCause) -> u64 {
-    outcome.lost.get(&cause).copied().unwrap_or(0)
 }
 
 #[test]

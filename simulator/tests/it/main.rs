@@ -15,7 +15,9 @@ mod scenario_text;
 mod theory;
 mod trace;
 
+use simulator::outcome::{LossCause, Outcome};
 use simulator::scenario::{Arrivals, Fleet, GenerationLength, Profile, Scenario, Tasks, Workload};
+use simulator::simulate;
 use simulator::time::Duration;
 
 /// What calibration finds for a generation that waits for the AI provider most of the time.
@@ -45,4 +47,20 @@ fn pure_queue(per_hour: f64, generation: GenerationLength, workers: u32, hours: 
     scenario.horizon = Duration::from_hours(hours);
     scenario.warmup = Duration::from_hours(hours / 20);
     scenario
+}
+
+/// Runs a valid scenario; of what was submitted nothing is missing.
+#[track_caller]
+fn run(scenario: &Scenario) -> Outcome {
+    let outcome = simulate(scenario).expect("the scenario is valid");
+    assert_eq!(
+        outcome.submitted,
+        outcome.completed + outcome.lost_total() + outcome.in_flight_at_end
+    );
+    outcome
+}
+
+/// Generations that were lost to this cause.
+fn lost(outcome: &Outcome, cause: LossCause) -> u64 {
+    outcome.lost.get(&cause).copied().unwrap_or(0)
 }

@@ -1,14 +1,13 @@
 //! What Spot interruptions, a lost zone and the AI provider's rate limit cost a fleet, by cause.
 
 use simulator::capacity::Resource;
-use simulator::outcome::{LossCause, Outcome};
+use simulator::outcome::LossCause;
 use simulator::scenario::{
     Arrivals, AzLoss, Fleet, GenerationLength, JobStore, Mode, Scenario, Spot, Tasks, Workload,
 };
-use simulator::simulate;
 use simulator::time::Duration;
 
-use crate::light_profile;
+use crate::{light_profile, lost, run};
 
 /// A request a minute for ten hours, each of ten minutes, on two tasks of twelve workers: five in flight on each.
 fn requests() -> Scenario {
@@ -24,19 +23,6 @@ fn requests() -> Scenario {
     fleet.mode = Mode::Sync;
     fleet.alb_idle_timeout = Duration::from_secs(4000);
     Scenario::new(workload, light_profile(), fleet)
-}
-
-fn run(scenario: &Scenario) -> Outcome {
-    let outcome = simulate(scenario).expect("the scenario is valid");
-    assert_eq!(
-        outcome.submitted,
-        outcome.completed + outcome.lost_total() + outcome.in_flight_at_end
-    );
-    outcome
-}
-
-fn lost(outcome: &Outcome, cause: LossCause) -> u64 {
-    outcome.lost.get(&cause).copied().unwrap_or(0)
 }
 
 #[test]

@@ -5,10 +5,9 @@ use simulator::scenario::{
     Arrivals, Autoscaling, DeploymentStrategy, Deployments, Fleet, GenerationLength, JobStore,
     Metric, Mode, Scenario, StopOrder, Tasks, UpstreamCall, Workload,
 };
-use simulator::simulate;
 use simulator::time::Duration;
 
-use crate::light_profile;
+use crate::{light_profile, lost, run};
 
 /// A request a minute for ten hours, each of ten minutes, on two tasks of twelve workers: five in flight on each.
 /// The load balancer never cuts.
@@ -27,19 +26,10 @@ fn requests() -> Scenario {
     Scenario::new(workload, light_profile(), fleet)
 }
 
-fn run(scenario: &Scenario) -> Outcome {
-    let outcome = simulate(scenario).expect("the scenario is valid");
-    assert_eq!(
-        outcome.submitted,
-        outcome.completed + outcome.lost_total() + outcome.in_flight_at_end
-    );
-    outcome
-}
-
 /// Checks that so many are lost, all of them to this cause.
 #[track_caller]
 fn loses(outcome: &Outcome, cause: LossCause, count: std::ops::RangeInclusive<u64>) {
-    let lost = outcome.lost.get(&cause).copied().unwrap_or(0);
+    let lost = lost(outcome, cause);
     assert!(count.contains(&lost), "{:?}", outcome.lost);
     assert_eq!(lost, outcome.lost_total(), "{:?}", outcome.lost);
 }
