@@ -13,8 +13,8 @@ pub mod workers;
 
 use std::time::Duration;
 
-use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, PgExecutor};
 
 use crate::config::DatabaseConfig;
 
@@ -59,18 +59,18 @@ fn is_transient_state(code: &str) -> bool {
         || code == "25006"
 }
 
-/// A pool that connects on first use, so a database that is away at the start costs 503s, not the start.
+/// A pool for transactions and the listener. It connects on first use, so a database that is away at
+/// the start costs 503s, not the start.
 pub fn pool(config: &DatabaseConfig) -> PgPool {
-    let connections = config.pool_max - lane_connections(config);
     PgPoolOptions::new()
-        .max_connections(connections.max(1))
+        .max_connections(config.pool_max - lane_connections(config))
         .acquire_timeout(config.acquire_timeout)
         // sqlx tests a connection when it comes back; a second test per use would double that.
         .test_before_acquire(false)
         .connect_lazy_with(options(config))
 }
 
-/// The lane of the clients' polls; it and the pool share `DATABASE_POOL_MAX`.
+/// The lane of all other statements; it and the pool share `DATABASE_POOL_MAX`.
 pub fn lane(config: &DatabaseConfig) -> lane::Lane {
     lane::Lane::new(
         options(config),
@@ -79,9 +79,9 @@ pub fn lane(config: &DatabaseConfig) -> lane::Lane {
     )
 }
 
-/// A third: the pool also carries the worker and its listener.
+/// Two thirds of what the listener leaves; of the least that can be configured, three, one.
 fn lane_connections(config: &DatabaseConfig) -> u32 {
-    config.pool_max / 3
+    (config.pool_max - 1) * 2 / 3
 }
 
 fn options(config: &DatabaseConfig) -> PgConnectOptions {
@@ -114,8 +114,8 @@ pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
 ///
 /// # Errors
 /// When it does not.
-pub async fn ping(pool: &PgPool) -> Result<(), DbError> {
-    sqlx::query("SELECT 1").execute(pool).await?;
+pub async fn ping(db: impl PgExecutor<'_>) -> Result<(), DbError> {
+    sqlx::query("SELECT 1").execute(db).await?;
     Ok(())
 }
 

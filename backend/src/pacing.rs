@@ -56,7 +56,7 @@ pub fn poll_delay(state: &AppState, row: &GenerationRow) -> Duration {
 }
 
 async fn refresh(state: AppState) {
-    match db::generations::pace(&state.pool).await {
+    match db::generations::pace(&state.lane).await {
         Ok(pace) => state.pacing.lock().pace = Some(pace),
         Err(error) => tracing::debug!(error = %chain(&error), "the queue's pace is not known"),
     }

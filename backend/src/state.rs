@@ -28,9 +28,9 @@ pub struct AppState(Arc<Parts>);
 pub struct Parts {
     /// The configuration.
     pub config: Config,
-    /// Connections to Postgres.
+    /// Connections to Postgres for transactions.
     pub pool: PgPool,
-    /// Connections kept for the polls of clients.
+    /// Connections to Postgres for everything else.
     pub lane: Lane,
     /// Requests that wait for a generation to change.
     pub watchers: Watchers,

@@ -233,7 +233,7 @@ async fn attempt(worker: &Arc<Worker>, claim: &Claim, stop: CancellationToken) {
 
 async fn fail(worker: &Worker, claim: &Claim, failure: &Failure<'_>) -> &'static str {
     let written = worker
-        .persist(|| leases::fail_attempt(&worker.state.pool, claim, failure, worker.attempts_max()))
+        .persist(|| leases::fail_attempt(&worker.state.lane, claim, failure, worker.attempts_max()))
         .await;
     tracing::warn!(
         generation_id = %claim.id, attempt = claim.attempt, code = failure.code, detail = failure.detail,
@@ -261,13 +261,13 @@ async fn beat(worker: Arc<Worker>) {
     let slots = i32::try_from(config.slots.get()).unwrap_or(i32::MAX);
     loop {
         ticks.tick().await;
-        let announced = workers::announce(&worker.state.pool, worker.id, slots, config.lease).await;
+        let announced = workers::announce(&worker.state.lane, worker.id, slots, config.lease).await;
         if let Err(error) = announced {
             tracing::debug!(error = %chain(&error), "the worker is not announced");
         }
         let before = worker.running.snapshot();
         if !before.is_empty() {
-            match leases::renew(&worker.state.pool, worker.id, &before, config.lease).await {
+            match leases::renew(&worker.state.lane, worker.id, &before, config.lease).await {
                 Ok(held) => {
                     for (id, attempt) in before {
                         if !held.contains(&(id, attempt)) && worker.running.stop(id, attempt) {
@@ -279,7 +279,7 @@ async fn beat(worker: Arc<Worker>) {
                 Err(error) => tracing::warn!(error = %chain(&error), "leases not renewed"),
             }
         }
-        match leases::rescue_expired(&worker.state.pool, worker.attempts_max()).await {
+        match leases::rescue_expired(&worker.state.lane, worker.attempts_max()).await {
             Ok((0, 0)) => {}
             Ok((queued, failed)) => {
                 worker.state.metrics.leases_rescued(queued);
@@ -299,7 +299,7 @@ async fn stop(worker: &Worker) {
     let released = timeout(budget / 2, async {
         let mut failures = 0;
         loop {
-            match leases::release_all(&worker.state.pool, worker.id).await {
+            match leases::release_all(&worker.state.lane, worker.id).await {
                 Ok(released) => return released,
                 Err(error) => {
                     failures += 1;
@@ -321,7 +321,7 @@ async fn stop(worker: &Worker) {
         Ok(released) => {
             tracing::info!(released, all_ended, "worker stopped");
             // It would be forgotten by itself, later.
-            if let Err(error) = workers::withdraw(&worker.state.pool, worker.id).await {
+            if let Err(error) = workers::withdraw(&worker.state.lane, worker.id).await {
                 tracing::debug!(error = %chain(&error), "the worker is not withdrawn");
             }
         }

@@ -84,7 +84,7 @@ pub(super) async fn register(
     limited.take(&state, &asked).await?;
     let hash = state.passwords.hash(password).await?;
     let user = UserId::new();
-    if !db::users::insert(&state.pool, user, &email, &hash).await? {
+    if !db::users::insert(&state.lane, user, &email, &hash).await? {
         return Err(ApiError::Conflict(
             "the email address is registered already".to_owned(),
         ));
@@ -119,7 +119,7 @@ pub(super) async fn login(
     ];
     limited.take(&state, &asked).await?;
     let password = Password::parse(body.password).map_err(|_| ApiError::Credentials)?;
-    let (user, hash) = db::users::find_by_email(&state.pool, &email).await?.unzip();
+    let (user, hash) = db::users::find_by_email(&state.lane, &email).await?.unzip();
     let matches = state.passwords.verify(password, hash).await?;
     match user {
         Some(user) if matches => session(&state, StatusCode::OK, user, email, body.cookie).await,
@@ -167,7 +167,7 @@ pub(super) async fn me(
     State(state): State<AppState>,
     sender: Authenticated,
 ) -> Result<Json<UserBody>, ApiError> {
-    let email = db::users::email_of(&state.pool, sender.user)
+    let email = db::users::email_of(&state.lane, sender.user)
         .await?
         .ok_or(ApiError::Unauthenticated)?;
     Ok(Json(UserBody {

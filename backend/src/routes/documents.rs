@@ -141,7 +141,7 @@ pub(super) async fn upload(
             "the file arrived with the SHA-256 {sha256}, which is not the one of the field sha256"
         )));
     }
-    if let Some(row) = db::documents::find_by_hash(&state.pool, sender.user, &sha256).await? {
+    if let Some(row) = db::documents::find_by_hash(&state.lane, sender.user, &sha256).await? {
         return Ok(answer(StatusCode::OK, row));
     }
     let page_count = pages(&state, &spooled).await?;
@@ -158,12 +158,12 @@ pub(super) async fn upload(
         storage_key: &key,
         page_count,
     };
-    if let Some(row) = db::documents::insert(&state.pool, &new).await? {
+    if let Some(row) = db::documents::insert(&state.lane, &new).await? {
         return Ok(answer(StatusCode::CREATED, row));
     }
     // The same file was uploaded twice at once, and the other one came first.
     remove(&state, &key).await;
-    let row = db::documents::find_by_hash(&state.pool, sender.user, &sha256).await?;
+    let row = db::documents::find_by_hash(&state.lane, sender.user, &sha256).await?;
     row.map(|row| answer(StatusCode::OK, row)).ok_or_else(|| {
         ApiError::Conflict("the same file was just deleted; upload it again".to_owned())
     })
@@ -332,7 +332,7 @@ pub(super) async fn list(
     sender: Authenticated,
     QueryOf(query): QueryOf<PageQuery<DocumentId>>,
 ) -> Result<Json<Page<DocumentBody, DocumentId>>, ApiError> {
-    let rows = db::documents::list(&state.pool, sender.user, query.before, query.limit()).await?;
+    let rows = db::documents::list(&state.lane, sender.user, query.before, query.limit()).await?;
     let items = rows.into_iter().map(DocumentBody::from).collect();
     Ok(Json(Page::new(
         items,
@@ -356,7 +356,7 @@ pub(super) async fn show(
     sender: Authenticated,
     PathId(id): PathId<DocumentId>,
 ) -> Result<Json<DocumentBody>, ApiError> {
-    let row = db::documents::find(&state.pool, id, sender.user).await?;
+    let row = db::documents::find(&state.lane, id, sender.user).await?;
     row.map(|row| Json(row.into()))
         .ok_or(ApiError::NotFound("document"))
 }
@@ -379,7 +379,7 @@ pub(super) async fn content(
     sender: Authenticated,
     PathId(id): PathId<DocumentId>,
 ) -> Result<Redirect, ApiError> {
-    let row = db::documents::find(&state.pool, id, sender.user)
+    let row = db::documents::find(&state.lane, id, sender.user)
         .await?
         .ok_or(ApiError::NotFound("document"))?;
     let url = state
@@ -407,7 +407,7 @@ pub(super) async fn delete(
     sender: Authenticated,
     PathId(id): PathId<DocumentId>,
 ) -> Result<StatusCode, ApiError> {
-    match db::documents::delete(&state.pool, id, sender.user).await? {
+    match db::documents::delete(&state.lane, id, sender.user).await? {
         Deletion::NotFound => return Err(ApiError::NotFound("document")),
         Deletion::InUse => {
             return Err(ApiError::Conflict(

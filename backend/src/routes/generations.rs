@@ -286,7 +286,7 @@ pub(super) async fn list(
     sender: Authenticated,
     QueryOf(query): QueryOf<PageQuery<GenerationId>>,
 ) -> Result<Json<Page<GenerationBody, GenerationId>>, ApiError> {
-    let rows = db::generations::list(&state.pool, sender.user, query.before, query.limit()).await?;
+    let rows = db::generations::list(&state.lane, sender.user, query.before, query.limit()).await?;
     let items = rows.into_iter().map(GenerationBody::from).collect();
     Ok(Json(Page::new(
         items,
@@ -328,7 +328,7 @@ pub(super) async fn cancel(
             }
         }
     }
-    let row = db::generations::find(&state.pool, id, sender.user).await?;
+    let row = db::generations::find(&state.lane, id, sender.user).await?;
     row.map(|row| answer(&state, StatusCode::OK, row))
         .ok_or(ApiError::NotFound("generation"))
 }
@@ -374,7 +374,7 @@ pub(super) async fn pdf(
     sender: Authenticated,
     PathId(id): PathId<GenerationId>,
 ) -> Result<Redirect, ApiError> {
-    let found = db::generations::pdf_of(&state.pool, id, sender.user).await?;
+    let found = db::generations::pdf_of(&state.lane, id, sender.user).await?;
     match found.ok_or(ApiError::NotFound("generation"))? {
         (Status::Succeeded, title, Some(key)) => {
             let url = state

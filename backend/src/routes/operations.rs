@@ -67,7 +67,7 @@ pub(super) async fn ready(
     Extension(stopping): Extension<Stopping>,
 ) -> Response {
     let (database, sessions, storage) = tokio::join!(
-        check("database", db::ping(&state.pool)),
+        check("database", db::ping(&state.lane)),
         check("sessions", state.sessions.ping()),
         check("storage", state.storage.ping()),
     );
@@ -121,7 +121,7 @@ async fn check<E: std::error::Error + 'static>(
 )]
 pub(super) async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     let asked =
-        tokio::time::timeout(CHECK_TIMEOUT, db::generations::queue_numbers(&state.pool)).await;
+        tokio::time::timeout(CHECK_TIMEOUT, db::generations::queue_numbers(&state.lane)).await;
     let numbers = match asked {
         Ok(Ok(numbers)) => Some(numbers),
         Ok(Err(error)) => {

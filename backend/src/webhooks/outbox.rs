@@ -58,7 +58,7 @@ async fn deliver(state: AppState, delivery: DeliveryRow, permit: OwnedSemaphoreP
     let (kind, written) = match outcome {
         Attempt::Delivered => (
             "delivered",
-            webhooks::delivered(&state.pool, delivery.id).await,
+            webhooks::delivered(&state.lane, delivery.id).await,
         ),
         Attempt::Failed {
             failure,
@@ -66,7 +66,7 @@ async fn deliver(state: AppState, delivery: DeliveryRow, permit: OwnedSemaphoreP
         } if attempts < config.attempts_max.get() => {
             let delay = config.backoff.delay_after(attempts, retry_after, jitter());
             let delay = Some(delay.min(config.backoff.max.max(config.timeout)));
-            let written = webhooks::failed(&state.pool, &delivery, &failure, delay).await;
+            let written = webhooks::failed(&state.lane, &delivery, &failure, delay).await;
             ("retried", written)
         }
         Attempt::Failed { failure, .. } | Attempt::Unwanted { failure } => {
@@ -74,7 +74,7 @@ async fn deliver(state: AppState, delivery: DeliveryRow, permit: OwnedSemaphoreP
                 generation_id = %delivery.generation_id, webhook_id = %delivery.id, attempts, failure,
                 "a webhook is given up"
             );
-            let written = webhooks::failed(&state.pool, &delivery, &failure, None).await;
+            let written = webhooks::failed(&state.lane, &delivery, &failure, None).await;
             ("abandoned", written)
         }
     };

@@ -141,7 +141,7 @@ async fn announce(
     let progress = step.progress(sections);
     held(
         worker
-            .persist(|| db::steps::announce(&worker.state.pool, claim, step, progress))
+            .persist(|| db::steps::announce(&worker.state.lane, claim, step, progress))
             .await?,
     )
 }
@@ -149,7 +149,7 @@ async fn announce(
 /// The output of a step that was done before.
 async fn output(worker: &Worker, claim: &Claim, step: Step) -> Result<Option<String>, StepError> {
     worker
-        .persist(|| db::steps::output(&worker.state.pool, claim.id, step))
+        .persist(|| db::steps::output(&worker.state.lane, claim.id, step))
         .await
 }
 

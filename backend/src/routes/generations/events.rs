@@ -196,11 +196,11 @@ impl Tail {
 
     /// Reads what is new.
     async fn read(&mut self) -> Result<(), DbError> {
-        let rows = db::events::after(&self.state.pool, self.id, self.sequence).await?;
+        let rows = db::events::after(&self.state.lane, self.id, self.sequence).await?;
         for row in rows {
             let (sequence, first) = (row.sequence, self.sequence == 0);
             let event = if row.status.is_final() {
-                let found = db::generations::find(&self.state.pool, self.id, self.user).await?;
+                let found = db::generations::find(&self.state.lane, self.id, self.user).await?;
                 self.ended = true;
                 // Without a row its user is gone, and with them whom the end would be told.
                 found.and_then(|found| {

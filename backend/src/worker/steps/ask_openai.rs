@@ -68,7 +68,7 @@ pub(super) async fn run(
     accept: impl Fn(&str) -> Option<String> + Send,
 ) -> Result<String, StepError> {
     let step = question.step;
-    let pool = &worker.state.pool;
+    let lane = &worker.state.lane;
     for _ in 0..REPLACEMENTS_MAX {
         let (response_id, schedule) = match take_up(worker, claim, question, prompt.clone()).await?
         {
@@ -82,7 +82,7 @@ pub(super) async fn run(
             End::Completed { text, usage } => {
                 if let Some(output) = accept(&text) {
                     let bill = bill(worker, usage);
-                    let finish = || db::steps::finish(pool, claim, step, &output, bill);
+                    let finish = || db::steps::finish(lane, claim, step, &output, bill);
                     held(worker.persist(finish).await?)?;
                     count(worker, bill);
                     return Ok(output);
@@ -164,11 +164,11 @@ async fn discard(
     response_id: &str,
     usage: Usage,
 ) -> Result<(), StepError> {
-    let (pool, bill) = (&worker.state.pool, bill(worker, usage));
+    let (lane, bill) = (&worker.state.lane, bill(worker, usage));
     count(worker, bill);
     held(
         worker
-            .persist(|| db::steps::discard_response(pool, claim, step, response_id, bill))
+            .persist(|| db::steps::discard_response(lane, claim, step, response_id, bill))
             .await?,
     )
 }
@@ -195,9 +195,9 @@ async fn find_or_create(
     prompt: impl Fn(Material) -> Prompt + Send,
 ) -> Result<Taken, StepError> {
     let Question { step, sections } = question;
-    let (pool, progress) = (&worker.state.pool, step.progress(sections));
+    let (lane, progress) = (&worker.state.lane, step.progress(sections));
     let taken_up = worker
-        .persist(|| db::steps::take_up(pool, &claim, step, progress))
+        .persist(|| db::steps::take_up(lane, &claim, step, progress))
         .await?;
     match taken_up.ok_or(StepError::Fenced)? {
         TakenUp::Done { output } => Ok(Taken::Done(output)),
@@ -234,7 +234,7 @@ async fn create(
     prompt: &Prompt,
     mut uncertain: bool,
 ) -> Result<String, StepError> {
-    let (pool, config) = (&worker.state.pool, &worker.state.config);
+    let (lane, config) = (&worker.state.lane, &worker.state.config);
     let deadline = Instant::now() + config.openai.step_timeout;
     let mut failures = 0;
     loop {
@@ -246,7 +246,7 @@ async fn create(
             .await
         {
             Ok(response_id) => {
-                let remember = || db::steps::remember_response(pool, claim, step, &response_id);
+                let remember = || db::steps::remember_response(lane, claim, step, &response_id);
                 return match worker.persist(remember).await {
                     Ok(true) => Ok(response_id),
                     // Nobody else knows this response, so nobody else can stop it.
@@ -284,7 +284,7 @@ async fn create(
         }
         held(
             worker
-                .persist(|| db::steps::intend_again(pool, claim, step))
+                .persist(|| db::steps::intend_again(lane, claim, step))
                 .await?,
         )?;
     }

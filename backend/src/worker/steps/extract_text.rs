@@ -24,24 +24,24 @@ pub(super) async fn run(worker: &Worker, claim: &Claim) -> Result<(), StepError>
     }
     announce(worker, claim, Step::ExtractText, 1).await?;
     let documents = worker
-        .persist(|| db::documents::of_generation(&worker.state.pool, claim.id))
+        .persist(|| db::documents::of_generation(&worker.state.lane, claim.id))
         .await?;
     let mut texts = Vec::with_capacity(documents.len());
     for document in documents {
         let text = read(worker, &document).await?;
         if document.page_count != Some(text.page_count) {
-            let (pool, id) = (&worker.state.pool, document.id);
+            let (lane, id) = (&worker.state.lane, document.id);
             worker
-                .persist(|| db::documents::set_page_count(pool, id, text.page_count))
+                .persist(|| db::documents::set_page_count(lane, id, text.page_count))
                 .await?;
         }
         texts.push((document.file_name, text));
     }
     let joined = join(&texts, PROMPT_CHARS_MAX);
-    let (pool, step) = (&worker.state.pool, Step::ExtractText);
+    let (lane, step) = (&worker.state.lane, Step::ExtractText);
     held(
         worker
-            .persist(|| db::steps::finish(pool, claim, step, &joined, Bill::default()))
+            .persist(|| db::steps::finish(lane, claim, step, &joined, Bill::default()))
             .await?,
     )
 }

@@ -29,8 +29,8 @@ pub(super) async fn run(
     announce(worker, claim, Step::RenderPdf, sections).await?;
     let rendered = render_proposal(worker, claim, titles).await?;
     let page_count = i32::try_from(rendered.page_count).unwrap_or(i32::MAX);
-    let (pool, pages) = (&worker.state.pool, page_count.to_string());
-    let finish = || db::steps::finish(pool, claim, Step::RenderPdf, &pages, Bill::default());
+    let (lane, pages) = (&worker.state.lane, page_count.to_string());
+    let finish = || db::steps::finish(lane, claim, Step::RenderPdf, &pages, Bill::default());
     held(worker.persist(finish).await?)?;
 
     announce(worker, claim, Step::StorePdf, sections).await?;
@@ -44,7 +44,7 @@ pub(super) async fn run(
     };
     held(
         worker
-            .persist(|| db::steps::succeed(pool, claim, &pdf))
+            .persist(|| db::steps::succeed(lane, claim, &pdf))
             .await?,
     )
 }
@@ -56,7 +56,7 @@ async fn render_proposal(
 ) -> Result<RenderedPdf, StepError> {
     let sections = u16::try_from(titles.len()).unwrap_or(u16::MAX);
     let written = worker
-        .persist(|| db::steps::written(&worker.state.pool, claim.id, sections))
+        .persist(|| db::steps::written(&worker.state.lane, claim.id, sections))
         .await?;
     if written.sections.len() != titles.len() {
         return Err(StepError::for_good(
