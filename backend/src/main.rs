@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use backend::config::{DatabaseConfig, TraceConfig};
-use backend::pdf::extract::Depth;
 use backend::telemetry::chain;
 use backend::{AppState, Config, Role, db, health, pdf, serve, telemetry};
 use clap::{Parser, Subcommand};
@@ -42,18 +41,13 @@ enum Command {
     Health,
     /// Reads a PDF from stdin and writes its text as JSON to stdout, under resource limits.
     #[command(hide = true)]
-    ExtractText {
-        /// Counts pages and leaves the text.
-        #[arg(long)]
-        pages_only: bool,
-    },
+    ExtractText,
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         // Before any runtime exists: the child has a CPU and memory budget of its own.
-        Command::ExtractText { pages_only: true } => pdf::extract::child_main(Depth::Pages),
-        Command::ExtractText { pages_only: false } => pdf::extract::child_main(Depth::Text),
+        Command::ExtractText => pdf::extract::child_main(),
         Command::Serve { role } => match Config::from_env() {
             Ok(config) => {
                 let (traces, flush_time) = (config.traces.clone(), config.shutdown_drain);

@@ -5,6 +5,7 @@ use sqlx::PgExecutor;
 
 use crate::db::DbError;
 use crate::domain::ids::{DocumentId, GenerationId, UserId};
+use crate::pdf::extract::ExtractedText;
 
 /// One row.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -40,8 +41,31 @@ pub struct NewDocument<'a> {
     pub sha256: &'a str,
     /// Key in S3.
     pub storage_key: &'a str,
-    /// Pages.
+    /// What stands in it, if somebody could read it.
+    pub read: Option<&'a ExtractedText>,
+}
+
+/// Where a document is to be read.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Stored {
+    /// Its id.
+    pub id: DocumentId,
+    /// The name it came with, made safe.
+    pub file_name: String,
+    /// Key in S3.
+    pub storage_key: String,
+}
+
+/// A document as a generation reads it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Source {
+    /// Where it is.
+    #[sqlx(flatten)]
+    pub stored: Stored,
+    /// Pages, once somebody has read it.
     pub page_count: Option<i32>,
+    /// Its text, once somebody has read it.
+    pub text: Option<String>,
 }
 
 /// Why a document was not deleted.
@@ -63,8 +87,8 @@ pub async fn insert(
     db: impl PgExecutor<'_>,
     new: &NewDocument<'_>,
 ) -> Result<Option<DocumentRow>, DbError> {
-    let sql = "INSERT INTO documents (id, user_id, file_name, size_bytes, sha256, storage_key, page_count)
-               VALUES ($1, $2, $3, $4, $5, $6, $7)
+    let sql = "INSERT INTO documents (id, user_id, file_name, size_bytes, sha256, storage_key, page_count, text)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
                ON CONFLICT (user_id, sha256) DO NOTHING
                RETURNING id, file_name, size_bytes, sha256, storage_key, page_count, created_at";
     let query = sqlx::query_as(sql)
@@ -74,7 +98,8 @@ pub async fn insert(
         .bind(new.size_bytes)
         .bind(new.sha256)
         .bind(new.storage_key)
-        .bind(new.page_count);
+        .bind(new.read.map(|read| read.page_count))
+        .bind(new.read.map(|read| &read.text));
     Ok(query.fetch_optional(db).await?)
 }
 
@@ -174,24 +199,27 @@ pub async fn delete(
 pub async fn of_generation(
     db: impl PgExecutor<'_>,
     id: GenerationId,
-) -> Result<Vec<DocumentRow>, DbError> {
-    let sql = "SELECT d.id, d.file_name, d.size_bytes, d.sha256, d.storage_key, d.page_count, d.created_at
+) -> Result<Vec<Source>, DbError> {
+    let sql = "SELECT d.id, d.file_name, d.storage_key, d.page_count, d.text
                FROM generation_documents gd JOIN documents d ON d.id = gd.document_id
                WHERE gd.generation_id = $1 ORDER BY gd.ordinal";
     Ok(sqlx::query_as(sql).bind(id).fetch_all(db).await?)
 }
 
-/// Remembers how many pages a document has. It is the same number whoever counts, so no fence is needed.
+/// Remembers what stands in a document. It is the same whoever reads it, so no fence is needed.
 ///
 /// # Errors
 /// When the database does not do it.
-pub async fn set_page_count(
+pub async fn remember(
     db: impl PgExecutor<'_>,
     id: DocumentId,
-    pages: i32,
+    read: &ExtractedText,
 ) -> Result<(), DbError> {
-    let sql =
-        "UPDATE documents SET page_count = $2 WHERE id = $1 AND page_count IS DISTINCT FROM $2";
-    sqlx::query(sql).bind(id).bind(pages).execute(db).await?;
+    let sql = "UPDATE documents SET page_count = $2, text = $3 WHERE id = $1";
+    let query = sqlx::query(sql)
+        .bind(id)
+        .bind(read.page_count)
+        .bind(&read.text);
+    query.execute(db).await?;
     Ok(())
 }

@@ -82,15 +82,6 @@ impl Unreadable {
     }
 }
 
-/// What the child looks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// Only whether the document can be read, and its pages.
-    Pages,
-    /// Its text as well.
-    Text,
-}
-
 /// Why nothing was read.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractError {
@@ -129,33 +120,30 @@ impl Extractor {
     /// # Errors
     /// When the document has no readable text, or the child could not be run.
     pub async fn extract(&self, document: ByteStream) -> Result<ExtractedText, ExtractError> {
-        self.run(Depth::Text, Stdio::piped(), Some(document)).await
+        self.run(Stdio::piped(), Some(document)).await
     }
 
-    /// Whether a document can be read, and how many pages it has: read from where the file stands.
+    /// Reads a document from where the file stands.
     ///
     /// # Errors
     /// As [`Self::extract`].
-    pub async fn count_pages(&self, document: std::fs::File) -> Result<i32, ExtractError> {
-        let read = self.run(Depth::Pages, document.into(), None).await?;
-        Ok(read.page_count)
+    pub async fn extract_file(
+        &self,
+        document: std::fs::File,
+    ) -> Result<ExtractedText, ExtractError> {
+        self.run(document.into(), None).await
     }
 
     async fn run(
         &self,
-        depth: Depth,
         stdin: Stdio,
         document: Option<ByteStream>,
     ) -> Result<ExtractedText, ExtractError> {
         let broken = |what: &str| ExtractError::Broken(std::io::Error::other(what.to_owned()));
         let permit = self.running.acquire().await;
         let _permit = permit.map_err(|error| broken(&error.to_string()))?;
-        let mut command = Command::new(&self.program);
-        command.arg("extract-text");
-        if depth == Depth::Pages {
-            command.arg("--pages-only");
-        }
-        let mut child = command
+        let mut child = Command::new(&self.program)
+            .arg("extract-text")
             // A parser of strangers' files has no business with our secrets.
             .env_clear()
             .stdin(stdin)
@@ -222,7 +210,7 @@ async fn feed(
 }
 
 /// The child's whole life: limits itself, reads a PDF from stdin, writes a JSON report to stdout.
-pub fn child_main(depth: Depth) -> ExitCode {
+pub fn child_main() -> ExitCode {
     let limited = rlimit::Resource::AS
         .set(MEMORY_BYTES, MEMORY_BYTES)
         .and_then(|()| rlimit::Resource::CPU.set(CPU_SECONDS, CPU_SECONDS))
@@ -235,7 +223,7 @@ pub fn child_main(depth: Depth) -> ExitCode {
     if std::io::stdin().lock().read_to_end(&mut bytes).is_err() {
         return ExitCode::FAILURE;
     }
-    let report = match extract_now(&bytes, depth) {
+    let report = match extract_now(&bytes) {
         Ok(text) => Report::Text(text),
         Err(reason) => Report::Unreadable(reason),
     };
@@ -246,7 +234,7 @@ pub fn child_main(depth: Depth) -> ExitCode {
     }
 }
 
-fn extract_now(bytes: &[u8], depth: Depth) -> Result<ExtractedText, Unreadable> {
+fn extract_now(bytes: &[u8]) -> Result<ExtractedText, Unreadable> {
     let options = lopdf::LoadOptions {
         max_decompressed_size: Some(STREAM_BYTES),
         ..lopdf::LoadOptions::default()
@@ -280,13 +268,9 @@ fn extract_now(bytes: &[u8], depth: Depth) -> Result<ExtractedText, Unreadable> 
             return Err(Unreadable::Bomb);
         }
     }
-    let text = match depth {
-        Depth::Pages => String::new(),
-        Depth::Text => text_of(&document, pages.keys()),
-    };
     Ok(ExtractedText {
         page_count: i32::try_from(pages.len()).unwrap_or(i32::MAX),
-        text,
+        text: text_of(&document, pages.keys()),
     })
 }
 
@@ -339,7 +323,7 @@ mod tests {
             sections: vec![section],
         };
         let pdf = render(&proposal).expect("renders");
-        let extracted = extract_now(&pdf.bytes, Depth::Text).expect("reads");
+        let extracted = extract_now(&pdf.bytes).expect("reads");
         assert_eq!(extracted.page_count, 3);
         assert!(
             extracted.text.contains("Forty pumps."),
@@ -351,9 +335,9 @@ mod tests {
     #[test]
     fn what_is_no_pdf_is_told_apart() {
         assert_eq!(
-            extract_now(b"%PDF-1.7\nnothing more", Depth::Pages),
+            extract_now(b"%PDF-1.7\nnothing more"),
             Err(Unreadable::Damaged)
         );
-        assert_eq!(extract_now(b"", Depth::Text), Err(Unreadable::Damaged));
+        assert_eq!(extract_now(b""), Err(Unreadable::Damaged));
     }
 }

@@ -17,7 +17,7 @@ use crate::db::documents::{Deletion, DocumentRow, NewDocument};
 use crate::domain::document::{HEADER_WINDOW_BYTES, file_name, is_pdf, storage_key};
 use crate::domain::ids::DocumentId;
 use crate::error::{ApiError, PathId, QueryOf};
-use crate::pdf::extract::ExtractError;
+use crate::pdf::extract::{ExtractError, ExtractedText};
 use crate::retry::jitter;
 use crate::routes::authenticated::Authenticated;
 use crate::routes::paging::{Page, PageQuery};
@@ -144,7 +144,7 @@ pub(super) async fn upload(
     if let Some(row) = db::documents::find_by_hash(&state.lane, sender.user, &sha256).await? {
         return Ok(answer(StatusCode::OK, row));
     }
-    let page_count = pages(&state, &spooled).await?;
+    let read = read(&state, &spooled).await?;
 
     let id = DocumentId::new();
     let key = storage_key(sender.user, id);
@@ -156,7 +156,7 @@ pub(super) async fn upload(
         size_bytes: i64::try_from(spooled.size_bytes).unwrap_or(i64::MAX),
         sha256: &sha256,
         storage_key: &key,
-        page_count,
+        read: read.as_ref(),
     };
     if let Some(row) = db::documents::insert(&state.lane, &new).await? {
         return Ok(answer(StatusCode::CREATED, row));
@@ -192,12 +192,12 @@ async fn checksum(mut field: Field<'_>) -> Result<String, ApiError> {
     }
 }
 
-/// The pages of an upload that can be read. When the reader itself does not run, nobody counts
-/// now: the worker that reads the document for a generation judges it again.
-async fn pages(state: &AppState, spooled: &Spooled) -> Result<Option<i32>, ApiError> {
+/// What stands in an upload, which is refused when it cannot be read. When the reader itself does not
+/// run, nobody reads it now: the worker that needs it for a generation does.
+async fn read(state: &AppState, spooled: &Spooled) -> Result<Option<ExtractedText>, ApiError> {
     let file = from_beginning(spooled)?;
-    match state.extractor.count_pages(file).await {
-        Ok(pages) => Ok(Some(pages)),
+    match state.extractor.extract_file(file).await {
+        Ok(read) => Ok(Some(read)),
         Err(ExtractError::Unreadable(reason)) => Err(ApiError::Unreadable {
             name: reason.name(),
             detail: reason.to_string(),

@@ -8,7 +8,7 @@ use harness::NetworkFault;
 use reqwest::StatusCode;
 use tokio::net::TcpSocket;
 
-use crate::app::{CALLS, World, script_ms, until};
+use crate::app::{BINARY, CALLS, World, script_ms, until};
 use crate::client::{expect, order, problem};
 
 /// A port of this machine on which nobody listens, for as long as the guard lives.
@@ -145,40 +145,63 @@ async fn a_poll_does_not_notice_that_its_connection_was_cut() -> anyhow::Result<
     service.stop().await
 }
 
-#[tokio::test]
-async fn a_file_store_that_is_gone_fails_the_generation_with_a_reason() -> anyhow::Result<()> {
+/// How generations end while S3 is away, over documents that were read when they came, or were not.
+async fn end_without_s3(uploads_are_read: bool) -> anyhow::Result<String> {
     let (_guard, port) = dead_port()?;
-    let world = World::new(script_ms(1.0)).await?;
+    let mut world = World::new(script_ms(1.0)).await?;
+    if !uploads_are_read {
+        world = world.set("EXTRACTOR_PATH", "/nowhere/at/all");
+    }
     let api = world.serve(Role::Api).await?;
     let user = api.client().registered().await?;
     let id = user.generate().await?;
     let world = world
         .set("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
+        .set("EXTRACTOR_PATH", BINARY)
         .set("GENERATION_ATTEMPTS_MAX", 1);
     let worker = world.serve(Role::All).await?;
     let row = user.wait_for(&id, "failed").await?;
-    assert_eq!(row["error"]["code"], "document_unavailable");
     let refused = user
         .at(&worker.base_url)
         .upload_bytes("a.pdf", crate::client::pdf(1))
         .await?;
     problem(refused, StatusCode::SERVICE_UNAVAILABLE).await?;
     worker.stop().await?;
-    api.stop().await
+    api.stop().await?;
+    Ok(row["error"]["code"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn a_file_store_that_is_gone_fails_the_generation_with_a_reason() -> anyhow::Result<()> {
+    assert_eq!(end_without_s3(false).await?, "document_unavailable");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_document_that_was_read_when_it_came_is_not_fetched_again() -> anyhow::Result<()> {
+    // All sections are written, and the PDF is what cannot be stored.
+    assert_eq!(end_without_s3(true).await?, "storage_unavailable");
+    Ok(())
 }
 
 /// A generation over a document of 100 pages whose reading meets `fault` until S3 was connected to so often again,
 /// or until it has ended.
 async fn read_through(fault: NetworkFault, connections: u64) -> anyhow::Result<()> {
+    // Uploaded where nobody reads it, so that the worker has to.
     let world = World::new(script_ms(1.0)).await?;
+    let world = world.set("EXTRACTOR_PATH", "/nowhere/at/all");
+    let api = world.serve(Role::Api).await?;
+    let user = api.client().registered().await?;
+    let document = user.upload(100).await?;
+    api.stop().await?;
     let faulty = world.sandbox.behind_faults().await?;
     let world = world
         .set("AWS_ENDPOINT_URL", faulty.s3_endpoint())
+        .set("EXTRACTOR_PATH", BINARY)
         .set("EXTRACTOR_TIMEOUT_MS", 1_000)
         .set("GENERATION_ATTEMPTS_MAX", 1_000);
     let service = world.serve(Role::All).await?;
-    let user = service.client().registered().await?;
-    let document = user.upload(100).await?;
+    let user = user.at(&service.base_url);
     faulty.s3.set(fault);
     let before = faulty.s3.connections();
     let answer = user

@@ -1,7 +1,8 @@
-//! Step 1: the text of the uploaded documents, each read by a child process, joined for prompts.
+//! Step 1: the text of the uploaded documents, joined for prompts. A document that nobody has read yet
+//! is read here, by a child process.
 
 use crate::db;
-use crate::db::documents::DocumentRow;
+use crate::db::documents::Stored;
 use crate::db::leases::Claim;
 use crate::db::steps::Bill;
 use crate::domain::generation::Step;
@@ -28,14 +29,11 @@ pub(super) async fn run(worker: &Worker, claim: &Claim) -> Result<(), StepError>
         .await?;
     let mut texts = Vec::with_capacity(documents.len());
     for document in documents {
-        let text = read(worker, &document).await?;
-        if document.page_count != Some(text.page_count) {
-            let (lane, id) = (&worker.state.lane, document.id);
-            worker
-                .persist(|| db::documents::set_page_count(lane, id, text.page_count))
-                .await?;
-        }
-        texts.push((document.file_name, text));
+        let text = match document.text.zip(document.page_count) {
+            Some((text, page_count)) => ExtractedText { page_count, text },
+            None => read_first(worker, &document.stored).await?,
+        };
+        texts.push((document.stored.file_name, text));
     }
     let joined = join(&texts, PROMPT_CHARS_MAX);
     let (lane, step) = (&worker.state.lane, Step::ExtractText);
@@ -46,7 +44,17 @@ pub(super) async fn run(worker: &Worker, claim: &Claim) -> Result<(), StepError>
     )
 }
 
-async fn read(worker: &Worker, document: &DocumentRow) -> Result<ExtractedText, StepError> {
+/// Reads a document and remembers what stands in it.
+async fn read_first(worker: &Worker, document: &Stored) -> Result<ExtractedText, StepError> {
+    let text = read(worker, document).await?;
+    let (lane, id) = (&worker.state.lane, document.id);
+    worker
+        .persist(|| db::documents::remember(lane, id, &text))
+        .await?;
+    Ok(text)
+}
+
+async fn read(worker: &Worker, document: &Stored) -> Result<ExtractedText, StepError> {
     let name = &document.file_name;
     let mut failures = 0;
     loop {
