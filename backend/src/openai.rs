@@ -6,6 +6,7 @@ use bytes::Bytes;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use tracing::{Instrument, Span};
+use url::Url;
 
 use crate::config::OpenAiConfig;
 use crate::domain::ids::GenerationId;
@@ -124,7 +125,7 @@ pub struct Usage {
 #[derive(Debug, Clone)]
 pub struct OpenAi {
     http: reqwest::Client,
-    responses_url: String,
+    responses: Url,
     host: String,
     authorization: reqwest::header::HeaderValue,
     model: String,
@@ -219,14 +220,12 @@ impl OpenAi {
             .tcp_nodelay(true)
             .user_agent(concat!("allegiant-backend/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        let host = url::Url::parse(&config.base_url)?
-            .host_str()
-            .unwrap_or_default()
-            .to_owned();
+        let responses = Url::parse(&format!("{}/responses", config.base_url))?;
+        let host = responses.host_str().unwrap_or_default().to_owned();
         Ok(Self {
             http,
             host,
-            responses_url: format!("{}/responses", config.base_url),
+            responses,
             authorization,
             model: config.model.clone(),
         })
@@ -255,25 +254,37 @@ impl OpenAi {
             },
             text: prompt.section_list.map(section_list_format),
         };
-        let request = self.http.post(&self.responses_url).json(&body);
+        let request = self.http.post(self.responses.clone()).json(&body);
         let span = spans::openai_call(generation, "POST", "/responses", &self.host);
         let bytes = self.send(request, span).await?;
         let created: Created = serde_json::from_slice(&bytes).map_err(OpenAiError::Garbage)?;
         Ok(created.id)
     }
 
-    /// Asks how a response stands.
+    /// Where a response is found: worked out once for all its polls, which there are scores of.
+    pub fn location(&self, response_id: &str) -> Url {
+        self.below(&[response_id])
+    }
+
+    fn below(&self, segments: &[&str]) -> Url {
+        let mut url = self.responses.clone();
+        // Only addresses without a host have no path.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.extend(segments);
+        }
+        url
+    }
+
+    /// Asks how the response at a [location](Self::location) stands.
     ///
     /// # Errors
     /// [`OpenAiError::Missing`] when it has expired; others when OpenAI does not answer.
     pub async fn poll(
         &self,
-        response_id: &str,
+        location: &Url,
         generation: GenerationId,
     ) -> Result<Polled, OpenAiError> {
-        let request = self
-            .http
-            .get(format!("{}/{response_id}", self.responses_url));
+        let request = self.http.get(location.clone());
         let span = spans::openai_call(generation, "GET", "/responses/{id}", &self.host);
         let bytes = self.send(request, span).await?;
         let body: ResponseBody = serde_json::from_slice(&bytes).map_err(OpenAiError::Garbage)?;
@@ -289,9 +300,7 @@ impl OpenAi {
         response_id: &str,
         generation: GenerationId,
     ) -> Result<(), OpenAiError> {
-        let request = self
-            .http
-            .post(format!("{}/{response_id}/cancel", self.responses_url));
+        let request = self.http.post(self.below(&[response_id, "cancel"]));
         let template = "/responses/{id}/cancel";
         let span = spans::openai_call(generation, "POST", template, &self.host);
         match self.send(request, span).await {

@@ -337,12 +337,13 @@ async fn poll_until_end(
     schedule: Schedule,
 ) -> Result<End, StepError> {
     let config = &worker.state.config;
+    let location = worker.state.openai.location(response_id);
     let mut next = schedule.first;
     let mut failures = 0;
     loop {
         sleep_until(next).await;
         // Boxed, so that a generation that sleeps does not carry the room of an HTTP call.
-        match Box::pin(worker.state.openai.poll(response_id, claim.id)).await {
+        match Box::pin(worker.state.openai.poll(&location, claim.id)).await {
             Ok(Polled::Pending) => {
                 failures = 0;
                 next = (next + config.openai.poll_interval).max(Instant::now());
