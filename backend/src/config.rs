@@ -162,7 +162,7 @@ pub struct OpenAiConfig {
     pub api_key: String,
     /// `OPENAI_MODEL`.
     pub model: String,
-    /// `OPENAI_POLL_INTERVAL_MS`: the cadence at which a response is asked for.
+    /// `OPENAI_POLL_INTERVAL_MS`: the cadence at which a response is asked for that may end at any time.
     pub poll_interval: Duration,
     /// `OPENAI_REQUEST_TIMEOUT_MS`: what one HTTP call may take.
     pub request_timeout: Duration,

@@ -5,6 +5,7 @@
 
 pub mod steps;
 
+mod response_times;
 mod running;
 
 use std::panic::AssertUnwindSafe;
@@ -25,6 +26,7 @@ use crate::domain::ids::{GenerationId, WorkerId};
 use crate::retry::jitter;
 use crate::state::AppState;
 use crate::telemetry::{chain, spans};
+use crate::worker::response_times::ResponseTimes;
 use crate::worker::running::Running;
 use crate::worker::steps::StepError;
 
@@ -37,6 +39,8 @@ pub struct Worker {
     state: AppState,
     id: WorkerId,
     running: Running,
+    /// How long OpenAI's responses take.
+    response_times: ResponseTimes,
     /// New work or a free slot; a permit is kept when nobody waits, so no wake-up is missed.
     wake: Notify,
     /// Every task that must end, or be given time to end, before the leases go back.
@@ -65,6 +69,7 @@ impl Worker {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Arc::new(Self {
             running: Running::default(),
+            response_times: ResponseTimes::default(),
             id: WorkerId::new(),
             wake: Notify::new(),
             tasks: TaskTracker::new(),

@@ -27,6 +27,7 @@ use crate::retry::jitter;
 use crate::routes::generations::cancel_upstream;
 use crate::telemetry::chain;
 use crate::worker::Worker;
+use crate::worker::response_times::pause;
 use crate::worker::steps::{StepError, attempt_delay, held};
 
 /// Responses that may expire in one attempt before it counts as failed.
@@ -78,7 +79,7 @@ pub(super) async fn run(
                 schedule,
             } => (response_id, schedule),
         };
-        match poll_until_end(worker, claim, &response_id, schedule).await? {
+        match poll_until_end(worker, claim, step, &response_id, schedule).await? {
             End::Completed { text, usage } => {
                 if let Some(output) = accept(&text) {
                     let bill = bill(worker, usage);
@@ -304,6 +305,8 @@ fn refused(error: &OpenAiError) -> StepError {
 
 /// When to poll first, and until when.
 struct Schedule {
+    /// By our clock.
+    created: Instant,
     first: Instant,
     deadline: Instant,
 }
@@ -312,6 +315,7 @@ impl Schedule {
     fn fresh(worker: &Worker) -> Self {
         let (now, config) = (Instant::now(), &worker.state.config.openai);
         Self {
+            created: now,
             first: now + config.poll_interval,
             deadline: now + config.step_timeout,
         }
@@ -323,32 +327,42 @@ impl Schedule {
         let (now, config) = (Instant::now(), &worker.state.config.openai);
         let age = Duration::try_from_secs_f64(age_ms / 1000.0).unwrap_or_default();
         Self {
+            created: now.checked_sub(age).unwrap_or(now),
             first: now,
             deadline: now + config.step_timeout.saturating_sub(age),
         }
     }
 }
 
-/// Polls at a steady cadence; a missed beat is not made up for.
+/// Polls as seldom as [`pause`] says; a missed beat is not made up for.
 async fn poll_until_end(
     worker: &Worker,
     claim: &Claim,
+    step: Step,
     response_id: &str,
     schedule: Schedule,
 ) -> Result<End, StepError> {
     let config = &worker.state.config;
     let location = worker.state.openai.location(response_id);
+    let quiet = worker.response_times.quiet(step.kind());
+    let mut pending_for = Duration::ZERO;
     let mut next = schedule.first;
     let mut failures = 0;
     loop {
         sleep_until(next).await;
+        let age = schedule.created.elapsed();
         // Boxed, so that a generation that sleeps does not carry the room of an HTTP call.
         match Box::pin(worker.state.openai.poll(&location, claim.id)).await {
             Ok(Polled::Pending) => {
                 failures = 0;
-                next = (next + config.openai.poll_interval).max(Instant::now());
+                pending_for = age;
+                next = next + pause(age, quiet, config.openai.poll_interval);
+                next = next.max(Instant::now()).min(schedule.deadline);
             }
-            Ok(Polled::Completed { text, usage }) => return Ok(End::Completed { text, usage }),
+            Ok(Polled::Completed { text, usage }) => {
+                worker.response_times.ended(step.kind(), pending_for);
+                return Ok(End::Completed { text, usage });
+            }
             Ok(Polled::Ended { reason, usage }) => return Ok(End::Bad { reason, usage }),
             Err(OpenAiError::Missing) => {
                 worker
