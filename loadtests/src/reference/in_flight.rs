@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::reference::process_tree::{ProcessTree, memory_of_kib};
-use crate::reference::service::{Conditions, Service, ServiceError, Started};
+use crate::reference::service::{Conditions, POOL_OVERFLOW, Service, ServiceError, Started};
 use crate::reference::user::User;
 use crate::stats::count_u64_as_f64;
 
@@ -24,8 +24,6 @@ const ORDERS_AT_ONCE: u32 = 12;
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Patience until all orders that were accepted have asked OpenAI.
 const ASKED_TIMEOUT: Duration = Duration::from_secs(60);
-/// What a pool of the proposal's opens beyond its size, as `loadtests/reference/service/settings.py` has it.
-const POOL_OVERFLOW: u32 = 20;
 /// How long a service is left alone before its memory is read.
 const SETTLES_FOR: Duration = Duration::from_secs(1);
 

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use crate::fidelity::{seconds, tracks};
 use crate::histogram::Latencies;
 use crate::measurement::{Plan, Shard};
-use crate::reference::costs::Costs;
 use crate::reference::profile::Stack;
 use crate::reference::service::{Conditions, POLL_S, Service, ServiceError};
 use crate::reference::user::User;
@@ -91,16 +90,16 @@ impl OpenRun {
         Figures::of(&self.accepted_s, &self.sojourn_s, window_s, used)
     }
 
-    /// What the simulator says of the same arrivals: async workers of what this stack was found to cost.
+    /// What the simulator says of the same arrivals: async workers, each with PDFs in its event loop, of what such a stack
+    /// was found to cost.
     ///
     /// # Errors
     /// When they cannot be simulated.
     pub fn predicted(
         &self,
-        costs: &Costs,
+        stack: &Stack,
         conditions: &Conditions,
     ) -> Result<Figures, InvalidScenario> {
-        let stack = Stack::of(costs, conditions);
         let at = self.accepted_s.iter().map(|at_s| seconds(*at_s));
         let length = GenerationLength::Deterministic {
             length: seconds(conditions.generation().as_secs_f64()),

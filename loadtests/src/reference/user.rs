@@ -65,6 +65,12 @@ impl Generation {
         self.status == "succeeded"
     }
 
+    /// Seconds from accepted to ended, by the service's clock; `None` before its end.
+    pub fn sojourn_s(&self) -> Option<f64> {
+        let took = (self.finished_at? - self.created_at).to_std().ok()?;
+        Some(took.as_secs_f64())
+    }
+
     fn has_ended(&self) -> bool {
         matches!(self.status.as_str(), "succeeded" | "failed" | "cancelled")
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use harness::{ProviderChoice, Stack};
 use loadtests::backend_process;
 use loadtests::hardware::Hardware;
-use loadtests::reference::comparison::{Comparison, Part, Services, compare};
+use loadtests::reference::cells::Cells;
+use loadtests::reference::comparison::{Asked, Comparison, Part, Services, compare};
 use loadtests::reference::environment::{Environment, NotMeasured};
 use loadtests::reference::service::{CALLS_PER_GENERATION, Conditions, Kind, Service};
 use loadtests::reference::table::differences;
@@ -64,7 +65,12 @@ async fn contract(kinds: &[Kind], environment: Result<Environment, NotMeasured>)
         environment: &environment,
     };
     let document = source_document(3).expect("a PDF");
-    let asked = (kinds, &[Part::Contract][..]);
+    let cells = Cells::new(vec![CONDITIONS.generations], vec![CONDITIONS.vcpu]);
+    let asked = Asked {
+        kinds,
+        parts: &[Part::Contract],
+        cells: &cells.expect("one cell"),
+    };
     let hardware = Hardware::unknown();
     let comparison = compare(&services, hardware, CONDITIONS, asked, &document, |_| {})
         .await
