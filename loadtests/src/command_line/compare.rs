@@ -22,7 +22,7 @@ pub struct CompareArguments {
     #[arg(long)]
     pub tuned: bool,
     /// `GENERATION_WORKERS`: generations at a time in Rust, Gunicorn workers in Python.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT.workers, value_parser = clap::value_parser!(u32).range(1..=10))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT.workers, value_parser = clap::value_parser!(u32).range(1..))]
     pub workers: u32,
     /// vCPU counts of each service, separated by commas. The CPU of a generation is measured on each, all else on the
     /// most.
@@ -36,7 +36,7 @@ pub struct CompareArguments {
     pub speedup: f64,
     /// Numbers of generations in flight at a time, separated by commas. The CPU of a generation is measured with each, all
     /// else with one for each worker where that is among them, else with the fewest.
-    #[arg(long, value_delimiter = ',', value_name = "N,...", default_values_t = DEFAULT.generations, value_parser = numbers::in_flight)]
+    #[arg(long, value_delimiter = ',', value_name = "N,...", default_values_t = DEFAULT.generations, value_parser = numbers::generations)]
     pub generations: Vec<u32>,
     /// Batches of each number of generations on each vCPU count; two or more state an interval.
     #[arg(long, value_name = "N", default_value_t = DEFAULT.repetitions, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -63,6 +63,8 @@ pub struct CompareArguments {
     pub json: bool,
 }
 
+/// Workers whose generations in flight, twenty for each, the harness's Postgres has connections for.
+const WORKERS_MAX: u32 = 10;
 /// Seed of the scripted OpenAI and of arrivals.
 const SEED: u64 = 42;
 
@@ -114,6 +116,12 @@ impl CompareArguments {
     /// # Errors
     /// With what is wrong with the grid, or why the speed-up is too large.
     pub fn plan(&self) -> Result<(Cells, Conditions), String> {
+        if self.workers > WORKERS_MAX {
+            return Err(format!(
+                "{} workers are more than a comparison can fill with generations in flight: take {WORKERS_MAX} at most",
+                self.workers
+            ));
+        }
         let cells = Cells::new(self.generations.clone(), self.vcpu.clone());
         let cells = cells.map_err(|error| error.to_string())?;
         let base = cells.base(self.workers);

@@ -21,14 +21,6 @@ pub(super) fn workers(text: &str) -> Result<u32, String> {
     )
 }
 
-pub(super) fn in_flight(text: &str) -> Result<u32, String> {
-    within(
-        text,
-        1..=1_000,
-        "a number of generations in flight is a whole number from 1 to 1000",
-    )
-}
-
 pub(super) fn generations(text: &str) -> Result<u32, String> {
     within(
         text,

@@ -11,6 +11,9 @@ use crate::stats::Mean;
 /// Cells of one comparison at most: each takes either service a minute.
 const CELLS_MAX: usize = 12;
 
+/// Generations of one cell at most.
+const GENERATIONS_MAX: u32 = 1_000;
+
 /// So many generations at a time on so much vCPU.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,6 +52,14 @@ pub enum CellsError {
         /// The value.
         value: String,
     },
+    /// More generations than a comparison counts one by one.
+    #[error(
+        "{generations} generations in flight are more than the {GENERATIONS_MAX} of a cell: name fewer"
+    )]
+    TooMuch {
+        /// How many.
+        generations: u32,
+    },
     /// More cells than anybody waits for.
     #[error(
         "{cells} cells are more than the {CELLS_MAX} of one comparison: name fewer of either axis"
@@ -69,6 +80,9 @@ impl Cells {
         vcpus.sort_by(f64::total_cmp);
         check("generations in flight", &generations)?;
         check("vCPU", &vcpus)?;
+        if let Some(&most) = generations.last().filter(|most| **most > GENERATIONS_MAX) {
+            return Err(CellsError::TooMuch { generations: most });
+        }
         let cells = generations.len() * vcpus.len();
         if cells > CELLS_MAX {
             return Err(CellsError::TooMany { cells });
@@ -182,6 +196,7 @@ mod tests {
         assert!(refused(&[6], &[]).contains("vCPU"));
         assert!(refused(&[6, 24, 6], &[2.0]).contains("6 generations in flight are named twice"));
         assert!(refused(&[6], &[0.5, 0.50]).contains("0.5 vCPU are named twice"));
+        assert!(refused(&[6, 1001], &[2.0]).starts_with("1001 generations"));
         let many: Vec<u32> = (1..=7).collect();
         assert!(refused(&many, &[1.0, 2.0]).starts_with("14 cells"));
     }
