@@ -292,3 +292,62 @@ fn joined(
         poll: once.poll,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CELL: Cell = Cell {
+        generations: 4,
+        vcpu: 0.5,
+    };
+    const CONDITIONS: Conditions = Conditions {
+        workers: 2,
+        vcpu: 2.0,
+        memory_mib: 512,
+        speedup: 100.0,
+        generations: 2,
+        repetitions: 2,
+        rounds: 1,
+        seed: 1,
+    };
+
+    fn batch(beyond_openai_s: &[f64], failed: u32) -> Batch {
+        Batch {
+            cpu_s: 0.9,
+            polls: 100.0,
+            reading_cpu_s: None,
+            rendering_cpu_s: Some(0.5),
+            pdf_pages: 10.0,
+            pdf_bytes: 4e4,
+            beyond_openai_s: beyond_openai_s.to_vec(),
+            took_s: 10.0,
+            failed,
+            last_id: None,
+        }
+    }
+
+    fn found(batches: &[Batch]) -> CellCosts {
+        let limit = VcpuLimit::Cgroup;
+        in_cell(CELL, batches, &[Some(3.0), None], limit, &CONDITIONS).expect("batches")
+    }
+
+    #[test]
+    fn a_cell_that_cannot_keep_up_says_how_late_it_is_and_that_cpu_is_what_it_lacks() {
+        let found = found(&[batch(&[1.0, 1.0, 2.0, 4.0], 0), batch(&[1.0; 4], 0)]);
+        assert_eq!((found.asked, found.failed, found.health.errors), (8, 0, 1));
+        let pace = found.pace.expect("some ended");
+        // Twice four of 0.9 s, in twice 10 s of half a vCPU.
+        assert!((pace.cpu_utilization - 0.72).abs() < 1e-9, "{pace:?}");
+        assert!(found.is_cpu_bound());
+        assert!((pace.beyond_openai_p50_s - 1.0).abs() < 0.01, "{pace:?}");
+        assert!((pace.beyond_openai_p95_s - 4.0).abs() < 0.01, "{pace:?}");
+    }
+
+    #[test]
+    fn a_cell_in_which_all_failed_has_no_pace() {
+        let found = found(&[batch(&[], 4)]);
+        assert_eq!((found.asked, found.failed, found.pace), (4, 4, None));
+        assert!(!found.is_cpu_bound());
+    }
+}
