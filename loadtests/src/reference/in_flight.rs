@@ -21,7 +21,7 @@ use crate::stats::count_u64_as_f64;
 /// Users' orders that are on their way at a time.
 const ORDERS_AT_ONCE: u32 = 12;
 /// The same where some are expected to get nowhere: they shall not do so one dozen after the other.
-const HOPELESS_ORDERS_AT_ONCE: u32 = 48;
+const HOPELESS_ORDERS_AT_ONCE: u32 = 24;
 /// Patience with an order where some are expected to get nowhere.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Patience until all orders that were accepted have asked OpenAI.
@@ -94,7 +94,7 @@ async fn at_rest(openai: &LoadOpenAi) -> u64 {
         let before = openai.billing().responses_created;
         tokio::time::sleep(COMES_TO_REST_FOR).await;
         let asked = openai.billing().responses_created;
-        if asked == before || Instant::now() >= until {
+        if (asked == before && asked > 0) || Instant::now() >= until {
             return asked;
         }
     }

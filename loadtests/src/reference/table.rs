@@ -64,22 +64,25 @@ fn costs(document: &mut Document, comparison: &Comparison) {
     }
     let conditions = &comparison.conditions;
     document.paragraph(format!(
-        "CPU: {} batches in each cell, all generations of a batch begun at once and polled as often as their service asks. \
+        "CPU: {} in each cell, all generations of a batch begun at once and polled as often as their service asks. \
          The backend has a slot for each, the reference a connection to Postgres. Beyond OpenAI is what the calls of OpenAI, \
          {:.1} s together, do not explain of a generation; it holds work, which does not shrink with the speed-up. A cell \
          is cpu-bound above {:.0} % of its vCPU: generations waited for CPU, as in real time {} times as many would.",
-        conditions.repetitions,
+        match conditions.repetitions {
+            1 => "1 batch".to_owned(),
+            more => format!("{more} batches"),
+        },
         conditions.generation().as_secs_f64(),
         CPU_UTILIZATION_MAX * 100.0,
         conditions.speedup,
     ));
     document.table(cells_table(comparison, &measured));
     document.paragraph(format!(
-        "The rest was measured once, with {}. Memory: {} starts, idle and between {} and {} generations in flight, which \
+        "The rest was measured once, with {}. Memory: {}, idle and between {} and {} generations in flight, which \
          stand still in their first call of OpenAI; of a page that several processes share each counts its part (PSS), of \
          the Postgres processes those of the service's connections. ± is half of the 95 % interval.",
         conditions.base().label(),
-        conditions.rounds,
+        crate::plural(conditions.rounds.into(), "start"),
         conditions.in_flight_few(),
         conditions.in_flight_many(),
     ));
