@@ -85,8 +85,8 @@ const DEFAULT: Defaults = Defaults {
     memory_mib: 4096,
     speedup: 100.0,
     generations: [6, 24],
-    repetitions: 5,
-    rounds: 4,
+    repetitions: 4,
+    rounds: 3,
 };
 
 impl CompareArguments {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::backend_process::chain;
 use crate::reference::fate;
 use crate::reference::process_tree::ProcessTree;
 use crate::reference::service::{Conditions, ServiceError};
@@ -25,6 +26,8 @@ pub(super) struct Batch {
     pub(super) took_s: f64,
     /// Refused, failed, or not ended in time, of the whole batch.
     pub(super) failed: u32,
+    /// Why the first of these did.
+    pub(super) failure: Option<String>,
     /// One that succeeded.
     pub(super) last_id: Option<String>,
 }
@@ -40,18 +43,22 @@ pub(super) async fn batch(
     let (cpu_before_s, polls_before) = (tree.cpu_s(), user.polls());
     let logged_before = std::fs::read_to_string(log).map_or(0, |log| log.len());
     let began = Instant::now();
-    let mut begun = Vec::new();
+    let (mut begun, mut failure) = (Vec::new(), None);
     for _ in 0..generations {
         match user.begin().await {
             Ok(generation) => begun.push(generation),
             // Counted with those that fail later.
-            Err(error) => {
-                tracing::debug!(error = crate::backend_process::chain(&error), "not begun");
-            }
+            Err(error) => failure = failure.or_else(|| Some(chain(&error))),
         }
     }
-    let deadline = Instant::now() + conditions.generation() * 2 + Duration::from_secs(120);
-    let mut succeeded = fate::follow(user, &begun, deadline).await;
+    let patience = conditions.generation() * 2 + Duration::from_secs(120);
+    let ended = fate::follow(user, &begun, Instant::now() + patience).await;
+    let told = ended.iter().find_map(|one| one.error.as_ref());
+    failure = failure.or_else(|| Some(format!("{}: {}", told?.code, told?.detail)));
+    if ended.len() < begun.len() {
+        failure = failure.or_else(|| Some(format!("not ended in {} s", patience.as_secs())));
+    }
+    let mut succeeded = ended;
     succeeded.retain(Generation::succeeded);
     let (took_s, cpu_s) = (began.elapsed().as_secs_f64(), tree.cpu_s() - cpu_before_s);
     let polls = count_u64_as_f64(user.polls() - polls_before);
@@ -80,6 +87,7 @@ pub(super) async fn batch(
             .collect(),
         took_s,
         failed: generations - u32::try_from(succeeded.len()).unwrap_or(generations),
+        failure,
         last_id: succeeded.pop().map(|last| last.id),
     })
 }

@@ -127,7 +127,7 @@ fn check<T: PartialEq + ToString>(axis: &'static str, values: &[T]) -> Result<()
 }
 
 /// What one service was found to do in one cell.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CellCosts {
     /// Which cell.
@@ -136,6 +136,8 @@ pub struct CellCosts {
     pub asked: u32,
     /// Of these, refused, failed, or not ended in time.
     pub failed: u32,
+    /// Why the first of these did; absent where none has.
+    pub failure: Option<String>,
     /// CPU seconds of one generation with its polls, over the batches.
     pub cpu_s_per_generation: Mean,
     /// Polls of its client, on average.

@@ -179,7 +179,6 @@ async fn busy(
         measured += 1;
         let costs = in_cell(cell, &batches, &probes, started.limit(), &conditions);
         let costs = costs.ok_or(ServiceError::Nothing)?;
-        found.cells.push(costs);
         if is_base(count) {
             let last = batches.last().and_then(|batch| batch.last_id.as_ref());
             let (Some(last), 0) = (last, costs.failed) else {
@@ -187,7 +186,7 @@ async fn busy(
                     service: service.kind.label(),
                     failed: as_usize(costs.failed),
                     total: as_usize(costs.asked),
-                    log,
+                    reason: costs.failure.unwrap_or_default(),
                 });
             };
             let memory_used_mib = mib(tree.memory_kib());
@@ -205,7 +204,9 @@ async fn busy(
                 poll,
             });
         }
-        if costs.failed > 0 {
+        let failed = costs.failed > 0;
+        found.cells.push(costs);
+        if failed {
             // It would wait for what it still runs.
             started.kill().await;
             break;
@@ -252,6 +253,7 @@ fn in_cell(
         cell,
         asked: cell.generations * u32::try_from(batches.len()).unwrap_or(conditions.repetitions),
         failed: batches.iter().map(|batch| batch.failed).sum(),
+        failure: batches.iter().find_map(|batch| batch.failure.clone()),
         cpu_s_per_generation: over(batches, |batch| batch.cpu_s)?,
         polls_per_generation: over(batches, |batch| batch.polls)?.value,
         reading_cpu_s: told(|batch| batch.reading_cpu_s),
@@ -323,6 +325,7 @@ mod tests {
             beyond_openai_s: beyond_openai_s.to_vec(),
             took_s: 10.0,
             failed,
+            failure: (failed > 0).then(|| "not ended in 138 s".to_owned()),
             last_id: None,
         }
     }
@@ -347,6 +350,7 @@ mod tests {
     #[test]
     fn a_cell_in_which_all_failed_has_no_pace() {
         let found = found(&[batch(&[], 4)]);
+        assert_eq!(found.failure.as_deref(), Some("not ended in 138 s"));
         assert_eq!((found.asked, found.failed, found.pace), (4, 4, None));
         assert!(!found.is_cpu_bound());
     }

@@ -197,7 +197,7 @@ mod tests {
             costs.cells.retain(|one| one.cell == base);
             costs.cells.push(CellCosts {
                 cell: twice,
-                ..costs.cells[0]
+                ..costs.cells[0].clone()
             });
         }
         let cpu = |comparison: &Comparison| -> Vec<Subject> {

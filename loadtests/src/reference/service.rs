@@ -194,7 +194,7 @@ pub enum ServiceError {
     #[error("simulate what was measured")]
     Simulation(#[from] simulator::scenario::InvalidScenario),
     /// Generations failed, so what they cost says nothing.
-    #[error("measure {service}: {failed} of {total} generations did not succeed; its log is {log}")]
+    #[error("measure {service}: {failed} of {total} generations did not succeed ({reason})")]
     Failures {
         /// Which one.
         service: &'static str,
@@ -202,8 +202,8 @@ pub enum ServiceError {
         failed: usize,
         /// Of how many.
         total: usize,
-        /// Its log.
-        log: PathBuf,
+        /// Why the first of them did not.
+        reason: String,
     },
 }
 

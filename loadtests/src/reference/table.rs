@@ -105,12 +105,12 @@ fn cells_table(comparison: &Comparison, measured: &[(Kind, &Costs)]) -> Table {
     ])
     .keyed_by(2);
     for cell in comparison.cells() {
-        let of = |costs: &Costs| costs.cell(cell).copied();
+        let of = |costs: &Costs| costs.cell(cell).cloned();
         let rust = comparison.costs(Kind::Rust).and_then(of);
         for (kind, costs) in measured {
             let Some(found) = of(costs) else { continue };
-            let share = rust
-                .filter(|_| *kind != Kind::Rust)
+            let other = rust.as_ref().filter(|_| *kind != Kind::Rust);
+            let share = other
                 .and_then(|rust| quotient(rust.cpu_s_per_generation, found.cpu_s_per_generation));
             let heavy = [found.reading_cpu_s, found.rendering_cpu_s];
             table.row([
@@ -133,7 +133,10 @@ fn cells_table(comparison: &Comparison, measured: &[(Kind, &Costs)]) -> Table {
                     )
                 }),
                 latencies(found.health),
-                format!("{} of {}", found.failed, found.asked),
+                match &found.failure {
+                    None => format!("{} of {}", found.failed, found.asked),
+                    Some(why) => format!("{} of {}: {why}", found.failed, found.asked),
+                },
             ]);
         }
     }

@@ -57,6 +57,17 @@ pub struct Generation {
     pub created_at: DateTime<Utc>,
     /// When it ended, once it has.
     pub finished_at: Option<DateTime<Utc>>,
+    /// Why it failed, where it did.
+    pub error: Option<Failure>,
+}
+
+/// Why a generation failed, as its user is told.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind.
+    pub code: String,
+    /// One sentence.
+    pub detail: String,
 }
 
 impl Generation {
