@@ -189,12 +189,16 @@ impl Assembly<'_> {
             "mmdebstrap",
             "apt-get install mmdebstrap debian-archive-keyring",
         )?;
+        require("unshare", "apt-get install util-linux")?;
         require("docker", "apt-get install docker.io")?;
         let made = |error| BuildError::Io("make a folder", error);
         let errand = Errand::begin().map_err(made)?;
         let scratch = errand.scratch().map_err(made)?;
         let archive = scratch.join("image.tar");
-        let mut command = Command::new("mmdebstrap");
+        // Its mounts are its own, and its tree lies in the folder of the errand: killed, it leaves neither behind.
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "mmdebstrap"]);
+        command.env("TMPDIR", &scratch);
         command.args(["--quiet", "--variant=minbase"]);
         if !self.packages.is_empty() {
             command.arg(format!("--include={}", self.packages));
