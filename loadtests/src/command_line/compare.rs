@@ -85,7 +85,8 @@ const DEFAULT: Defaults = Defaults {
     memory_mib: 4096,
     speedup: 100.0,
     generations: [6, 24],
-    repetitions: 4,
+    // Two cells of either service in less than five minutes on two idle cores.
+    repetitions: 3,
     rounds: 3,
 };
 
