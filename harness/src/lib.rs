@@ -11,6 +11,7 @@ mod container;
 mod development;
 mod doctor;
 mod engine;
+mod errand;
 mod images;
 mod memory;
 pub mod openai;

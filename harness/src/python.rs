@@ -6,11 +6,12 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use sha2::{Digest, Sha256};
 
 use crate::binaries::wheel::create_open;
+use crate::errand::Errand;
 
 /// Written last.
 const STAMP: &str = "complete";
@@ -148,14 +149,17 @@ impl PythonPins {
     }
 
     fn make(&self, folder: &Path) -> Result<(), String> {
-        run(Command::new(&self.python).args(["-m", "venv"]).arg(folder))?;
+        let errand = Errand::begin().map_err(|error| error.to_string())?;
+        let mut venv = Command::new(&self.python);
+        venv.args(["-m", "venv"]).arg(folder);
+        told(errand.output(&mut venv))?;
         let mut pip = Command::new(folder.join("bin/python"));
         pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
             .args(["--disable-pip-version-check", "--retries", "1"])
             .args(["--require-hashes", "--only-binary", ":all:"])
             .arg("--requirement")
             .arg(&self.requirements);
-        run(&mut pip).map(drop)
+        told(errand.output(&mut pip)).map(drop)
     }
 }
 
@@ -177,12 +181,13 @@ impl PythonEnvironment {
     }
 }
 
-/// Standard output of a command that succeeds, else the last line of what it complained.
 fn run(command: &mut Command) -> Result<String, String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| error.to_string())?;
+    told(command.stdin(Stdio::null()).output())
+}
+
+/// Standard output of a command that has succeeded, else the last line of what it complained.
+fn told(ended: io::Result<Output>) -> Result<String, String> {
+    let output = ended.map_err(|error| error.to_string())?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() {
         return Ok(text(&output.stdout));

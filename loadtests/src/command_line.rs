@@ -97,12 +97,16 @@ impl CommandLine {
         }
         let parsed =
             Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
-        if let Some(Command::Measure(measure)) = &parsed.command
-            && let Err(message) = measure.aim()
-        {
-            return Err(command.error(ErrorKind::ArgumentConflict, message));
+        let fits = match &parsed.command {
+            Some(Command::Measure(measure)) => measure.aim().map(drop),
+            Some(Command::Compare(compare)) => compare.plan().map(drop),
+            None => parsed.main.grid.generations_min().map(drop),
+            Some(_) => Ok(()),
+        };
+        match fits {
+            Ok(()) => Ok(parsed),
+            Err(message) => Err(command.error(ErrorKind::ArgumentConflict, message)),
         }
-        Ok(parsed)
     }
 }
 

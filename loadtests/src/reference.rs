@@ -3,6 +3,8 @@
 //!
 //! Where the reference cannot run, that is a finding with its reason; the rest of the run goes on.
 
+mod batch;
+pub mod cells;
 pub mod comparison;
 pub mod contract;
 pub mod costs;

@@ -8,12 +8,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use crate::background::{blocking, in_background};
 use crate::binaries::on_path;
 use crate::engine::{Engine, EngineError};
+use crate::errand::Errand;
 use crate::images::{self, Image};
 
 /// Debian 12, the release of all images.
@@ -188,11 +189,16 @@ impl Assembly<'_> {
             "mmdebstrap",
             "apt-get install mmdebstrap debian-archive-keyring",
         )?;
+        require("unshare", "apt-get install util-linux")?;
         require("docker", "apt-get install docker.io")?;
-        let scratch =
-            tempfile::tempdir().map_err(|error| BuildError::Io("make a folder", error))?;
-        let archive = scratch.path().join("image.tar");
-        let mut command = Command::new("mmdebstrap");
+        let made = |error| BuildError::Io("make a folder", error);
+        let errand = Errand::begin().map_err(made)?;
+        let scratch = errand.scratch().map_err(made)?;
+        let archive = scratch.join("image.tar");
+        // Its mounts are its own, and its tree lies in the folder of the errand: killed, it leaves neither behind.
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "mmdebstrap"]);
+        command.env("TMPDIR", &scratch);
         command.args(["--quiet", "--variant=minbase"]);
         if !self.packages.is_empty() {
             command.arg(format!("--include={}", self.packages));
@@ -203,9 +209,9 @@ impl Assembly<'_> {
             "--dpkgopt=path-exclude=/usr/share/doc/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
         ]);
-        customize(&mut command, scratch.path())?;
+        customize(&mut command, &scratch)?;
         command.arg(RELEASE).arg(&archive);
-        self.run("mmdebstrap", &mut command)?;
+        self.run(&errand, "mmdebstrap", &mut command)?;
 
         let before = self.image_id();
         let mut import = Command::new("docker");
@@ -214,7 +220,7 @@ impl Assembly<'_> {
             import.args(["--change", change]);
         }
         import.arg(&archive).arg(self.name);
-        self.run("docker import", &mut import)?;
+        self.run(&errand, "docker import", &mut import)?;
         if let Some(before) = before.filter(|before| Some(before) != self.image_id().as_ref()) {
             // Fails while a container still uses it; then it stays, without a name.
             Command::new("docker")
@@ -236,14 +242,18 @@ impl Assembly<'_> {
             .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    fn run(&self, program: &'static str, command: &mut Command) -> Result<(), BuildError> {
+    fn run(
+        &self,
+        errand: &Errand,
+        program: &'static str,
+        command: &mut Command,
+    ) -> Result<(), BuildError> {
         let Output {
             status,
             stdout,
             stderr,
-        } = command
-            .stdin(Stdio::null())
-            .output()
+        } = errand
+            .output(command)
             .map_err(|error| BuildError::Io("start a program", error))?;
         if status.success() {
             return Ok(());

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{numbers, program};
+use crate::reference::cells::Cells;
 use crate::reference::comparison::Part;
-use crate::reference::service::Kind;
+use crate::reference::service::{Conditions, Kind};
 
 /// Options of `compare`.
 #[derive(Clone, Debug, Args)]
@@ -21,21 +22,23 @@ pub struct CompareArguments {
     #[arg(long)]
     pub tuned: bool,
     /// `GENERATION_WORKERS`: generations at a time in Rust, Gunicorn workers in Python.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT.workers, value_parser = clap::value_parser!(u32).range(1..=10))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT.workers, value_parser = clap::value_parser!(u32).range(1..))]
     pub workers: u32,
-    /// vCPU of each service.
-    #[arg(long, value_name = "V", default_value_t = DEFAULT.vcpu, value_parser = numbers::vcpu)]
-    pub vcpu: f64,
+    /// vCPU counts of each service, separated by commas. The CPU of a generation is measured on each, all else on the
+    /// most.
+    #[arg(long, alias = "vcpus", value_delimiter = ',', value_name = "V,...", default_values_t = [DEFAULT.vcpu], value_parser = numbers::vcpu)]
+    pub vcpu: Vec<f64>,
     /// Memory of each service, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = DEFAULT.memory_mib, value_parser = clap::value_parser!(u64).range(128..=1_048_576))]
     pub memory_mib: u64,
     /// Factor by which every wait is divided.
     #[arg(long, default_value_t = DEFAULT.speedup, value_parser = numbers::speedup)]
     pub speedup: f64,
-    /// Generations in flight at a time.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT.generations, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub generations: u32,
-    /// Batches of so many generations; two or more state an interval.
+    /// Numbers of generations in flight at a time, separated by commas. The CPU of a generation is measured with each, all
+    /// else with one for each worker where that is among them, else with the fewest.
+    #[arg(long, value_delimiter = ',', value_name = "N,...", default_values_t = DEFAULT.generations, value_parser = numbers::generations)]
+    pub generations: Vec<u32>,
+    /// Batches of each number of generations on each vCPU count; two or more state an interval.
     #[arg(long, value_name = "N", default_value_t = DEFAULT.repetitions, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub repetitions: u32,
     /// Starts at which memory is measured; two or more state an interval.
@@ -60,13 +63,18 @@ pub struct CompareArguments {
     pub json: bool,
 }
 
+/// Workers whose generations in flight, twenty for each, the harness's Postgres has connections for.
+const WORKERS_MAX: u32 = 10;
+/// Seed of the scripted OpenAI and of arrivals.
+const SEED: u64 = 42;
+
 /// What is measured when nothing else is said.
 struct Defaults {
     workers: u32,
     vcpu: f64,
     memory_mib: u64,
     speedup: f64,
-    generations: u32,
+    generations: [u32; 2],
     repetitions: u32,
     rounds: u32,
 }
@@ -76,9 +84,10 @@ const DEFAULT: Defaults = Defaults {
     vcpu: 2.0,
     memory_mib: 4096,
     speedup: 100.0,
-    generations: 6,
-    repetitions: 5,
-    rounds: 4,
+    generations: [6, 24],
+    // Two cells of either service in less than five minutes on two idle cores.
+    repetitions: 3,
+    rounds: 3,
 };
 
 impl CompareArguments {
@@ -89,10 +98,10 @@ impl CompareArguments {
             parts: Some(vec![Part::Costs]),
             tuned: false,
             workers: DEFAULT.workers,
-            vcpu: DEFAULT.vcpu,
+            vcpu: vec![DEFAULT.vcpu],
             memory_mib: DEFAULT.memory_mib,
             speedup: DEFAULT.speedup,
-            generations: DEFAULT.generations,
+            generations: DEFAULT.generations.to_vec(),
             repetitions: DEFAULT.repetitions,
             rounds: DEFAULT.rounds,
             backend: None,
@@ -101,6 +110,34 @@ impl CompareArguments {
             recorded: false,
             json: false,
         }
+    }
+
+    /// The grid and the conditions to measure under.
+    ///
+    /// # Errors
+    /// With what is wrong with the grid, or why the speed-up is too large.
+    pub fn plan(&self) -> Result<(Cells, Conditions), String> {
+        if self.workers > WORKERS_MAX {
+            return Err(format!(
+                "{} workers are more than a comparison can fill with generations in flight: take {WORKERS_MAX} at most",
+                self.workers
+            ));
+        }
+        let cells = Cells::new(self.generations.clone(), self.vcpu.clone());
+        let cells = cells.map_err(|error| error.to_string())?;
+        let base = cells.base(self.workers);
+        let conditions = Conditions {
+            workers: self.workers,
+            vcpu: base.vcpu,
+            memory_mib: self.memory_mib,
+            speedup: self.speedup,
+            generations: base.generations,
+            repetitions: self.repetitions,
+            rounds: self.rounds,
+            seed: SEED,
+        };
+        conditions.check_speedup()?;
+        Ok((cells, conditions))
     }
 
     /// The services to measure, in that order.

@@ -50,10 +50,28 @@ pub struct GridArguments {
     /// cell shows that this machine is too slow for it.
     #[arg(long, value_parser = numbers::speedup)]
     pub speedup: Option<f64>,
-    /// Generations that each cell measures at least.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub generations: Option<u32>,
+    /// Generations that each cell measures at least. With `measure --target`, which compares services, numbers of
+    /// generations in flight, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = numbers::generations)]
+    pub generations: Option<Vec<u32>>,
     /// The backend's binary; built by cargo when not given.
     #[arg(long, value_name = "FILE", value_parser = program::backend)]
     pub backend: Option<PathBuf>,
+}
+
+impl GridArguments {
+    /// Generations that each cell measures at least.
+    ///
+    /// # Errors
+    /// When there is more than one number.
+    pub fn generations_min(&self) -> Result<Option<u32>, String> {
+        match self.generations.as_deref() {
+            None => Ok(None),
+            Some([count]) => Ok(Some(*count)),
+            Some(_) => Err(
+                "--generations takes one number, but where services are compared (measure --target)"
+                    .to_owned(),
+            ),
+        }
+    }
 }

@@ -97,7 +97,10 @@ impl MeasureArguments {
     pub fn aim(&self) -> Result<Aim, String> {
         let grid = &self.grid;
         match &self.target {
-            None => Ok(Aim::Grid),
+            None => {
+                grid.generations_min()?;
+                Ok(Aim::Grid)
+            }
             Some(MeasureTarget::Deployment(url)) => {
                 if !self.open || self.rate.is_none() {
                     return Err(
@@ -122,7 +125,7 @@ impl MeasureArguments {
                 refuse(&foreign, "goes with a deployment or the grid")?;
                 let mut arguments = CompareArguments::costs_of(*target);
                 arguments.workers = one("--workers", grid.workers.as_ref(), arguments.workers)?;
-                arguments.vcpu = one("--vcpus", grid.vcpus.as_ref(), arguments.vcpu)?;
+                arguments.vcpu = grid.vcpus.clone().unwrap_or(arguments.vcpu);
                 let memory_gib = one("--memory-gib", grid.memory_gib.as_ref(), 4.0)?;
                 #[expect(
                     clippy::cast_possible_truncation,
@@ -132,10 +135,11 @@ impl MeasureArguments {
                 let memory_mib = (memory_gib * 1024.0).round() as u64;
                 arguments.memory_mib = memory_mib;
                 arguments.speedup = grid.speedup.unwrap_or(arguments.speedup);
-                arguments.generations = grid.generations.unwrap_or(arguments.generations);
+                arguments.generations = grid.generations.clone().unwrap_or(arguments.generations);
                 arguments.backend.clone_from(&grid.backend);
                 arguments.out.clone_from(&self.out);
                 (arguments.record, arguments.json) = (self.record, self.json);
+                arguments.plan()?;
                 Ok(Aim::Services(Box::new(arguments)))
             }
         }

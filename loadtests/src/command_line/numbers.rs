@@ -21,6 +21,14 @@ pub(super) fn workers(text: &str) -> Result<u32, String> {
     )
 }
 
+pub(super) fn generations(text: &str) -> Result<u32, String> {
+    within(
+        text,
+        1..=1_000_000,
+        "a number of generations is a whole number from 1 to 1000000",
+    )
+}
+
 pub(super) fn vcpu(text: &str) -> Result<f64, String> {
     within(
         text,

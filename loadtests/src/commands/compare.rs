@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use loadtests::command_line::CompareArguments;
 use loadtests::exit_code::Outcome;
 use loadtests::progress::Progress;
-use loadtests::reference::comparison::{Comparison, Part};
+use loadtests::reference::comparison::{Asked, Comparison, Part};
 use loadtests::reference::recorded;
-use loadtests::reference::service::Conditions;
 use loadtests::report::{self, Document};
 use loadtests::review::{Language, Stacks};
 
@@ -21,16 +20,8 @@ pub(crate) fn run(arguments: &CompareArguments, quiet: bool) -> Result<Outcome> 
         return show_recorded(arguments.json);
     }
     let out = out_dir(&arguments.out)?;
-    let conditions = Conditions {
-        workers: arguments.workers,
-        vcpu: arguments.vcpu,
-        memory_mib: arguments.memory_mib,
-        speedup: arguments.speedup,
-        generations: arguments.generations,
-        repetitions: arguments.repetitions,
-        rounds: arguments.rounds,
-        seed: 42,
-    };
+    let plan = arguments.plan();
+    let (cells, conditions) = plan.map_err(|detail| anyhow!("compare: {detail}"))?;
     let kinds = arguments.kinds();
     let parts = arguments
         .parts
@@ -41,7 +32,11 @@ pub(crate) fn run(arguments: &CompareArguments, quiet: bool) -> Result<Outcome> 
     let compared = loadtests::reference::run::run(
         workspace(),
         conditions,
-        (&kinds, &parts),
+        Asked {
+            kinds: &kinds,
+            parts: &parts,
+            cells: &cells,
+        },
         arguments.backend.as_deref(),
         &progress,
     );

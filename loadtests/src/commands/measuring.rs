@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use loadtests::command_line::GridArguments;
 use loadtests::exit_code::Outcome;
 use loadtests::grid::{Grid, check_speedup};
@@ -30,7 +30,9 @@ pub(crate) fn grid_of(base: Grid, arguments: &GridArguments) -> Result<Grid> {
     grid.memories_gib.clone_from(&arguments.memory_gib);
     // Said before anything is started.
     grid.shapes()?;
-    grid.generations_min = arguments.generations;
+    grid.generations_min = arguments
+        .generations_min()
+        .map_err(|detail| anyhow!(detail))?;
     grid.backend.clone_from(&arguments.backend);
     if arguments.speedup.is_some() {
         let committed = read_calibration(Path::new(CALIBRATION))?;

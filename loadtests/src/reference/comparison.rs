@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend_process::chain;
 use crate::hardware::Hardware;
+use crate::reference::cells::{Cell, CellCosts, Cells};
 use crate::reference::contract::{self, Checked};
 use crate::reference::costs::{self, Costs};
 use crate::reference::environment::{Environment, NotMeasured};
@@ -15,7 +16,7 @@ use crate::reference::open::{self, OpenRun};
 use crate::reference::service::{Conditions, Kind, Service, ServiceError};
 
 /// Version of the JSON form of [`Comparison`]; raised whenever a field changes its meaning.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// Both services, side by side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,6 +78,23 @@ impl Comparison {
     pub fn costs(&self, kind: Kind) -> Option<&Costs> {
         self.service(kind)?.costs.as_ref()
     }
+
+    /// What was found of one service in the cell in which all else was measured.
+    pub fn base_cell(&self, kind: Kind) -> Option<&CellCosts> {
+        self.costs(kind)?.cell(self.conditions.base())
+    }
+
+    /// The cells that were measured of any service, in the order in which they were.
+    pub fn cells(&self) -> Vec<Cell> {
+        let mut cells = vec![];
+        let measured = self.services.iter().filter_map(|one| one.costs.as_ref());
+        for cell in measured.flat_map(|costs| &costs.cells) {
+            if !cells.contains(&cell.cell) {
+                cells.push(cell.cell);
+            }
+        }
+        cells
+    }
 }
 
 /// What services are started from.
@@ -90,7 +108,18 @@ pub struct Services<'a> {
     pub environment: &'a Result<Environment, NotMeasured>,
 }
 
-/// Measures `parts` of the services, one service after the other. What cannot be measured is told with its reason and
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The services, in that order.
+    pub kinds: &'a [Kind],
+    /// The parts of each.
+    pub parts: &'a [Part],
+    /// The grid of the costs; the base cell of the conditions is one of it.
+    pub cells: &'a Cells,
+}
+
+/// Measures what is asked of the services, one service after the other. What cannot be measured is told with its reason and
 /// does not end the run; `say` is told what is being done.
 ///
 /// # Errors
@@ -99,7 +128,7 @@ pub async fn compare(
     from: &Services<'_>,
     hardware: Hardware,
     conditions: Conditions,
-    (kinds, parts): (&[Kind], &[Part]),
+    asked: Asked<'_>,
     document: &[u8],
     say: impl Fn(&str),
 ) -> Result<Comparison, ServiceError> {
@@ -110,18 +139,18 @@ pub async fn compare(
         services: vec![],
         not_measured: vec![],
     };
-    for &kind in kinds {
+    for &kind in asked.kinds {
         say(&format!("measuring {}", kind.label()));
         let measured = match (kind, from.environment) {
             (Kind::Rust, _) => {
                 let service = Service::rust(from.stack, conditions, from.binary);
-                Ok(measure(&service, parts, document, &say).await?)
+                Ok(measure(&service, asked, document, &say).await?)
             }
             (_, Err(reason)) => Err(reason.to_string()),
             (_, Ok(environment)) => {
                 let tuned = kind == Kind::FastApiTuned;
                 let service = Service::fastapi(from.stack, conditions, environment, tuned);
-                let measured = measure(&service, parts, document, &say).await;
+                let measured = measure(&service, asked, document, &say).await;
                 measured.map_err(|error| chain(&error))
             }
         };
@@ -135,11 +164,11 @@ pub async fn compare(
 
 async fn measure(
     service: &Service<'_>,
-    parts: &[Part],
+    asked: Asked<'_>,
     document: &[u8],
     say: &impl Fn(&str),
 ) -> Result<Measured, ServiceError> {
-    let kind = service.kind;
+    let (kind, parts) = (service.kind, asked.parts);
     let mut measured = Measured {
         kind,
         costs: None,
@@ -152,7 +181,7 @@ async fn measure(
         measured.contract = contract::of(service, document).await?;
     }
     if parts.contains(&Part::Costs) {
-        measured.costs = Some(costs::of(service, document, say).await?);
+        measured.costs = Some(costs::of(service, asked.cells, document, say).await?);
     }
     if parts.contains(&Part::Open) {
         say(&format!("{}: arrivals at random", kind.label()));

@@ -1,45 +1,41 @@
-//! What a generation costs a service: CPU over batches, memory between few and many in flight, and what a rendering
-//! does to everybody else.
+//! What a generation costs a service: its CPU in every cell of the grid, its memory between few and many in flight; and
+//! what a service does that is measured once, beside the cell that all else is measured in.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
-use crate::reference::fate;
+use crate::histogram::Latencies as Histogram;
+use crate::measurement::VcpuLimit;
+use crate::reference::batch::{Batch, batch};
+use crate::reference::cells::{Cell, CellCosts, Cells, Pace};
 use crate::reference::in_flight::{self, Round, mib};
 use crate::reference::probe::{Latencies, Throughput, probed, throughput};
-use crate::reference::process_tree::ProcessTree;
 use crate::reference::service::{Conditions, Service, ServiceError};
 use crate::reference::user::{User, client};
-use crate::stats::{Mean, count_as_f64, count_u64_as_f64, mean};
+use crate::stats::{Mean, mean};
 
 /// Patience with one request under full load.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long `/health` is asked of a service that does nothing else.
+const IDLE_FOR: Duration = Duration::from_secs(2);
 
 /// What one service was found to cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Costs {
+    /// CPU of a generation, and what else depends on how many there are at a time.
+    pub cells: Vec<CellCosts>,
     /// CPU seconds from its start until it was ready, over fresh starts.
     pub start_cpu_s: Mean,
     /// Memory after a fresh start, in MiB: proportional set sizes of all its processes.
     pub memory_idle_mib: Mean,
     /// Of it, that of the first process, which in Python only looks after the others.
     pub memory_first_process_mib: Mean,
-    /// Memory after the measured generations, none of them running, in MiB.
+    /// Memory after the generations of the base cell, none of them running, in MiB.
     pub memory_used_mib: f64,
     /// Processes after its start.
     pub processes: usize,
-    /// CPU seconds of one generation with its polls, over the batches.
-    pub cpu_s_per_generation: Mean,
-    /// Polls of its client, on average.
-    pub polls_per_generation: f64,
-    /// Of its CPU seconds, those in which its PDFs were read; absent where the service does not say.
-    pub reading_cpu_s: Option<Mean>,
-    /// Of its CPU seconds, those in which its PDF was rendered; absent where the service does not say.
-    pub rendering_cpu_s: Option<Mean>,
     /// What one generation in flight adds to the service's memory, in MiB.
     pub memory_mib_per_generation: Mean,
     /// What it adds to the memory of its connections' Postgres processes, in MiB.
@@ -56,20 +52,26 @@ pub struct Costs {
     pub pdf_bytes: f64,
     /// `/health` while nothing runs.
     pub health_idle: Latencies,
-    /// `/health` while generations run and render.
-    pub health_rendering: Latencies,
     /// `/health` under full load.
     pub health: Throughput,
     /// The status of a generation under full load.
     pub poll: Throughput,
 }
 
+impl Costs {
+    /// What was found in one cell, if it was measured.
+    pub fn cell(&self, cell: Cell) -> Option<&CellCosts> {
+        self.cells.iter().find(|one| one.cell == cell)
+    }
+}
+
 /// Measures a service that nothing else uses.
 ///
 /// # Errors
-/// When it does not start, does not answer as the contract says, or a generation fails.
+/// When it does not start, does not answer as the contract says, or a generation of the base cell fails.
 pub(super) async fn of(
     service: &Service<'_>,
+    cells: &Cells,
     document: &[u8],
     say: &impl Fn(&str),
 ) -> Result<Costs, ServiceError> {
@@ -85,205 +87,271 @@ pub(super) async fn of(
     }
     say(&format!("{label}: as many in flight as there can be"));
     let in_flight_max = in_flight::most(service, document).await?;
-    let busy = busy(service, document, say).await?;
-    rounds_and_batches(&conditions, &rounds, in_flight_max, busy).ok_or(ServiceError::Nothing)
+    let mut found = Found::default();
+    for &vcpu in cells.vcpus() {
+        for together in service.shared_starts(cells.generations()) {
+            let mut left = together;
+            while !left.is_empty() {
+                let measured = busy(service, (vcpu, left), document, say, &mut found).await?;
+                left = &left[measured..];
+            }
+        }
+    }
+    joined(&conditions, &rounds, in_flight_max, found).ok_or(ServiceError::Nothing)
 }
 
-/// What a service that has been started once did, batch after batch.
-struct Busy {
-    batches: Vec<Batch>,
+/// What services that were started for cells did there.
+#[derive(Default)]
+struct Found {
+    cells: Vec<CellCosts>,
+    once: Option<Once>,
+}
+
+/// What is measured of one start alone, that of the base cell.
+struct Once {
     processes: usize,
     memory_used_mib: f64,
+    pdf_pages: f64,
+    pdf_bytes: f64,
     health_idle: Latencies,
-    health_rendering: Latencies,
     health: Throughput,
     poll: Throughput,
 }
 
+/// Starts a service on `vcpu` and measures the cells of these `generations`, one after the other; how many it came to.
+/// A generation that fails ends it, for what it has left running would be counted in the next cell.
 async fn busy(
     service: &Service<'_>,
+    (vcpu, generations): (f64, &[u32]),
     document: &[u8],
     say: &impl Fn(&str),
-) -> Result<Busy, ServiceError> {
-    let conditions = *service.conditions();
+    found: &mut Found,
+) -> Result<usize, ServiceError> {
+    let base = service.conditions().base();
+    let conditions = Conditions {
+        vcpu,
+        ..*service.conditions()
+    };
+    let service = service.under(conditions);
+    let (first, most) = (generations[0], generations[generations.len() - 1]);
     let sandbox = service.sandbox().await?;
     let openai = conditions.openai().await?;
-    let started = service.start(&sandbox, &openai, "measured", &[]).await?;
-    let tree = started.tree;
+    let (name, room) = (format!("busy-{vcpu}-{first}"), [service.room_for(most)]);
+    let started = service.start(&sandbox, &openai, &name, &room).await?;
+    let (tree, log) = (started.tree, started.log.clone());
     let processes = tree.count();
     let user = User::enter(started.base_url(), document.to_vec()).await?;
     let health = format!("{}/health", started.base_url());
-    let (idle, ()) = probed(&health, tokio::time::sleep(Duration::from_secs(2))).await?;
-    // Not measured: it loads what only a first generation loads.
-    batch(&user, tree, &started.log, &conditions).await?;
-    let (mut batches, mut probes) = (vec![], vec![]);
-    for repetition in 1..=conditions.repetitions {
-        say(&format!(
-            "{}: batch {repetition} of {}",
-            service.kind.label(),
-            conditions.repetitions
-        ));
-        let one = batch(&user, tree, &started.log, &conditions);
-        let (answers, measured) = probed(&health, one).await?;
-        probes.extend(answers);
-        batches.push(measured?);
-    }
-    let memory_used_mib = mib(tree.memory_kib());
-    let failed: usize = batches.iter().map(|batch| batch.failed).sum();
-    let last = batches.last().map(|batch| batch.last_id.clone());
-    let (Some(last), 0) = (last, failed) else {
-        let total = batches.len() * usize::try_from(conditions.generations).unwrap_or(1);
-        return Err(ServiceError::Failures {
-            service: service.kind.label(),
-            failed,
-            total,
-            log: started.log.clone(),
-        });
+    let is_base = |count: u32| {
+        Cell {
+            generations: count,
+            vcpu,
+        } == base
     };
-    let health_full = throughput(tree, || Ok(client(REQUEST_TIMEOUT)?.get(&health))).await?;
-    let poll = format!("/api/v1/generations/{last}");
-    let poll = throughput(tree, || Ok(user.at(started.base_url())?.get(&poll))).await?;
+    let idle = match generations.iter().copied().any(is_base) {
+        true => probed(&health, tokio::time::sleep(IDLE_FOR)).await?.0,
+        false => vec![],
+    };
+    // Not measured: it loads what only a first generation of each process loads.
+    batch(&user, (tree, &log), &conditions, service.warm_up()).await?;
+    let mut measured = 0;
+    for &count in generations {
+        let cell = Cell {
+            generations: count,
+            vcpu,
+        };
+        let (mut batches, mut probes) = (vec![], vec![]);
+        for repetition in 1..=conditions.repetitions {
+            say(&format!(
+                "{}: {}, batch {repetition} of {}",
+                service.kind.label(),
+                cell.label(),
+                conditions.repetitions
+            ));
+            let one = batch(&user, (tree, &log), &conditions, count);
+            let (answers, one) = probed(&health, one).await?;
+            probes.extend(answers);
+            batches.push(one?);
+            if batches.iter().any(|one| one.failed > 0) {
+                break;
+            }
+        }
+        measured += 1;
+        let costs = in_cell(cell, &batches, &probes, started.limit(), &conditions);
+        let costs = costs.ok_or(ServiceError::Nothing)?;
+        if is_base(count) {
+            let last = batches.last().and_then(|batch| batch.last_id.as_ref());
+            let (Some(last), 0) = (last, costs.failed) else {
+                return Err(ServiceError::Failures {
+                    service: service.kind.label(),
+                    failed: as_usize(costs.failed),
+                    total: as_usize(costs.asked),
+                    reason: costs.failure.unwrap_or_default(),
+                });
+            };
+            let memory_used_mib = mib(tree.memory_kib());
+            let health_full = throughput(tree, || Ok(client(REQUEST_TIMEOUT)?.get(&health)));
+            let health_full = health_full.await?;
+            let poll = format!("/api/v1/generations/{last}");
+            let poll = throughput(tree, || Ok(user.at(started.base_url())?.get(&poll))).await?;
+            found.once = Some(Once {
+                processes,
+                memory_used_mib,
+                pdf_pages: over(&batches, |batch| batch.pdf_pages).map_or(0.0, |mean| mean.value),
+                pdf_bytes: over(&batches, |batch| batch.pdf_bytes).map_or(0.0, |mean| mean.value),
+                health_idle: Latencies::of(&idle),
+                health: health_full,
+                poll,
+            });
+        }
+        let failed = costs.failed > 0;
+        found.cells.push(costs);
+        if failed {
+            // It would wait for what it still runs.
+            started.kill().await;
+            break;
+        }
+    }
     started.stop().await;
     openai.stop().await;
-    Ok(Busy {
-        batches,
-        processes,
-        memory_used_mib,
-        health_idle: Latencies::of(&idle),
-        health_rendering: Latencies::of(&probes),
-        health: health_full,
-        poll,
+    Ok(measured)
+}
+
+fn as_usize(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+fn over(batches: &[Batch], value: fn(&Batch) -> f64) -> Option<Mean> {
+    let values: Vec<f64> = batches.iter().map(value).collect();
+    mean(&values)
+}
+
+/// What the batches of one cell come to; `None` without any.
+fn in_cell(
+    cell: Cell,
+    batches: &[Batch],
+    probes: &[Option<f64>],
+    vcpu_limit: VcpuLimit,
+    conditions: &Conditions,
+) -> Option<CellCosts> {
+    let told = |value: fn(&Batch) -> Option<f64>| {
+        let values: Option<Vec<f64>> = batches.iter().map(value).collect();
+        mean(&values?)
+    };
+    let count = f64::from(cell.generations);
+    let beyond = batches.iter().flat_map(|batch| &batch.beyond_openai_s);
+    let beyond = Histogram::of(beyond.copied());
+    let used_s: f64 = batches.iter().map(|batch| batch.cpu_s * count).sum();
+    let took_s: f64 = batches.iter().map(|batch| batch.took_s).sum();
+    let pace = Pace {
+        beyond_openai_p50_s: beyond.quantile_s(0.5).unwrap_or(0.0),
+        beyond_openai_p95_s: beyond.quantile_s(0.95).unwrap_or(0.0),
+        cpu_utilization: used_s / took_s / cell.vcpu,
+        vcpu_limit,
+    };
+    Some(CellCosts {
+        cell,
+        asked: cell.generations * u32::try_from(batches.len()).unwrap_or(conditions.repetitions),
+        failed: batches.iter().map(|batch| batch.failed).sum(),
+        failure: batches.iter().find_map(|batch| batch.failure.clone()),
+        cpu_s_per_generation: over(batches, |batch| batch.cpu_s)?,
+        polls_per_generation: over(batches, |batch| batch.polls)?.value,
+        reading_cpu_s: told(|batch| batch.reading_cpu_s),
+        rendering_cpu_s: told(|batch| batch.rendering_cpu_s),
+        health: Latencies::of(probes),
+        pace: (beyond.count() > 0).then_some(pace),
     })
 }
 
 /// `None` when nothing was measured.
-fn rounds_and_batches(
+fn joined(
     conditions: &Conditions,
     rounds: &[Round],
     in_flight_max: u64,
-    busy: Busy,
+    found: Found,
 ) -> Option<Costs> {
     let over_rounds = |value: fn(&Round) -> f64| {
         let values: Vec<f64> = rounds.iter().map(value).collect();
         mean(&values)
     };
-    let over_batches = |value: fn(&Batch) -> f64| {
-        let values: Vec<f64> = busy.batches.iter().map(value).collect();
-        mean(&values)
-    };
-    let told = |value: fn(&Batch) -> Option<f64>| {
-        let values: Option<Vec<f64>> = busy.batches.iter().map(value).collect();
-        mean(&values?)
-    };
+    let once = found.once?;
     Some(Costs {
+        cells: found.cells,
         start_cpu_s: over_rounds(|round| round.start_cpu_s)?,
         memory_idle_mib: over_rounds(|round| round.idle_mib)?,
         memory_first_process_mib: over_rounds(|round| round.first_process_mib)?,
-        memory_used_mib: busy.memory_used_mib,
-        processes: busy.processes,
-        cpu_s_per_generation: over_batches(|batch| batch.cpu_s)?,
-        polls_per_generation: over_batches(|batch| batch.polls)?.value,
-        reading_cpu_s: told(|batch| batch.reading_cpu_s),
-        rendering_cpu_s: told(|batch| batch.rendering_cpu_s),
+        memory_used_mib: once.memory_used_mib,
+        processes: once.processes,
         memory_mib_per_generation: over_rounds(|round| round.memory_mib)?,
         postgres_mib_per_generation: over_rounds(|round| round.postgres_mib)?,
         in_flight_mib_per_generation: over_rounds(|round| round.memory_mib + round.postgres_mib)?,
         in_flight_asked: conditions.in_flight_asked(),
         in_flight_max,
-        pdf_pages: over_batches(|batch| batch.pdf_pages)?.value,
-        pdf_bytes: over_batches(|batch| batch.pdf_bytes)?.value,
-        health_idle: busy.health_idle,
-        health_rendering: busy.health_rendering,
-        health: busy.health,
-        poll: busy.poll,
+        pdf_pages: once.pdf_pages,
+        pdf_bytes: once.pdf_bytes,
+        health_idle: once.health_idle,
+        health: once.health,
+        poll: once.poll,
     })
-}
-
-/// What one batch of generations took, each figure for one of them.
-struct Batch {
-    cpu_s: f64,
-    polls: f64,
-    reading_cpu_s: Option<f64>,
-    rendering_cpu_s: Option<f64>,
-    pdf_pages: f64,
-    pdf_bytes: f64,
-    failed: usize,
-    last_id: String,
-}
-
-/// Runs generations side by side and waits for the last one.
-async fn batch(
-    user: &User,
-    tree: ProcessTree,
-    log: &Path,
-    conditions: &Conditions,
-) -> Result<Batch, ServiceError> {
-    let count = f64::from(conditions.generations);
-    let (cpu_before_s, polls_before) = (tree.cpu_s(), user.polls());
-    let logged_before = std::fs::read_to_string(log).map_or(0, |log| log.len());
-    let mut begun = Vec::new();
-    for _ in 0..conditions.generations {
-        begun.push(user.begin().await?);
-    }
-    let deadline = Instant::now() + conditions.generation() * 2 + Duration::from_secs(120);
-    let followed = fate::follow(user, &begun, deadline).await;
-    let cpu_s = tree.cpu_s() - cpu_before_s;
-    let polls = count_u64_as_f64(user.polls() - polls_before);
-    let logged = std::fs::read_to_string(log).unwrap_or_default();
-    let logged = logged.get(logged_before..).unwrap_or_default();
-    let succeeded: Vec<_> = followed
-        .iter()
-        .filter(|generation| generation.succeeded())
-        .collect();
-    let mut sizes = Vec::new();
-    for generation in &succeeded {
-        sizes.push(count_as_f64(user.download(&generation.id).await?.len()));
-    }
-    let pages: Vec<f64> = succeeded
-        .iter()
-        .map(|generation| count_as_f64(generation.page_count.unwrap_or(0)))
-        .collect();
-    let average = |values: &[f64]| mean(values).map_or(0.0, |mean| mean.value);
-    Ok(Batch {
-        cpu_s: cpu_s / count,
-        polls: polls / count,
-        reading_cpu_s: told_cpu_s(logged, "extract").map(|cpu_s| cpu_s / count),
-        rendering_cpu_s: told_cpu_s(logged, "render").map(|cpu_s| cpu_s / count),
-        pdf_pages: average(&pages),
-        pdf_bytes: average(&sizes),
-        failed: begun.len() - succeeded.len(),
-        last_id: succeeded
-            .last()
-            .map(|last| last.id.clone())
-            .unwrap_or_default(),
-    })
-}
-
-/// CPU seconds of one kind of work, by the reference's lines `… render took 0.8412 CPU-s`; `None` without any.
-fn told_cpu_s(log: &str, work: &str) -> Option<f64> {
-    let mut told = log.lines().filter_map(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words[..] {
-            [.., name, "took", cpu_s, "CPU-s"] if name == work => cpu_s.parse::<f64>().ok(),
-            _ => None,
-        }
-    });
-    let first = told.next()?;
-    Some(first + told.sum::<f64>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const CELL: Cell = Cell {
+        generations: 4,
+        vcpu: 0.5,
+    };
+    const CONDITIONS: Conditions = Conditions {
+        workers: 2,
+        vcpu: 2.0,
+        memory_mib: 512,
+        speedup: 100.0,
+        generations: 2,
+        repetitions: 2,
+        rounds: 1,
+        seed: 1,
+    };
+
+    fn batch(beyond_openai_s: &[f64], failed: u32) -> Batch {
+        Batch {
+            cpu_s: 0.9,
+            polls: 100.0,
+            reading_cpu_s: None,
+            rendering_cpu_s: Some(0.5),
+            pdf_pages: 10.0,
+            pdf_bytes: 4e4,
+            beyond_openai_s: beyond_openai_s.to_vec(),
+            took_s: 10.0,
+            failed,
+            failure: (failed > 0).then(|| "not ended in 138 s".to_owned()),
+            last_id: None,
+        }
+    }
+
+    fn found(batches: &[Batch]) -> CellCosts {
+        let limit = VcpuLimit::Cgroup;
+        in_cell(CELL, batches, &[Some(3.0), None], limit, &CONDITIONS).expect("batches")
+    }
+
     #[test]
-    fn the_cpu_of_rendering_is_the_sum_of_what_the_log_says() {
-        let log = "2026-01-02 03:04:05 INFO service.jobs render took 0.8000 CPU-s\n\
-                   2026-01-02 03:04:06 INFO service.jobs extract took 0.0500 CPU-s\n\
-                   2026-01-02 03:04:07 INFO service.jobs render took 0.7000 CPU-s\n\
-                   2026-01-02 03:04:08 INFO service.jobs nothing of the kind\n";
-        let rendering = told_cpu_s(log, "render").expect("two lines");
-        assert!((rendering - 1.5).abs() < 1e-9);
-        assert_eq!(told_cpu_s(log, "paint"), None);
+    fn a_cell_that_cannot_keep_up_says_how_late_it_is_and_that_cpu_is_what_it_lacks() {
+        let found = found(&[batch(&[1.0, 1.0, 2.0, 4.0], 0), batch(&[1.0; 4], 0)]);
+        assert_eq!((found.asked, found.failed, found.health.errors), (8, 0, 1));
+        let pace = found.pace.expect("some ended");
+        // Twice four of 0.9 s, in twice 10 s of half a vCPU.
+        assert!((pace.cpu_utilization - 0.72).abs() < 1e-9, "{pace:?}");
+        assert!(found.is_cpu_bound());
+        assert!((pace.beyond_openai_p50_s - 1.0).abs() < 0.01, "{pace:?}");
+        assert!((pace.beyond_openai_p95_s - 4.0).abs() < 0.01, "{pace:?}");
+    }
+
+    #[test]
+    fn a_cell_in_which_all_failed_has_no_pace() {
+        let found = found(&[batch(&[], 4)]);
+        assert_eq!(found.failure.as_deref(), Some("not ended in 138 s"));
+        assert_eq!((found.asked, found.failed, found.pace), (4, 4, None));
+        assert!(!found.is_cpu_bound());
     }
 }

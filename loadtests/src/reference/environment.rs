@@ -12,6 +12,36 @@ use crate::backend_process::chain;
 /// The oldest Python that the reference and its wheels run on.
 const PYTHON_MIN: (u32, u32) = (3, 11);
 
+/// What the service imports first of each of its packages.
+const MODULES: [&str; 15] = [
+    "gunicorn",
+    "uvicorn_worker",
+    "fastapi",
+    "multipart",
+    "pydantic_settings",
+    "sqlalchemy",
+    "asyncpg",
+    "redis",
+    "aioboto3",
+    "openai",
+    "pypdf",
+    "markdown_it",
+    "argon2",
+    "matplotlib",
+    "weasyprint",
+];
+/// Looks for modules and loads the one library that needs more than its wheel.
+const CHECK: &str = "\
+import importlib.util, sys
+lost = [name for name in sys.argv[1:] if importlib.util.find_spec(name) is None]
+if lost:
+    print(*lost, sep=', ', file=sys.stderr)
+    sys.exit(3)
+import weasyprint
+";
+/// How [`CHECK`] ends when a module is missing.
+const LOST: i32 = 3;
+
 /// What no wheel carries, as Debian packages it.
 const IMAGE_PACKAGES: [&str; 3] = ["libpango-1.0-0", "libpangoft2-1.0-0", "fonts-dejavu-core"];
 
@@ -31,6 +61,14 @@ pub enum NotMeasured {
         path: PathBuf,
         /// What the system said.
         reason: io::Error,
+    },
+    /// Something has removed packages from an environment that was whole.
+    #[error("{} lacks {lost}: remove that folder, and the next run makes it anew", folder.display())]
+    Incomplete {
+        /// The environment.
+        folder: PathBuf,
+        /// The modules that are not there.
+        lost: String,
     },
     /// A library of the system is missing that no wheel carries.
     #[error(
@@ -102,14 +140,14 @@ impl Environment {
             path: environment.home.clone(),
             reason,
         })?;
-        environment.check()?;
+        environment.check(made.folder())?;
         Ok(environment)
     }
 
-    /// Loads the one library that needs more than its wheel.
-    fn check(&self) -> Result<(), NotMeasured> {
+    /// Whether all of it is there and loads.
+    fn check(&self, folder: &Path) -> Result<(), NotMeasured> {
         let mut python = Command::new(&self.python);
-        python.args(["-c", "import weasyprint"]);
+        python.args(["-c", CHECK]).args(MODULES);
         let output = python
             .stdin(Stdio::null())
             .output()
@@ -120,6 +158,12 @@ impl Environment {
         let complaint = String::from_utf8_lossy(&output.stderr);
         let last = complaint.trim().lines().next_back();
         let last = last.map_or_else(|| output.status.to_string(), |line| line.trim().to_owned());
+        if output.status.code() == Some(LOST) {
+            return Err(NotMeasured::Incomplete {
+                folder: folder.to_owned(),
+                lost: last,
+            });
+        }
         Err(NotMeasured::Pango(last))
     }
 }

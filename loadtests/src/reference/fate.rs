@@ -81,6 +81,24 @@ pub struct Fate {
     pub unanswered_s: Option<f64>,
 }
 
+impl Fate {
+    /// What became of `in_flight` generations of which `finished` ended with a PDF, by what OpenAI was asked for.
+    pub(super) fn of(event: Event, in_flight: u32, finished: usize, openai: &LoadOpenAi) -> Self {
+        let finished =
+            u32::try_from(finished).map_or(in_flight, |finished| finished.min(in_flight));
+        let needed = u64::from(CALLS_PER_GENERATION * finished);
+        Self {
+            event,
+            in_flight,
+            finished,
+            lost: in_flight - finished,
+            responses_wasted: openai.billing().responses_created.saturating_sub(needed),
+            stop_s: None,
+            unanswered_s: None,
+        }
+    }
+}
+
 /// Lets `event` happen to a service with generations in flight, and counts them afterwards.
 ///
 /// # Errors
@@ -140,25 +158,14 @@ pub async fn of(
         }
     };
     last.stop().await;
-    let finished =
-        u32::try_from(ended.iter().filter(|end| end.succeeded()).count()).unwrap_or(u32::MAX);
-    let responses_wasted = billed_beyond(&openai, finished);
+    let finished = ended.iter().filter(|end| end.succeeded()).count();
+    let fate = Fate::of(event, conditions.generations, finished, &openai);
     openai.stop().await;
     Ok(Fate {
-        event,
-        in_flight: conditions.generations,
-        finished,
-        lost: conditions.generations - finished,
-        responses_wasted,
         stop_s,
         unanswered_s,
+        ..fate
     })
-}
-
-/// Responses that were asked for beyond those that so many finished generations needed.
-pub(super) fn billed_beyond(openai: &LoadOpenAi, finished: u32) -> u64 {
-    let billed = openai.billing().responses_created;
-    billed.saturating_sub(u64::from(CALLS_PER_GENERATION * finished))
 }
 
 /// Ends a service as its engine would; how long that took, in seconds.

@@ -4,7 +4,7 @@ use harness::{FaultProxy, NetworkFault};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-use crate::reference::fate::{Event, Fate, billed_beyond};
+use crate::reference::fate::{Event, Fate};
 use crate::reference::service::{Service, ServiceError};
 use crate::reference::user::User;
 
@@ -55,23 +55,14 @@ pub(super) async fn of(
         .into_iter()
         .collect::<Result<_, _>>()?;
     let finished = answered.iter().filter(|answered| **answered).count();
-    let finished = u32::try_from(finished).unwrap_or(u32::MAX);
-    if finished < conditions.generations {
+    if finished < answered.len() {
         // What nobody waits for any more is written and billed all the same.
         tokio::time::sleep(pause).await;
     }
     drop(proxy);
     started.kill().await;
     started.stop().await;
-    let responses_wasted = billed_beyond(&openai, finished);
+    let fate = Fate::of(event, conditions.generations, finished, &openai);
     openai.stop().await;
-    Ok(Fate {
-        event,
-        in_flight: conditions.generations,
-        finished,
-        lost: conditions.generations - finished,
-        responses_wasted,
-        stop_s: None,
-        unanswered_s: None,
-    })
+    Ok(fate)
 }

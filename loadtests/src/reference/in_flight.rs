@@ -14,18 +14,20 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::reference::process_tree::{ProcessTree, memory_of_kib};
-use crate::reference::service::{Conditions, Service, ServiceError, Started};
+use crate::reference::service::{Conditions, POOL_OVERFLOW, Service, ServiceError, Started};
 use crate::reference::user::User;
 use crate::stats::count_u64_as_f64;
 
 /// Users' orders that are on their way at a time.
 const ORDERS_AT_ONCE: u32 = 12;
+/// The same where some are expected to get nowhere: they shall not do so one dozen after the other.
+const HOPELESS_ORDERS_AT_ONCE: u32 = 24;
 /// Patience with an order where some are expected to get nowhere.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Patience until all orders that were accepted have asked OpenAI.
 const ASKED_TIMEOUT: Duration = Duration::from_secs(60);
-/// What a pool of the proposal's opens beyond its size, as `loadtests/reference/service/settings.py` has it.
-const POOL_OVERFLOW: u32 = 20;
+/// How long nothing more may be asked of OpenAI until no more is expected.
+const COMES_TO_REST_FOR: Duration = Duration::from_secs(2);
 /// How long a service is left alone before its memory is read.
 const SETTLES_FOR: Duration = Duration::from_secs(1);
 
@@ -80,10 +82,22 @@ pub(super) async fn most(service: &Service<'_>, document: &[u8]) -> Result<u64, 
     let user = User::enter(started.base_url(), document.to_vec()).await?;
     let asked = still.conditions().in_flight_asked();
     order(&user, asked, Some(ORDER_TIMEOUT)).await?;
-    tokio::time::sleep(SETTLES_FOR).await;
-    let in_flight = openai.billing().responses_created;
+    let in_flight = at_rest(&openai).await;
     end(started, openai).await;
     Ok(in_flight)
+}
+
+/// Generations that have asked OpenAI, once no more do: those that were accepted may still have to read their PDFs.
+async fn at_rest(openai: &LoadOpenAi) -> u64 {
+    let until = Instant::now() + ASKED_TIMEOUT;
+    loop {
+        let before = openai.billing().responses_created;
+        tokio::time::sleep(COMES_TO_REST_FOR).await;
+        let asked = openai.billing().responses_created;
+        if (asked == before && asked > 0) || Instant::now() >= until {
+            return asked;
+        }
+    }
 }
 
 /// The service in real time: the first call of a generation lasts for three minutes.
@@ -121,9 +135,13 @@ async fn end(started: Started, openai: LoadOpenAi) {
 
 /// Asks for so many generations, several orders at a time. With a patience, orders that fail count as tried.
 async fn order(user: &User, count: u32, patience: Option<Duration>) -> Result<(), ServiceError> {
+    let at_once = match patience {
+        None => ORDERS_AT_ONCE,
+        Some(_) => HOPELESS_ORDERS_AT_ONCE,
+    };
     let mut orders = JoinSet::new();
     for _ in 0..count {
-        if orders.len() >= usize::try_from(ORDERS_AT_ONCE).unwrap_or(usize::MAX)
+        if orders.len() >= usize::try_from(at_once).unwrap_or(usize::MAX)
             && let Some(Ok(Err(error))) = orders.join_next().await
         {
             return Err(error);

@@ -67,10 +67,9 @@ pub fn needs(
     comparison: &Comparison,
     calibration: &Calibration,
 ) -> Result<Option<BothNeeds>, PricingError> {
-    let Some(costs) = comparison.costs(Kind::FastApi) else {
+    let Some(stack) = Stack::proposed(comparison) else {
         return Ok(None);
     };
-    let stack = Stack::of(costs, &comparison.conditions);
     let proposal = parse_sizing(Path::new("proposal.tfvars"), PROPOSAL)?;
     let requirements = Requirements::parse(Path::new("loadtests/slo.toml"), SLO)?;
     let fleet = Fleet {
@@ -151,9 +150,9 @@ fn of(
         memory_mib: memory_share * proposed.fleet.memory_gib * 1024.0,
         cpu_share,
         per_hour_at_target: asked * CPU_TARGET / cpu_share,
-        silent_s_max: comparison.costs(kind).map_or(0.0, |costs| {
-            let rendering_s = costs.rendering_cpu_s.map_or(0.0, |mean| mean.value);
-            rendering_s.max(costs.health_rendering.max_ms / 1000.0)
+        silent_s_max: comparison.base_cell(kind).map_or(0.0, |cell| {
+            let rendering_s = cell.rendering_cpu_s.map_or(0.0, |mean| mean.value);
+            rendering_s.max(cell.health.max_ms / 1000.0)
         }),
         lost_on_stop: stop.map(|fate| (fate.lost, fate.in_flight)),
     })

@@ -11,10 +11,9 @@ use tokio::time::Instant;
 use crate::fidelity::{seconds, tracks};
 use crate::histogram::Latencies;
 use crate::measurement::{Plan, Shard};
-use crate::reference::costs::Costs;
 use crate::reference::profile::Stack;
 use crate::reference::service::{Conditions, POLL_S, Service, ServiceError};
-use crate::reference::user::User;
+use crate::reference::user::{Generation, User};
 use crate::schedule::arrivals_s;
 use crate::stats::count_as_f64;
 
@@ -91,16 +90,16 @@ impl OpenRun {
         Figures::of(&self.accepted_s, &self.sojourn_s, window_s, used)
     }
 
-    /// What the simulator says of the same arrivals: async workers of what this stack was found to cost.
+    /// What the simulator says of the same arrivals: async workers, each with PDFs in its event loop, of what such a stack
+    /// was found to cost.
     ///
     /// # Errors
     /// When they cannot be simulated.
     pub fn predicted(
         &self,
-        costs: &Costs,
+        stack: &Stack,
         conditions: &Conditions,
     ) -> Result<Figures, InvalidScenario> {
-        let stack = Stack::of(costs, conditions);
         let at = self.accepted_s.iter().map(|at_s| seconds(*at_s));
         let length = GenerationLength::Deterministic {
             length: seconds(conditions.generation().as_secs_f64()),
@@ -169,21 +168,21 @@ pub(super) async fn of(service: &Service<'_>, document: &[u8]) -> Result<OpenRun
         clients.spawn(async move {
             let begun = user.begin().await?;
             let ended = user.follow(&begun.id, Instant::now() + patience).await;
-            Ok::<_, ServiceError>(ended.filter(super::user::Generation::succeeded))
+            Ok::<_, ServiceError>(ended)
         });
     }
-    let ended: Vec<_> = clients
+    let followed: Vec<_> = clients
         .join_all()
         .await
         .into_iter()
         .collect::<Result<_, _>>()?;
+    let ended: Vec<Generation> = followed.into_iter().flatten().collect();
     let cpu_s = started.tree.cpu_s() - cpu_before_s;
-    let log = started.log.clone();
     started.stop().await;
     openai.stop().await;
     let mut spans: Vec<(f64, f64)> = ended
         .iter()
-        .flatten()
+        .filter(|generation| generation.succeeded())
         .filter_map(|generation| {
             let created_s = crate::sampler::unix_s(generation.created_at.into());
             let finished_s = crate::sampler::unix_s(generation.finished_at?.into());
@@ -195,7 +194,10 @@ pub(super) async fn of(service: &Service<'_>, document: &[u8]) -> Result<OpenRun
             service: service.kind.label(),
             failed: planned_s.len() - spans.len(),
             total: planned_s.len(),
-            log,
+            reason: ended
+                .iter()
+                .find_map(|generation| generation.error.as_ref())
+                .map_or("not ended in time".to_owned(), |error| error.detail.clone()),
         });
     }
     spans.sort_by(|one, other| one.0.total_cmp(&other.0));

@@ -15,7 +15,6 @@ use crate::calibrate::Calibration;
 use crate::judgement::plan;
 use crate::reference::comparison::Comparison;
 use crate::reference::profile::Stack;
-use crate::reference::service::Kind;
 use crate::requirements::{Requirements, RequirementsError};
 use crate::stages::{STAGE_SLOS, STAGES};
 use crate::terraform::{TerraformError, parse_sizing};
@@ -94,10 +93,9 @@ pub fn stages(
     comparison: &Comparison,
     calibration: &Calibration,
 ) -> Result<Vec<StagePrices>, PricingError> {
-    let Some(costs) = comparison.costs(Kind::FastApi) else {
+    let Some(stack) = Stack::proposed(comparison) else {
         return Ok(vec![]);
     };
-    let stack = Stack::of(costs, &comparison.conditions);
     let profile = crate::vcpu_factor::profile(calibration);
     STAGES
         .into_iter()

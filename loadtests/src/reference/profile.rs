@@ -4,8 +4,9 @@ use simulator::scenario::{
     Fleet, Gunicorn, JobStore, Mode, Profile, Tasks, UpstreamCall, WorkerModel,
 };
 
+use crate::reference::comparison::Comparison;
 use crate::reference::costs::Costs;
-use crate::reference::service::Conditions;
+use crate::reference::service::{Conditions, Kind};
 
 /// Connections of one worker's pool: ten that it keeps and twenty more (`loadtests/reference/service/settings.py`).
 const POOL_CONNECTIONS_MAX: u32 = 30;
@@ -30,20 +31,27 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// From what was measured. Memory is that after the generations: a worker never returns what it has allocated.
-    pub fn of(costs: &Costs, conditions: &Conditions) -> Self {
+    /// From what was measured in the base cell; `None` where it was not. Memory is that after the generations: a worker
+    /// never returns what it has allocated.
+    pub fn of(costs: &Costs, conditions: &Conditions) -> Option<Self> {
+        let cell = costs.cell(conditions.base())?;
         let cpu_s_per_poll = costs.poll.cpu_ms / 1000.0;
-        let pdf_cpu_s = costs.rendering_cpu_s.map_or(0.0, |mean| mean.value);
-        let polls_s = costs.polls_per_generation * cpu_s_per_poll;
+        let pdf_cpu_s = cell.rendering_cpu_s.map_or(0.0, |mean| mean.value);
+        let polls_s = cell.polls_per_generation * cpu_s_per_poll;
         let workers = f64::from(conditions.workers);
-        Self {
-            cpu_s_beside: (costs.cpu_s_per_generation.value - pdf_cpu_s - polls_s).max(0.0),
+        Some(Self {
+            cpu_s_beside: (cell.cpu_s_per_generation.value - pdf_cpu_s - polls_s).max(0.0),
             cpu_s_per_poll,
             pdf_cpu_s,
             first_process_mib: costs.memory_first_process_mib.value,
             worker_mib: (costs.memory_used_mib - costs.memory_first_process_mib.value) / workers,
             generation_kib: (costs.memory_mib_per_generation.value * 1024.0).max(0.0),
-        }
+        })
+    }
+
+    /// The reference as proposed; `None` where it was not measured.
+    pub fn proposed(comparison: &Comparison) -> Option<Self> {
+        Self::of(comparison.costs(Kind::FastApi)?, &comparison.conditions)
     }
 
     /// The cost of a generation on a task of so many worker processes.

@@ -1,5 +1,6 @@
 //! What this backend promises against the proposal's stack: at most such a part of its CPU and memory.
 
+use crate::reference::cells::Cell;
 use crate::reference::comparison::Comparison;
 use crate::reference::costs::Costs;
 use crate::reference::service::Kind;
@@ -27,15 +28,61 @@ impl Standing {
     }
 }
 
+/// What a promise is of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Subject {
+    /// The CPU of a generation, in one cell of the grid.
+    Cpu(Cell),
+    /// The memory of a generation in flight, with its share of Postgres.
+    InFlightMemory,
+    /// The memory after a start.
+    IdleMemory,
+}
+
+impl Subject {
+    /// In a table.
+    pub fn label(self) -> String {
+        match self {
+            Self::Cpu(cell) => format!("CPU of a generation, {}", cell.label()),
+            Self::InFlightMemory => {
+                "memory of a generation in flight, with its share of PostgreSQL".to_owned()
+            }
+            Self::IdleMemory => "idle memory".to_owned(),
+        }
+    }
+
+    /// Rust's share of the proposal's figure, at most: 1 in so many.
+    fn one_in(self) -> f64 {
+        match self {
+            Self::Cpu(_) | Self::IdleMemory => 20.0,
+            Self::InFlightMemory => 10.0,
+        }
+    }
+
+    /// What a service was found to take; `None` where that says nothing, for it was not measured or generations failed.
+    fn figure(self, costs: &Costs) -> Option<Mean> {
+        match self {
+            Self::Cpu(cell) => {
+                let found = costs.cell(cell).filter(|found| found.failed == 0)?;
+                Some(found.cpu_s_per_generation)
+            }
+            Self::InFlightMemory => Some(costs.in_flight_mib_per_generation),
+            Self::IdleMemory => Some(costs.memory_idle_mib),
+        }
+    }
+}
+
 /// One promise, and what was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Promise {
     /// Of what.
-    pub what: &'static str,
+    pub subject: Subject,
     /// Rust's share of the proposal's figure, at most: 1 in so many.
     pub one_in: f64,
-    /// Rust's share as measured.
+    /// Rust's share of what the proposal's own service takes, as measured.
     pub share: Quotient,
+    /// Its share of what that service takes tuned, where it was measured: nothing is promised of it.
+    pub tuned: Option<Quotient>,
 }
 
 impl Promise {
@@ -51,11 +98,16 @@ impl Promise {
         }
     }
 
-    /// The measured share as `1/24 (1/30 to 1/20)`, from the smallest to the greatest.
+    /// The measured share as [`shown`].
     pub fn shown(&self) -> String {
-        let Quotient { value, low, high } = self.share;
-        format!("{} ({} to {})", part(value), part(low), part(high))
+        shown(self.share)
     }
+}
+
+/// A share as `1/24 (1/30 to 1/20)`, from the smallest to the greatest.
+pub(crate) fn shown(share: Quotient) -> String {
+    let Quotient { value, low, high } = share;
+    format!("{} ({} to {})", part(value), part(low), part(high))
 }
 
 /// `1/24`; a share that is nothing at all, within its error, is 0.
@@ -71,24 +123,8 @@ pub(crate) fn part(share: f64) -> String {
     }
 }
 
-/// A promise: what of, which figure, 1 in how many.
-type Promised = (&'static str, fn(&Costs) -> Mean, f64);
-
-const PROMISED: [Promised; 3] = [
-    (
-        "CPU of a generation",
-        |costs| costs.cpu_s_per_generation,
-        20.0,
-    ),
-    (
-        "memory of a generation in flight, with its share of PostgreSQL",
-        |costs| costs.in_flight_mib_per_generation,
-        10.0,
-    ),
-    ("idle memory", |costs| costs.memory_idle_mib, 20.0),
-];
-
-/// Every promise that can be held against what was measured; none where a service or the intervals are missing.
+/// Every promise that can be held against what was measured, the CPU's in each cell; none where a service or the
+/// intervals are missing.
 pub fn promises(comparison: &Comparison) -> Vec<Promise> {
     let (Some(rust), Some(other)) = (
         comparison.costs(Kind::Rust),
@@ -96,14 +132,18 @@ pub fn promises(comparison: &Comparison) -> Vec<Promise> {
     ) else {
         return vec![];
     };
-    PROMISED
-        .into_iter()
-        .filter_map(|(what, figure, one_in)| {
-            let share = quotient(figure(rust), figure(other))?;
+    let tuned = comparison.costs(Kind::FastApiTuned);
+    let of_cells = comparison.cells().into_iter().map(Subject::Cpu);
+    of_cells
+        .chain([Subject::InFlightMemory, Subject::IdleMemory])
+        .filter_map(|subject| {
+            let rust = subject.figure(rust)?;
+            let share_of = |costs| quotient(rust, subject.figure(costs)?);
             Some(Promise {
-                what,
-                one_in,
-                share,
+                subject,
+                one_in: subject.one_in(),
+                share: share_of(other)?,
+                tuned: tuned.and_then(share_of),
             })
         })
         .collect()
@@ -112,16 +152,18 @@ pub fn promises(comparison: &Comparison) -> Vec<Promise> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reference::cells::CellCosts;
 
     fn promise(low: f64, high: f64) -> Promise {
         Promise {
-            what: "CPU of a generation",
+            subject: Subject::IdleMemory,
             one_in: 20.0,
             share: Quotient {
                 value: f64::midpoint(low, high),
                 low,
                 high,
             },
+            tuned: None,
         }
     }
 
@@ -137,5 +179,42 @@ mod tests {
         assert_eq!(promise(0.04, 0.05).shown(), "1/22 (1/25 to 1/20)");
         assert_eq!(promise(-0.01, 0.25).shown(), "1/8.3 (0 to 1/4.0)");
         assert_eq!(part(1.25), "1.2");
+    }
+
+    #[test]
+    fn the_cpu_is_promised_in_each_cell_in_which_nothing_failed() {
+        let mut comparison = crate::reference::recorded::comparison().clone();
+        let base = comparison.conditions.base();
+        let twice = Cell {
+            generations: base.generations * 2,
+            ..base
+        };
+        let mut tuned = comparison.service(Kind::FastApi).expect("measured").clone();
+        tuned.kind = Kind::FastApiTuned;
+        comparison.services.push(tuned);
+        for service in &mut comparison.services {
+            let costs = service.costs.as_mut().expect("measured");
+            costs.cells.retain(|one| one.cell == base);
+            costs.cells.push(CellCosts {
+                cell: twice,
+                ..costs.cells[0].clone()
+            });
+        }
+        let cpu = |comparison: &Comparison| -> Vec<Subject> {
+            let all = promises(comparison);
+            assert!(all.iter().all(|one| one.tuned == Some(one.share)));
+            let subjects = all.into_iter().map(|one| one.subject);
+            let cpu = subjects.filter(|subject| matches!(subject, Subject::Cpu(_)));
+            cpu.collect()
+        };
+        let both = [base, twice].map(Subject::Cpu);
+        assert_eq!(cpu(&comparison), both);
+        for service in &mut comparison.services {
+            let costs = service.costs.as_mut().expect("measured");
+            if service.kind == Kind::FastApi {
+                costs.cells[1].failed = 1;
+            }
+        }
+        assert_eq!(cpu(&comparison), both[..1]);
     }
 }

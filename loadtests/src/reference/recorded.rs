@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::reference::comparison::{Comparison, Measured};
+use crate::reference::service::Conditions;
 
 /// Where it is, in a checkout.
 pub const FILE: &str = "loadtests/results/comparison.json";
@@ -50,10 +51,19 @@ pub fn join(known: Comparison, new: Comparison) -> Result<Comparison, JoinError>
     if machine(&known) != machine(&new) || known.schema_version != new.schema_version {
         return Err(JoinError::Hardware);
     }
-    if known.conditions != new.conditions {
+    // How often costs were measured is told by each figure, and no other part knows of it.
+    let of_any_number = |one: &Comparison| Conditions {
+        repetitions: 0,
+        rounds: 0,
+        ..one.conditions
+    };
+    if of_any_number(&known) != of_any_number(&new) {
         return Err(JoinError::Conditions);
     }
     let mut joined = new;
+    if joined.services.iter().all(|one| one.costs.is_none()) {
+        joined.conditions = known.conditions;
+    }
     for old in known.services {
         match joined.services.iter_mut().find(|one| one.kind == old.kind) {
             Some(one) => fill(one, old),
@@ -89,10 +99,14 @@ mod tests {
         new.services.retain(|one| one.kind == Kind::Rust);
         let rust = &mut new.services[0];
         rust.costs = None;
+        // Of costs alone, of which there are none.
+        new.conditions.rounds += 1;
+        let rust = &mut new.services[0];
         rust.fates.truncate(1);
         rust.fates[0].lost = 5;
         let joined = join(known.clone(), new).expect("the same machine");
         assert_eq!(joined.services.len(), known.services.len());
+        assert_eq!(joined.conditions, known.conditions);
         let fates = &joined.service(Kind::Rust).expect("measured").fates;
         assert_eq!((fates.len(), fates[0].lost), (1, 5));
         assert_eq!(joined.costs(Kind::Rust), known.costs(Kind::Rust));

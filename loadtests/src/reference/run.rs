@@ -8,7 +8,7 @@ use crate::backend_process;
 use crate::hardware::Hardware;
 use crate::pipeline::PipelineError;
 use crate::progress::Progress;
-use crate::reference::comparison::{Comparison, Part, Services, compare};
+use crate::reference::comparison::{Asked, Comparison, Services, compare};
 use crate::reference::environment::{Environment, NotMeasured};
 use crate::reference::service::{Conditions, Kind, ServiceError};
 use crate::source_document::source_document;
@@ -30,7 +30,7 @@ pub enum CompareError {
     Document(#[from] lopdf::Error),
 }
 
-/// Measures `parts` of `kinds`, one kind after the other, on a stack of its own.
+/// Measures what is asked, one service after the other, on a stack of its own.
 ///
 /// # Errors
 /// When the stack, the backend's build or the Rust service fails; never for the reference, whose
@@ -38,14 +38,14 @@ pub enum CompareError {
 pub async fn run(
     workspace: &Path,
     conditions: Conditions,
-    (kinds, parts): (&[Kind], &[Part]),
+    asked: Asked<'_>,
     binary: Option<&Path>,
     progress: &Progress,
 ) -> Result<Comparison, CompareError> {
     let document = source_document(DOCUMENT_PAGES)?;
     let binary = match binary {
         Some(binary) => binary.to_owned(),
-        None if !kinds.contains(&Kind::Rust) => std::path::PathBuf::new(),
+        None if !asked.kinds.contains(&Kind::Rust) => std::path::PathBuf::new(),
         None => {
             progress.say(&format!(
                 "building the backend ({})",
@@ -56,7 +56,7 @@ pub async fn run(
                 .map_err(PipelineError::Backend)?
         }
     };
-    let environment = if kinds.iter().any(|kind| *kind != Kind::Rust) {
+    let environment = if asked.kinds.iter().any(|kind| *kind != Kind::Rust) {
         progress.say("preparing the reference's Python environment (minutes, the first time)");
         prepare(workspace).await
     } else {
@@ -79,7 +79,6 @@ pub async fn run(
         environment: &environment,
     };
     let say = |what: &str| progress.say(what);
-    let asked = (kinds, parts);
     let comparison = compare(&services, hardware, conditions, asked, &document, say).await?;
     stack.stop().await.map_err(PipelineError::Stack)?;
     Ok(comparison)

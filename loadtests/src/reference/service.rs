@@ -9,6 +9,8 @@ use harness::{ContainerImage, PythonImage, Sandbox, Stack, Template};
 use serde::{Deserialize, Serialize};
 
 use crate::backend_process::{BackendError, BackendProcess, BackendSpec, chain};
+use crate::measurement::VcpuLimit;
+use crate::reference::cells::Cell;
 use crate::reference::environment::Environment;
 use crate::reference::process_tree::{ProcessTree, memory_of_kib};
 use crate::reference::user::{UserError, client};
@@ -21,6 +23,11 @@ pub const CALLS_PER_GENERATION: u32 = 5;
 pub const GENERATION_S: f64 = 900.0;
 /// Real seconds between two polls of a client, and between two polls of OpenAI.
 pub const POLL_S: f64 = 5.0;
+/// What a pool of the proposal's opens beyond its size, as `loadtests/reference/service/settings.py` has it.
+pub(super) const POOL_OVERFLOW: u32 = 20;
+/// The least compressed time between two polls of a client, in milliseconds: `FastAPI` answers about 1500 polls a second,
+/// and 24 generations would send 1200.
+const POLL_MS_MIN: f64 = 20.0;
 /// More requests, and more generations of one user, than any measurement asks for.
 const NO_LIMIT: &str = "1000000";
 
@@ -63,15 +70,15 @@ impl Kind {
 pub struct Conditions {
     /// `GENERATION_WORKERS`: generations at a time in Rust, Gunicorn workers in Python.
     pub workers: u32,
-    /// vCPU.
+    /// vCPU, but in the cells that say another.
     pub vcpu: f64,
     /// Memory in MiB.
     pub memory_mib: u64,
     /// Factor by which every wait is divided.
     pub speedup: f64,
-    /// Generations in flight at a time.
+    /// Generations in flight at a time, but in the cells that say another number.
     pub generations: u32,
-    /// Batches of so many generations that are measured.
+    /// Batches that are measured of each cell.
     pub repetitions: u32,
     /// Starts at which idle memory and that of generations in flight are measured.
     pub rounds: u32,
@@ -83,6 +90,30 @@ impl Conditions {
     /// A wait of so many real seconds, as it runs.
     pub fn compressed(&self, real_s: f64) -> Duration {
         Duration::from_secs_f64(real_s / self.speedup)
+    }
+
+    /// The cell of the grid in which all else is measured.
+    pub fn base(&self) -> Cell {
+        Cell {
+            generations: self.generations,
+            vcpu: self.vcpu,
+        }
+    }
+
+    /// Refuses a speed-up at which no client could poll as often as in real time.
+    ///
+    /// # Errors
+    /// With the largest that would do.
+    pub fn check_speedup(&self) -> Result<(), String> {
+        let poll_ms = POLL_S * 1000.0 / self.speedup;
+        if poll_ms >= POLL_MS_MIN {
+            return Ok(());
+        }
+        Err(format!(
+            "at --speedup {} clients would poll every {poll_ms:.0} ms, faster than a busy service answers: take {} at most",
+            self.speedup,
+            POLL_S * 1000.0 / POLL_MS_MIN
+        ))
     }
 
     /// One generation as it runs.
@@ -163,7 +194,7 @@ pub enum ServiceError {
     #[error("simulate what was measured")]
     Simulation(#[from] simulator::scenario::InvalidScenario),
     /// Generations failed, so what they cost says nothing.
-    #[error("measure {service}: {failed} of {total} generations did not succeed; its log is {log}")]
+    #[error("measure {service}: {failed} of {total} generations did not succeed ({reason})")]
     Failures {
         /// Which one.
         service: &'static str,
@@ -171,8 +202,8 @@ pub enum ServiceError {
         failed: usize,
         /// Of how many.
         total: usize,
-        /// Its log.
-        log: PathBuf,
+        /// Why the first of them did not.
+        reason: String,
     },
 }
 
@@ -232,6 +263,35 @@ impl<'a> Service<'a> {
     /// Whether its workers are slots of one process, and not processes.
     pub(super) fn has_slots(&self) -> bool {
         self.script.is_none()
+    }
+
+    /// The numbers of generations in flight that one start may be asked for. Gunicorn's workers are the same for all. The
+    /// backend gets a slot for each, and slots that are too many ask for work all the time: its cells share no start.
+    pub(super) fn shared_starts<'n>(&self, generations: &'n [u32]) -> Vec<&'n [u32]> {
+        match self.has_slots() {
+            true => generations.chunks(1).collect(),
+            false => vec![generations],
+        }
+    }
+
+    /// Generations after which every process has had one, as a rule: which one accepts is the kernel's choice.
+    pub(super) fn warm_up(&self) -> u32 {
+        match self.has_slots() {
+            true => self.conditions.workers,
+            false => 2 * self.conditions.workers,
+        }
+    }
+
+    /// The setting that gives so many generations room, wherever they come to be: slots in the backend; in the reference
+    /// connections to Postgres, for which worker accepts a generation is the kernel's choice, and each holds one.
+    pub(super) fn room_for(&self, generations: u32) -> (&'static str, String) {
+        if self.has_slots() {
+            let slots = generations.max(self.conditions.workers);
+            ("GENERATION_WORKERS", slots.to_string())
+        } else {
+            let overflow = generations.max(POOL_OVERFLOW);
+            ("DATABASE_POOL_OVERFLOW", overflow.to_string())
+        }
     }
 
     /// The conditions it is started under.
@@ -303,6 +363,7 @@ impl<'a> Service<'a> {
             leader,
             base_url: process.base_url().to_owned(),
             tree: ProcessTree::led_by(leader),
+            vcpu_limit: process.limit(),
             process: Some(process),
             log,
         };
@@ -326,14 +387,14 @@ impl<'a> Service<'a> {
         match self.kind {
             Kind::Rust => 0,
             Kind::FastApi => usize::try_from(self.conditions.workers).unwrap_or(usize::MAX),
-            // `--workers auto`: one for each vCPU.
+            // `--workers auto`: one for each vCPU, as Python rounds.
             Kind::FastApiTuned => {
                 #[expect(
                     clippy::cast_possible_truncation,
                     clippy::cast_sign_loss,
                     reason = "vCPU counts are small and positive"
                 )]
-                let cores = self.conditions.vcpu.round().max(1.0) as usize;
+                let cores = self.conditions.vcpu.round_ties_even().max(1.0) as usize;
                 cores
             }
         }
@@ -416,6 +477,7 @@ pub struct Started {
     process: Option<BackendProcess>,
     leader: u32,
     base_url: String,
+    vcpu_limit: VcpuLimit,
     /// All its processes.
     pub tree: ProcessTree,
     /// Its log.
@@ -426,6 +488,11 @@ impl Started {
     /// Where it listens.
     pub fn base_url(&self) -> &str {
         &self.base_url
+    }
+
+    /// What enforces its vCPU.
+    pub(super) fn limit(&self) -> VcpuLimit {
+        self.vcpu_limit
     }
 
     /// Memory of its first process alone, in KiB.

@@ -1,9 +1,14 @@
 //! The comparison as a part of a report.
 
+use crate::measurement::VcpuLimit;
+use crate::reduce::CPU_UTILIZATION_MAX;
+use crate::reference::cells::CellCosts;
 use crate::reference::comparison::{Comparison, Measured};
 use crate::reference::costs::Costs;
+use crate::reference::open::Figures;
 use crate::reference::probe::{Latencies, Throughput};
-use crate::reference::promises::{part, promises};
+use crate::reference::profile::Stack;
+use crate::reference::promises::{Standing, part, promises, shown};
 use crate::reference::service::Kind;
 use crate::report::document::{Block, Document, Table};
 use crate::stats::{Mean, quotient};
@@ -40,11 +45,17 @@ fn costs(document: &mut Document, comparison: &Comparison) {
         return;
     }
     for promise in promises(comparison) {
+        let tuned = promise.tuned.map_or_else(String::new, |share| {
+            format!(
+                " Of what it takes tuned, {}; of that nothing is promised.",
+                shown(share)
+            )
+        });
         document.blocks.push(Block::Verdict {
-            pass: promise.standing() == crate::reference::promises::Standing::Kept,
+            pass: promise.standing() == Standing::Kept,
             text: format!(
-                "{}: Rust takes {} of what FastAPI takes; promised is at most 1/{}: {}.",
-                promise.what,
+                "{}: Rust takes {} of what FastAPI takes as proposed; promised is at most 1/{}: {}.{tuned}",
+                promise.subject.label(),
                 promise.shown(),
                 promise.one_in,
                 promise.standing().label()
@@ -53,16 +64,98 @@ fn costs(document: &mut Document, comparison: &Comparison) {
     }
     let conditions = &comparison.conditions;
     document.paragraph(format!(
-        "CPU: {} batches of {} generations, each polled as often as its service asks. Memory: {} starts, idle and between {} and {} generations in \
-         flight, which stand still in their first call of OpenAI; of a page that several processes share each counts its \
-         part (PSS), of the Postgres processes those of the service's connections. ± is half of the 95 % interval.",
-        conditions.repetitions,
-        conditions.generations,
-        conditions.rounds,
+        "CPU: {} in each cell, all generations of a batch begun at once and polled as often as their service asks. \
+         The backend has a slot for each, the reference a connection to Postgres. Beyond OpenAI is what the calls of OpenAI, \
+         {:.1} s together, do not explain of a generation; it holds work, which does not shrink with the speed-up. A cell \
+         is cpu-bound above {:.0} % of its vCPU: generations waited for CPU, as in real time {} times as many would.",
+        match conditions.repetitions {
+            1 => "1 batch".to_owned(),
+            more => format!("{more} batches"),
+        },
+        conditions.generation().as_secs_f64(),
+        CPU_UTILIZATION_MAX * 100.0,
+        conditions.speedup,
+    ));
+    document.table(cells_table(comparison, &measured));
+    document.paragraph(format!(
+        "The rest was measured once, with {}. Memory: {}, idle and between {} and {} generations in flight, which \
+         stand still in their first call of OpenAI; of a page that several processes share each counts its part (PSS), of \
+         the Postgres processes those of the service's connections. ± is half of the 95 % interval.",
+        conditions.base().label(),
+        crate::plural(conditions.rounds.into(), "start"),
         conditions.in_flight_few(),
         conditions.in_flight_many(),
     ));
     document.table(costs_table(&measured));
+}
+
+/// Each cell with what every service did in it.
+fn cells_table(comparison: &Comparison, measured: &[(Kind, &Costs)]) -> Table {
+    let mut table = Table::new([
+        "Cell",
+        "Service",
+        "CPU of a generation, s",
+        "Rust takes of it",
+        "of it reading, rendering, s",
+        "Polls",
+        "vCPU in use, %",
+        "Beyond OpenAI, p50 / p95 s",
+        "/health meanwhile, p50 / p99 / max ms",
+        "Failed",
+    ])
+    .keyed_by(2);
+    for cell in comparison.cells() {
+        let of = |costs: &Costs| costs.cell(cell).cloned();
+        let rust = comparison.costs(Kind::Rust).and_then(of);
+        for (kind, costs) in measured {
+            let Some(found) = of(costs) else { continue };
+            let other = rust.as_ref().filter(|_| *kind != Kind::Rust);
+            let share = other
+                .and_then(|rust| quotient(rust.cpu_s_per_generation, found.cpu_s_per_generation));
+            let heavy = [found.reading_cpu_s, found.rendering_cpu_s];
+            table.row([
+                cell.label(),
+                kind.label().to_owned(),
+                stated(found.cpu_s_per_generation, 3),
+                share.map_or_else(String::new, shown),
+                match heavy {
+                    [Some(reading), Some(rendering)] => {
+                        format!("{:.3}, {:.3}", reading.value, rendering.value)
+                    }
+                    _ => String::new(),
+                },
+                format!("{:.0}", found.polls_per_generation),
+                in_use(&found),
+                found.pace.map_or_else(String::new, |pace| {
+                    format!(
+                        "{:.2} / {:.2}",
+                        pace.beyond_openai_p50_s, pace.beyond_openai_p95_s
+                    )
+                }),
+                latencies(found.health),
+                match &found.failure {
+                    None => format!("{} of {}", found.failed, found.asked),
+                    Some(why) => format!("{} of {}: {why}", found.failed, found.asked),
+                },
+            ]);
+        }
+    }
+    table
+}
+
+/// `71, cpu-bound`; `35, modelled` where nothing kept it to its vCPU.
+fn in_use(found: &CellCosts) -> String {
+    let Some(pace) = found.pace else {
+        return String::new();
+    };
+    let mut text = format!("{:.0}", pace.cpu_utilization * 100.0);
+    if found.is_cpu_bound() {
+        text += ", cpu-bound";
+    }
+    if pace.vcpu_limit == VcpuLimit::Modelled {
+        text += ", modelled";
+    }
+    text
 }
 
 /// A mean with its interval: name, figure, digits.
@@ -74,8 +167,7 @@ type Plain = (
     Option<fn(&Costs) -> f64>,
 );
 
-const MEANS: [Stated; 6] = [
-    ("CPU of a generation, s", |one| one.cpu_s_per_generation, 3),
+const MEANS: [Stated; 5] = [
     ("memory idle, MiB", |one| one.memory_idle_mib, 1),
     (
         "memory of a generation in flight, MiB",
@@ -95,22 +187,7 @@ const MEANS: [Stated; 6] = [
     ("CPU until ready, s", |one| one.start_cpu_s, 2),
 ];
 
-const PLAIN: [Plain; 11] = [
-    (
-        "of its CPU: reading PDFs, s",
-        |one| told(one.reading_cpu_s),
-        None,
-    ),
-    (
-        "of its CPU: rendering its PDF, s",
-        |one| told(one.rendering_cpu_s),
-        None,
-    ),
-    (
-        "polls of a generation",
-        |one| format!("{:.0}", one.polls_per_generation),
-        None,
-    ),
+const PLAIN: [Plain; 7] = [
     (
         "memory after the generations, MiB",
         |one| format!("{:.1}", one.memory_used_mib),
@@ -138,11 +215,6 @@ const PLAIN: [Plain; 11] = [
         Some(|one| one.health_idle.p99_ms),
     ),
     (
-        "/health while rendering, p50 / p99 / max ms",
-        |one| latencies(one.health_rendering),
-        Some(|one| one.health_rendering.p99_ms),
-    ),
-    (
         "PDF, pages and KiB",
         |one| format!("{:.1}, {:.0}", one.pdf_pages, one.pdf_bytes / 1024.0),
         None,
@@ -153,32 +225,28 @@ fn costs_table(measured: &[(Kind, &Costs)]) -> Table {
     let names = measured.iter().map(|(kind, _)| kind.label());
     let mut table = Table::new(["Figure"].into_iter().chain(names));
     let of = |kind| {
-        measured
-            .iter()
-            .find(|(one, _)| *one == kind)
-            .map(|(_, costs)| *costs)
+        let found = measured.iter().find(|(one, _)| *one == kind);
+        found.map(|(_, costs)| *costs)
     };
-    let pair = of(Kind::Rust).zip(of(Kind::FastApi));
-    if pair.is_some() {
-        table.header.push("Rust's part".to_owned());
+    let mut pairs = vec![];
+    for kind in [Kind::FastApi, Kind::FastApiTuned] {
+        if let Some(pair) = of(Kind::Rust).zip(of(kind)) {
+            pairs.push(pair);
+            table
+                .header
+                .push(format!("Rust's part of {}", kind.label()));
+        }
     }
     let mut row =
         |name: &str, text: &dyn Fn(&Costs) -> String, share: &dyn Fn(&Costs, &Costs) -> String| {
             let mut cells = vec![name.to_owned()];
             cells.extend(measured.iter().map(|(_, costs)| text(costs)));
-            cells.extend(pair.map(|(rust, other)| share(rust, other)));
+            cells.extend(pairs.iter().map(|(rust, other)| share(rust, other)));
             table.rows.push(cells);
         };
     for (name, figure, digits) in MEANS {
         row(name, &|one| stated(figure(one), digits), &|rust, other| {
-            quotient(figure(rust), figure(other)).map_or_else(String::new, |share| {
-                format!(
-                    "{} ({} to {})",
-                    part(share.value),
-                    part(share.low),
-                    part(share.high)
-                )
-            })
+            quotient(figure(rust), figure(other)).map_or_else(String::new, shown)
         });
     }
     for (name, text, figure) in PLAIN {
@@ -239,25 +307,28 @@ fn open(document: &mut Document, comparison: &Comparison) {
         "Promised, %",
     ])
     .keyed_by(2);
-    for (service, run, costs) in comparison
+    for (service, run) in comparison
         .services
         .iter()
-        .filter_map(|one| Some((one, one.open.as_ref()?, one.costs.as_ref()?)))
+        .filter_map(|one| Some((one, one.open.as_ref()?)))
     {
         let measured = run.measured(comparison.conditions.vcpu);
-        let Ok(predicted) = run.predicted(costs, &comparison.conditions) else {
-            continue;
-        };
-        for ((name, is, promised, digits), (_, said, ..)) in
-            measured.rows().into_iter().zip(predicted.rows())
-        {
+        // The simulator has the reference's workers as proposed; the others stand beside it.
+        let stack = Stack::proposed(comparison).filter(|_| service.kind == Kind::FastApi);
+        let predicted = stack.and_then(|stack| run.predicted(&stack, &comparison.conditions).ok());
+        let said = predicted.map(Figures::rows);
+        for (row, (name, is, promised, digits)) in measured.rows().into_iter().enumerate() {
+            let said = said.map(|said| said[row].1);
             table.row([
                 service.kind.label().to_owned(),
                 name.to_owned(),
                 format!("{is:.digits$}"),
-                format!("{said:.digits$}"),
-                format!("{:+.1}", (said / is - 1.0) * 100.0),
-                promised.map_or_else(String::new, |most| format!("{:.0}", most * 100.0)),
+                said.map_or_else(String::new, |said| format!("{said:.digits$}")),
+                said.map_or_else(String::new, |said| {
+                    format!("{:+.1}", (said / is - 1.0) * 100.0)
+                }),
+                said.and(promised)
+                    .map_or_else(String::new, |most| format!("{:.0}", most * 100.0)),
             ]);
         }
     }
@@ -265,8 +336,8 @@ fn open(document: &mut Document, comparison: &Comparison) {
         return;
     }
     document.paragraph(
-        "Poisson arrivals, and what the simulator says of the same arrivals: async workers of what a generation was found \
-         to cost in the batches, of which this run is none. Times are compressed.",
+        "Poisson arrivals, and what the simulator says of the same arrivals at FastAPI as proposed: async workers of what a \
+         generation was found to cost in the batches, of which this run is none. Times are compressed.",
     );
     document.table(table);
 }
@@ -318,10 +389,6 @@ fn stated(mean: Mean, digits: usize) -> String {
         Some(half) => format!("{:.digits$} ± {half:.digits$}", mean.value),
         None => format!("{:.digits$}", mean.value),
     }
-}
-
-fn told(mean: Option<Mean>) -> String {
-    mean.map_or_else(String::new, |mean| stated(mean, 3))
 }
 
 fn throughput(throughput: Throughput) -> String {

@@ -57,12 +57,29 @@ pub struct Generation {
     pub created_at: DateTime<Utc>,
     /// When it ended, once it has.
     pub finished_at: Option<DateTime<Utc>>,
+    /// Why it failed, where it did.
+    pub error: Option<Failure>,
+}
+
+/// Why a generation failed, as its user is told.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind.
+    pub code: String,
+    /// One sentence.
+    pub detail: String,
 }
 
 impl Generation {
     /// Whether its PDF can be downloaded.
     pub fn succeeded(&self) -> bool {
         self.status == "succeeded"
+    }
+
+    /// Seconds from accepted to ended, by the service's clock; `None` before its end.
+    pub fn sojourn_s(&self) -> Option<f64> {
+        let took = (self.finished_at? - self.created_at).to_std().ok()?;
+        Some(took.as_secs_f64())
     }
 
     fn has_ended(&self) -> bool {

@@ -8,7 +8,7 @@ use crate::calibrate::Calibration;
 use crate::reference::comparison::Comparison;
 use crate::reference::needs::{BothNeeds, Needs, needs};
 use crate::reference::pricing::{Priced, PricingError, StagePrices, stages};
-use crate::reference::promises::{Promise, Standing, promises};
+use crate::reference::promises::{Promise, Standing, Subject, promises, shown};
 use crate::report::Document;
 use crate::report::document::{Block, Table};
 
@@ -76,17 +76,36 @@ impl Stacks {
                 ),
                 say!("promised at most", "prometido como máximo"),
                 say!("promise", "promesa"),
+                say!(
+                    "of FastAPI tuned, nothing promised",
+                    "de FastAPI optimizado, nada prometido"
+                ),
             ],
         );
+        let has_tuned = self.promises.iter().any(|promise| promise.tuned.is_some());
+        let share = |share| shown(share).replace("to", to(language));
         for promise in &self.promises {
             shares.row([
-                word(&in_words(promise)),
-                promise.shown().replace("to", to(language)),
+                word(&in_words(promise.subject)),
+                share(promise.share),
                 format!("1/{}", promise.one_in),
                 word(&standing(promise.standing())),
+                promise.tuned.map_or_else(String::new, share),
             ]);
         }
+        if !has_tuned {
+            shares.header.pop();
+            shares.rows.iter_mut().for_each(|row| {
+                row.pop();
+            });
+        }
         document.table(shares);
+        if has_tuned {
+            document.paragraph(word(&say!(
+                "Tuned is the same service with a worker per vCPU, PDFs in processes of their own and short transactions. What is promised, and all that follows, is of FastAPI as proposed.",
+                "Optimizado es el mismo servicio con un worker por vCPU, los PDF en procesos propios y transacciones cortas. Lo prometido, y todo lo que sigue, se refiere a FastAPI según la propuesta."
+            )));
+        }
         self.add_figures(document, language);
         self.add_stages(document, language);
         document.blocks.push(Block::Code(COMMAND.to_owned()));
@@ -255,15 +274,20 @@ fn number(found: Option<String>) -> Text {
     }
 }
 
-fn in_words(promise: &Promise) -> Text {
-    let spanish = match promise.what {
-        "CPU of a generation" => "CPU de una generación",
-        "idle memory" => "memoria en reposo",
-        _ => "memoria de una generación en curso, con su parte de PostgreSQL",
+fn in_words(subject: Subject) -> Text {
+    let spanish = match subject {
+        Subject::Cpu(cell) => format!(
+            "CPU de una generación, {} a la vez con {} vCPU",
+            cell.generations, cell.vcpu
+        ),
+        Subject::InFlightMemory => {
+            "memoria de una generación en curso, con su parte de PostgreSQL".to_owned()
+        }
+        Subject::IdleMemory => "memoria en reposo".to_owned(),
     };
     Text {
-        en: promise.what.to_owned(),
-        es: spanish.to_owned(),
+        en: subject.label(),
+        es: spanish,
     }
 }
 

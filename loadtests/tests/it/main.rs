@@ -92,6 +92,25 @@ fn bad_arguments_exit_with_2_and_name_the_argument() {
         (vec!["--frobnicate"], "--frobnicate"),
         (vec!["measure", "--speedup", "0"], "--speedup"),
         (vec!["measure", "--vcpus", "none"], "--vcpus"),
+        (vec!["measure", "--generations", "1,2"], "--generations"),
+        (vec!["--generations", "1,2"], "--generations"),
+        (vec!["compare", "--generations", ""], "--generations"),
+        (vec!["compare", "--generations", "0"], "--generations"),
+        (vec!["compare", "--generations", "6,24,6"], "named twice"),
+        (vec!["compare", "--vcpu", "0.5,"], "--vcpu"),
+        (
+            vec!["compare", "--generations", "1,2,3,4,5,6,7", "--vcpu", "1,2"],
+            "14 cells",
+        ),
+        (vec!["compare", "--speedup", "300"], "take 250 at most"),
+        (
+            vec!["measure", "--target", "both", "--workers", "24"],
+            "take 10 at most",
+        ),
+        (
+            vec!["measure", "--target", "both", "--generations", "2000"],
+            "2000 generations",
+        ),
         (vec!["gate"], "--sizing"),
         (
             vec!["simulate", "--scenario", "missing.toml"],

@@ -7,7 +7,8 @@ use std::time::Duration;
 use harness::{ProviderChoice, Stack};
 use loadtests::backend_process;
 use loadtests::hardware::Hardware;
-use loadtests::reference::comparison::{Comparison, Part, Services, compare};
+use loadtests::reference::cells::Cells;
+use loadtests::reference::comparison::{Asked, Comparison, Part, Services, compare};
 use loadtests::reference::environment::{Environment, NotMeasured};
 use loadtests::reference::service::{CALLS_PER_GENERATION, Conditions, Kind, Service};
 use loadtests::reference::table::differences;
@@ -48,8 +49,13 @@ fn environment() -> Option<Environment> {
     Environment::find(&source, &harness::cache_folder())
 }
 
-/// The contract of the services, natively.
-async fn contract(kinds: &[Kind], environment: Result<Environment, NotMeasured>) -> Comparison {
+/// One part of the services, natively, with these numbers of generations at a time.
+async fn measured(
+    kinds: &[Kind],
+    part: Part,
+    generations: &[u32],
+    environment: Result<Environment, NotMeasured>,
+) -> Comparison {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let binary = match backend() {
         Some(path) => path.into(),
@@ -64,7 +70,12 @@ async fn contract(kinds: &[Kind], environment: Result<Environment, NotMeasured>)
         environment: &environment,
     };
     let document = source_document(3).expect("a PDF");
-    let asked = (kinds, &[Part::Contract][..]);
+    let cells = Cells::new(generations.to_vec(), vec![CONDITIONS.vcpu]);
+    let asked = Asked {
+        kinds,
+        parts: &[part],
+        cells: &cells.expect("a grid"),
+    };
     let hardware = Hardware::unknown();
     let comparison = compare(&services, hardware, CONDITIONS, asked, &document, |_| {})
         .await
@@ -76,7 +87,7 @@ async fn contract(kinds: &[Kind], environment: Result<Environment, NotMeasured>)
 #[tokio::test(flavor = "multi_thread")]
 async fn the_backend_keeps_the_contract_and_goes_on_without_the_reference() {
     let missing = Err(NotMeasured::Install("no network".to_owned()));
-    let comparison = contract(&[Kind::Rust, Kind::FastApi], missing).await;
+    let comparison = measured(&[Kind::Rust, Kind::FastApi], Part::Contract, &[1], missing).await;
     let rust = comparison.service(Kind::Rust).expect("measured");
     assert!(rust.contract.len() > 20);
     assert!(differences(rust).is_empty(), "{:#?}", rust.contract);
@@ -84,6 +95,27 @@ async fn the_backend_keeps_the_contract_and_goes_on_without_the_reference() {
     let (kind, reason) = &comparison.not_measured[0];
     assert_eq!(*kind, Kind::FastApi);
     assert!(reason.contains("no network"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_is_counted_in_every_cell_and_all_else_once() {
+    let not_asked = Err(NotMeasured::NotAsked);
+    let comparison = measured(&[Kind::Rust], Part::Costs, &[1, 3], not_asked).await;
+    let costs = comparison.costs(Kind::Rust).expect("measured");
+    for (found, generations) in costs.cells.iter().zip([1, 3]) {
+        assert_eq!(found.cell.generations, generations);
+        assert_eq!((found.asked, found.failed), (generations, 0));
+        assert!(found.cpu_s_per_generation.value > 0.0, "{found:?}");
+        assert!(found.polls_per_generation >= 1.0, "{found:?}");
+        // Each has a slot: none waits for another to end.
+        let pace = found.pace.expect("some have ended");
+        let generation_s = CONDITIONS.generation().as_secs_f64();
+        assert!(pace.beyond_openai_p95_s < generation_s, "{found:?}");
+    }
+    assert_eq!(costs.cells.len(), 2);
+    assert!(comparison.base_cell(Kind::Rust).is_some());
+    assert_eq!(costs.in_flight_max, u64::from(costs.in_flight_asked));
+    assert!(costs.health.per_s > 0.0 && costs.poll.per_s > 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +127,7 @@ async fn the_reference_differs_from_the_contract_where_it_is_said_to() {
         );
         return;
     };
-    let comparison = contract(&[Kind::FastApi], Ok(environment)).await;
+    let comparison = measured(&[Kind::FastApi], Part::Contract, &[1], Ok(environment)).await;
     let reference = comparison
         .service(Kind::FastApi)
         .unwrap_or_else(|| panic!("{:?}", comparison.not_measured));
