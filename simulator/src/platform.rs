@@ -241,7 +241,10 @@ pub fn moved(scenario: &Scenario, platform: Platform) -> Scenario {
     };
     (fleet.vcpu, fleet.memory_gib) = offer.size_for(fleet.vcpu, fleet.memory_gib);
     fleet.stop_timeout = offer.stop_grace;
-    fleet.stop_order = StopOrder::SigtermAtDeregistration;
+    // Only an open request has to be drained.
+    if fleet.mode == Mode::Sync {
+        fleet.stop_order = StopOrder::SigtermAtDeregistration;
+    }
     fleet.nat_gateways = 0;
     fleet.spot = None;
     fleet.az_loss = None;

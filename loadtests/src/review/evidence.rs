@@ -356,6 +356,10 @@ fn fastapi(queued: &Scenario, max_requests: u32) -> Result<Scenario, EvidenceErr
         let mut gunicorn = gunicorn;
         gunicorn.max_requests = max_requests;
         gunicorn.max_requests_jitter = max_requests / 5;
+        if max_requests == 0 {
+            // They count towards a worker's requests and nothing else.
+            gunicorn.other_requests_per_s = 0.0;
+        }
         gunicorn
     });
     let fleet = Fleet {

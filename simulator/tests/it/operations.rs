@@ -69,6 +69,7 @@ fn a_deployment_loses_what_the_deregistration_delay_does_not_cover() {
 
     // A durable job goes on in another task by its response id.
     scenario.fleet.mode = Mode::Queue;
+    scenario.fleet.stop_order = StopOrder::default();
     let durable = run(&scenario);
     loses_nothing(&durable);
     assert!(
@@ -246,8 +247,9 @@ fn an_impatient_client_is_lost_at_its_own_moment_and_its_worker_works_on() {
     scenario.workload.client_gives_up_after = Some(Duration::from_minutes(5));
     scenario.fleet.alb_idle_timeout = Duration::from_secs(60);
     loses(&run(&scenario), LossCause::AlbIdleTimeout, 600..=600);
-    // In queue mode the result is kept for the client.
+    // In queue mode the result is kept, however long its client waits.
     scenario.fleet.mode = Mode::Queue;
+    scenario.workload.client_gives_up_after = None;
     loses_nothing(&run(&scenario));
 }
 

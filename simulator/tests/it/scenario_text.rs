@@ -180,7 +180,7 @@ fn errors_in_what_happens_to_a_fleet_name_line_key_and_remedy() {
             "",
             "job_store = \"in_process\"\nworker_model = \"async\"\n[fleet.gunicorn]\npool_size = 3",
         ),
-        ("", "db_connections_max = 0"),
+        ("", "db_pool_connections = 10\ndb_connections_max = 0"),
         ("", "db_pool_connections = 77"),
         (
             "",
@@ -237,7 +237,7 @@ fn errors_in_what_happens_to_a_fleet_name_line_key_and_remedy() {
     line 14, column 1, key `fleet.gunicorn`: says what async workers do, but the workers are sync; leave it out, or set worker_model to "async"
     line 17, column 13, key `fleet.gunicorn.pdf_cpu_s`: -3 is out of range; write a number from 0 to 3600
     line 17, column 1, key `fleet.gunicorn.pool_size`: unknown field `pool_size`, expected one of `pool_connections_max`, `pdf_cpu_s`, `max_requests`, `max_requests_jitter`, `other_requests_per_s`, `worker_boot`
-    line 14, column 22, key `fleet.db_connections_max`: 0 is out of range; write a whole number from 1 to 1000000
+    line 15, column 22, key `fleet.db_connections_max`: 0 is out of range; write a whole number from 1 to 1000000
     line 14, column 23, key `fleet.db_pool_connections`: a single task opens 77 connections, and the database takes 76; lower it, or take a larger db_instance_class
     line 16, column 23, key `fleet.db_pool_connections`: async workers open a connection for each generation; leave it out, or set worker_model to "sync"
     line 14, column 15, key `fleet.start_delay`: 10ms is too short beside `fleet.db_pool_connections`; write at least "1s"
@@ -260,6 +260,105 @@ fn errors_in_what_happens_to_a_fleet_name_line_key_and_remedy() {
     line 16, column 1, key `fleet.deployments.kind`: unknown field `kind`, expected one of `every`, `strategy`, `bake`, `minimum_healthy_percent`, `maximum_percent`
     line 5, column 25, key `workload.client_gives_up_after`: 0s is out of range; write a duration from "1ms" to "720h"
     "#);
+}
+
+#[test]
+fn what_cannot_act_is_refused() {
+    let in_process = "job_store = \"in_process\"\nworker_model = \"async\"\n";
+    let cases = [
+        (
+            "[profile]",
+            "client_gives_up_after = \"5m\"\n[profile]".to_owned(),
+        ),
+        (
+            "[profile]",
+            "tokens_per_generation = 9000\n[profile]".to_owned(),
+        ),
+        (
+            "",
+            "load_balancing = \"least_outstanding_requests\"".to_owned(),
+        ),
+        ("", "stop_order = \"sigterm_at_deregistration\"".to_owned()),
+        (
+            "",
+            format!("{in_process}stop_order = \"sigterm_at_deregistration\""),
+        ),
+        ("", "upstream_keep_alive = true".to_owned()),
+        ("", "db_connections_max = 50".to_owned()),
+        (
+            "",
+            "[fleet.autoscaling]\nsteps = [{ above = 0, add = 1 }]".to_owned(),
+        ),
+        (
+            "",
+            "[fleet.autoscaling]\nmetric = \"cpu\"\nrequests_per_task_target = 50".to_owned(),
+        ),
+        (
+            "",
+            format!("{in_process}[fleet.gunicorn]\nmax_requests_jitter = 50"),
+        ),
+        (
+            "",
+            format!("{in_process}[fleet.gunicorn]\nother_requests_per_s = 0.1"),
+        ),
+        (
+            "",
+            "[fleet.deployments]\nevery = \"6h\"\nstrategy = \"blue_green\"\nmaximum_percent = 150"
+                .to_owned(),
+        ),
+        ("", "[fleet.deployments]\nevery = \"24h\"".to_owned()),
+        (
+            "",
+            "[fleet.az_loss]\nat = \"30h\"\nlasts = \"1h\"".to_owned(),
+        ),
+        (
+            "kind = \"poisson\", per_hour = 60",
+            "kind = \"trace\", at = [\"25h\"]".to_owned(),
+        ),
+        ("", "[bill]\non = \"2027-03-01\"".to_owned()),
+    ];
+    let mut complaints: Vec<String> = cases.iter().map(|(from, to)| complaint(from, to)).collect();
+    let sync = MINIMAL.replace("[fleet]\n", "[fleet]\nmode = \"sync\"\n");
+    let retried = sync.replace("[profile]", "attempts_max = 3\n[profile]");
+    complaints.push(
+        Scenario::from_toml(&retried)
+            .expect_err("no job")
+            .to_string(),
+    );
+    let burstable = MINIMAL.replace("[profile]", "db_cpu_s_per_generation = 1\n[profile]")
+        + "db_instance_class = \"db.m6g.large\"\n";
+    complaints.push(
+        Scenario::from_toml(&burstable)
+            .expect_err("no credits")
+            .to_string(),
+    );
+    insta::assert_snapshot!(complaints.join("\n"), @r#"
+    line 5, column 25, key `workload.client_gives_up_after`: in queue mode no client waits for its answer; leave it out, or set fleet.mode to "sync"
+    line 5, column 25, key `workload.tokens_per_generation`: nothing limits tokens; leave it out, or set fleet.upstream_tokens_per_minute; bill.openai has the tokens that are paid for
+    line 14, column 18, key `fleet.load_balancing`: workers take durable jobs from the queue, whichever task was asked for them; leave it out, or set mode to "sync"
+    line 14, column 14, key `fleet.stop_order`: in queue mode no open request has to be drained before SIGTERM; leave it out, or set mode to "sync"
+    line 16, column 14, key `fleet.stop_order`: in queue mode no open request has to be drained before SIGTERM; leave it out, or set mode to "sync"
+    line 14, column 23, key `fleet.upstream_keep_alive`: background calls keep no connection open; leave it out, or set upstream_call to "blocking"
+    line 14, column 22, key `fleet.db_connections_max`: no task opens connections that would count; leave it out, or state db_pool_connections
+    line 15, column 9, key `fleet.autoscaling.steps`: no metric is above or below them; leave them out, or name a metric
+    line 16, column 28, key `fleet.autoscaling.requests_per_task_target`: no task is started or stopped by requests; leave it out, or name "requests" in metric
+    line 17, column 23, key `fleet.gunicorn.max_requests_jitter`: spreads max_requests, and no worker is replaced after any; leave it out, or state max_requests
+    line 17, column 24, key `fleet.gunicorn.other_requests_per_s`: counts towards max_requests, and no worker is replaced after any; leave it out, or state max_requests
+    line 14, column 1, key `fleet.deployments`: minimum_healthy_percent and maximum_percent bound rolling deployments, and these are blue/green; leave them out, or set strategy to "rolling"
+    line 15, column 9, key `fleet.deployments.every`: the first deployment comes after 24h, and the run ends after 24h; write an earlier time, or lengthen the horizon
+    line 15, column 6, key `fleet.az_loss.at`: the zone's failure comes after 30h, and the run ends after 24h; write an earlier time, or lengthen the horizon
+    line 3, column 35, key `workload.arrivals.at`: the first generation comes after 25h, and the run ends after 24h; write an earlier time, or lengthen the horizon
+    line 15, column 6, key `bill.on`: decides on extended support alone, and no PostgreSQL version is named; leave it out, or state postgres_major
+    line 5, column 16, key `workload.attempts_max`: only a durable job outlives its worker and is tried again; leave it out, or set fleet.mode to "queue" and fleet.job_store to "durable"
+    line 5, column 27, key `workload.db_cpu_s_per_generation`: spends CPU credits, which only burstable classes have; leave it out, or take a db_instance_class that begins with "db.t"
+    "#);
+
+    // Where they act, and at their defaults, they are no mistake.
+    let acting = sync.replace(
+        "[profile]",
+        "client_gives_up_after = \"5m\"\nattempts_max = 5\n[profile]",
+    ) + "load_balancing = \"least_outstanding_requests\"\nstop_order = \"sigterm_at_deregistration\"\n";
+    Scenario::from_toml(&acting).expect("requests are held");
 }
 
 #[test]
