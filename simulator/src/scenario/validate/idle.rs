@@ -6,7 +6,6 @@
 //! the targets and cooldowns of autoscaling), may stand idle.
 
 use super::{Checked, Duration, Fleet, Scenario, Workload, fail};
-use crate::platform::Platform;
 use crate::scenario::{
     Arrivals, Bill, DeploymentStrategy, JobStore, LoadBalancing, Metric, Mode, StopOrder,
     UpstreamCall, WorkerModel, defaults,
@@ -26,9 +25,8 @@ pub(super) fn scenario(scenario: &Scenario) -> Checked {
         .into_iter()
         .chain(upstream(workload, fleet))
         .chain(scaling(fleet))
-        .chain(stores(workload, fleet))
         .chain(recycling(fleet))
-        .chain([bill(&scenario.bill)])
+        .chain([connections(fleet), bill(&scenario.bill)])
         .find(|(is_idle, ..)| *is_idle);
     if let Some((_, key, problem, remedy)) = found {
         return fail(key, problem, remedy);
@@ -120,27 +118,14 @@ fn scaling(fleet: &Fleet) -> [Idle; 3] {
     ]
 }
 
-/// What depends on the database.
-fn stores(workload: &Workload, fleet: &Fleet) -> [Idle; 2] {
-    let opens_connections =
-        fleet.db_pool_connections.is_some() || fleet.worker_model == WorkerModel::Async;
-    // Another platform's database is not of this class.
-    let has_credits =
-        fleet.platform != Platform::Fargate || fleet.db_instance_class.starts_with("db.t");
-    [
-        (
-            workload.db_cpu_s_per_generation.is_some() && !has_credits,
-            "workload.db_cpu_s_per_generation",
-            "spends CPU credits, which only burstable classes have",
-            "leave it out, or take a db_instance_class that begins with \"db.t\"",
-        ),
-        (
-            fleet.db_connections_max.is_some() && !opens_connections,
-            "fleet.db_connections_max",
-            "no task opens connections that would count",
-            "leave it out, or state db_pool_connections",
-        ),
-    ]
+fn connections(fleet: &Fleet) -> Idle {
+    let opens_any = fleet.db_pool_connections.is_some() || fleet.worker_model == WorkerModel::Async;
+    (
+        fleet.db_connections_max.is_some() && !opens_any,
+        "fleet.db_connections_max",
+        "no task opens connections that would count",
+        "leave it out, or state db_pool_connections",
+    )
 }
 
 /// What depends on workers that are replaced after so many requests.
