@@ -345,11 +345,12 @@ pub fn findings(scenario: &Scenario) -> Vec<Finding> {
     findings
 }
 
+/// A request that stays open for its whole generation, and is silent, must live as long. In queue mode none does.
 fn request_limit(scenario: &Scenario, find: &mut impl FnMut(&str, bool, String)) {
     let fleet = &scenario.fleet;
     let limit = silent_request_max(fleet);
     let held = scenario.workload.generation.share_within(limit);
-    if held > 1.0 - 1e-9 {
+    if fleet.mode == Mode::Queue || held > 1.0 - 1e-9 {
         return;
     }
     let why = match fleet.platform.offer() {
@@ -361,19 +362,13 @@ fn request_limit(scenario: &Scenario, find: &mut impl FnMut(&str, bool, String))
         ),
         Some(offer) => format!("whether data flows or not; {}", offer.source_of_limits()),
     };
-    let name = fleet.platform.name();
-    let share = format!("{:.1} % of the generations end", held * 100.0);
-    let text = match fleet.mode {
-        Mode::Sync => format!(
-            "{name} cannot hold a request as long as a generation: it closes a silent one after {limit} ({why}), within \
-             which {share}; the others are lost"
-        ),
-        Mode::Queue => format!(
-            "{name} closes a silent request after {limit} ({why}), within which {share}; queue mode, which answers at \
-             once and is polled, loses none to it, and requests that stay open would lose the others"
-        ),
-    };
-    find("request_limit", fleet.mode == Mode::Sync, text);
+    let text = format!(
+        "{} cannot hold a request as long as a generation: it closes a silent one after {limit} ({why}), within which \
+         {:.1} % of the generations end; the others are lost",
+        fleet.platform.name(),
+        held * 100.0
+    );
+    find("request_limit", true, text);
 }
 
 fn stop_grace(scenario: &Scenario, find: &mut impl FnMut(&str, bool, String)) {
