@@ -396,16 +396,24 @@ fn db_connections(fleet: &Fleet, find: &mut impl FnMut(&str, bool, String)) {
     let Some(pool) = fleet.db_pool_connections else {
         return;
     };
-    let is_doubled = fleet
-        .deployments
-        .is_some_and(|stated| stated.strategy == DeploymentStrategy::BlueGreen);
-    let tasks = fleet.tasks.max.saturating_mul(1 + u32::from(is_doubled));
+    // While a deployment runs, older and newer tasks each have their pool.
+    let (tasks, when, until) = match fleet.deployments {
+        None => (fleet.tasks.max, "", "for ever"),
+        Some(stated) => (
+            match stated.strategy {
+                DeploymentStrategy::Rolling => stated.tasks_max(fleet.tasks.max),
+                DeploymentStrategy::BlueGreen => fleet.tasks.max.saturating_mul(2),
+            },
+            " during a deployment",
+            "until others have stopped",
+        ),
+    };
     let wanted = tasks.saturating_mul(pool);
     let most = fleet.db_connections();
     if wanted > most {
         let text = format!(
-            "{tasks} tasks open {wanted} connections, and the database takes {most}: those that come last do not serve, \
-             and start again for ever"
+            "{tasks} tasks open {wanted} connections{when}, and the database takes {most}: those that come last do not \
+             serve, and start again {until}"
         );
         find("db_connections", false, text);
     }
