@@ -463,6 +463,22 @@ mod tests {
     }
 
     #[test]
+    fn a_deployment_opens_the_pools_of_old_and_new_tasks_as_far_as_the_quota_lets_them_run() {
+        let opened = |tasks_max: u32, vcpu_quota: u32| {
+            let mut values = defaults();
+            values.insert("tasks_max".to_owned(), Value::from(tasks_max));
+            values.insert("fargate_vcpu_quota".to_owned(), Value::from(vcpu_quota));
+            module().local_number("connections_peak", &values)
+        };
+        for (tasks_max, vcpu_quota, connections) in
+            [(2, 6, 40.0), (4, 6, 60.0), (4, 16, 80.0), (6, 6, 60.0)]
+        {
+            let found: f64 = opened(tasks_max, vcpu_quota);
+            assert!((found - connections).abs() < 1e-9, "{tasks_max}: {found}");
+        }
+    }
+
+    #[test]
     fn a_protection_that_the_backend_never_asks_for_covers_nothing() {
         let mut values = defaults();
         for (name, value) in [
