@@ -1,6 +1,7 @@
 //! What deployments, time-outs and impatience cost a fleet, by cause.
 
 use simulator::outcome::{LossCause, Outcome};
+use simulator::platform::Platform;
 use simulator::scenario::{
     Arrivals, Autoscaling, DeploymentStrategy, Deployments, Fleet, GenerationLength, JobStore,
     Metric, Mode, Scenario, StopOrder, Tasks, UpstreamCall, Workload,
@@ -200,10 +201,11 @@ fn a_blocking_call_dies_at_the_nat_gateway_unless_something_keeps_it_alive() {
     let durable = run(&durable);
     loses(&durable, LossCause::NatIdleReset, 600..=600);
     assert_eq!(durable.requeued, 4 * 600);
-    // Each of these alone saves them: probes, no NAT gateway, five calls of two minutes.
+    // Each of these alone saves them: probes, no NAT gateway, a platform that has none, five calls of two minutes.
     for mend in [
         |scenario: &mut Scenario| scenario.fleet.upstream_keep_alive = true,
         |scenario: &mut Scenario| scenario.fleet.nat_gateways = 0,
+        |scenario: &mut Scenario| scenario.fleet.platform = Platform::Render,
         |scenario: &mut Scenario| scenario.workload.steps_per_generation = 5,
     ] {
         let mut mended = scenario.clone();
