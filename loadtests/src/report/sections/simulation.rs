@@ -1,5 +1,6 @@
 //! The report of `sizing simulate` over several runs or cases.
 
+use simulator::platform::Platform;
 use simulator::precision::Doubt;
 use simulator::replications::Replications;
 use simulator::slo::{Failure, Slo, judge_replications};
@@ -8,6 +9,10 @@ use super::outcome::{OCCASIONAL, outcome};
 use crate::report::document::{Block, Document, Table};
 use crate::report::wording::{arrivals, interval, slo};
 use crate::simulation::{FIGURES, Simulation, over};
+
+/// What no platform but Fargate is simulated with.
+const LEFT_OUT: &str = "Left out: what a platform's own scheduler does. Instances are started, scaled and stopped as ECS \
+                        does it, within the platform's limits.";
 
 /// The report of one simulation: that of its run when there is one, else its figures over the runs, case by case.
 pub fn simulation(simulation: &Simulation) -> Document {
@@ -20,6 +25,10 @@ pub fn simulation(simulation: &Simulation) -> Document {
     };
     for finding in &simulation.findings {
         document.paragraph(format!("Finding {}: {}.", finding.key, finding.text));
+    }
+    add_assumed(&mut document, simulation.scenario.fleet.platform);
+    if simulation.scenario.fleet.platform.offer().is_some() {
+        document.paragraph(LEFT_OUT);
     }
     for doubt in &simulation.doubts {
         document.paragraph(format!("Doubt about {}: {}.", doubt.key, doubt.text));
@@ -61,21 +70,22 @@ pub fn platforms(simulations: &[Simulation]) -> Document {
         for finding in &simulation.findings {
             document.paragraph(format!("{}.", finding.text));
         }
-        if let Some(offer) = platform.offer() {
-            document.paragraph(format!("Assumed: {}.", offer.note.trim_end_matches('.')));
-        }
+        add_assumed(&mut document, platform);
     }
     if simulations
         .iter()
         .any(|simulation| simulation.scenario.fleet.platform.offer().is_some())
     {
-        document.paragraph(
-            "Left out: what the other platforms' own schedulers do. Their instances are started, scaled and stopped as \
-             ECS does it, within the limits above.",
-        );
+        document.paragraph(LEFT_OUT);
     }
     add_doubts(&mut document, simulations);
     document
+}
+
+fn add_assumed(document: &mut Document, platform: Platform) {
+    if let Some(offer) = platform.offer() {
+        document.paragraph(format!("Assumed: {}.", offer.note.trim_end_matches('.')));
+    }
 }
 
 fn side_by_side(simulations: &[Simulation]) -> Table {
