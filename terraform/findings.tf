@@ -38,7 +38,10 @@ locals {
   vcpu_deployment   = floor(var.tasks_max * var.deployment_maximum_percent / 100) * local.vcpu_per_task
   deployment_most   = floor(var.tasks_min * var.deployment_maximum_percent / 100)
   deployment_fewest = ceil(var.tasks_min * var.deployment_minimum_healthy_percent / 100)
-  connections_peak  = local.task_sets * var.tasks_max * var.database_pool_max
+  # Old and new tasks side by side, as many as the percentage and the account's quota let run: each has its own pool.
+  tasks_deployment  = max(var.tasks_max, min(floor(var.tasks_max * var.deployment_maximum_percent / 100), floor(var.fargate_vcpu_quota / local.vcpu_per_task)))
+  tasks_peak        = local.blue_green ? 2 * var.tasks_max : local.tasks_deployment
+  connections_peak  = local.tasks_peak * var.database_pool_max
   stop_timeout_need = local.synchronous ? var.generation_duration_s : 2 * local.stop_timeout_margin
   drain_need        = local.synchronous ? var.generation_duration_s : var.request_timeout_s
   unused_protection = var.task_protection_enabled ? "; task_protection_enabled changes nothing, for the backend never protects its task" : ""
@@ -70,7 +73,7 @@ locals {
     }
     database_connections = {
       holds  = local.connections_peak <= local.database_connections_free
-      remedy = "${local.connections_peak} connections may be opened (${local.task_sets * var.tasks_max} tasks of ${var.database_pool_max}), ${var.db_instance_class} leaves ${local.database_connections_free} of its ${local.database_connections_max}: lower database_pool_max or tasks_max, or take a larger db_instance_class."
+      remedy = "${local.connections_peak} connections may be opened while a deployment runs (${local.tasks_peak} tasks of ${var.database_pool_max}, ${var.tasks_max} of them old), ${var.db_instance_class} leaves ${local.database_connections_free} of its ${local.database_connections_max}: lower database_pool_max${local.blue_green ? "" : ", deployment_maximum_percent"} or tasks_max, or take a larger db_instance_class."
     }
     shared_cache = {
       holds  = var.cache_mode == "elasticache" || var.tasks_max == 1

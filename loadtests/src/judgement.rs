@@ -8,8 +8,10 @@ use serde::Serialize;
 use simulator::cost;
 use simulator::outcome::Outcome;
 use simulator::plan::{
-    Evaluated, Plan, PlanRequest, assemble, candidates, evaluate_family, families, rank,
+    Evaluated, Plan, PlanRequest, assemble, by_merit, candidates, cost_floor, evaluate_family,
+    families, rank,
 };
+use simulator::prices::MicroUsd;
 use simulator::replications::{Replications, combine};
 use simulator::scenario::{Fleet, InvalidScenario, Scenario};
 use simulator::simulate;
@@ -108,6 +110,67 @@ pub fn plan_on(
     Ok(rank([accepted, rejected, refused].concat()))
 }
 
+/// The candidate that stands first in the plan of `request`, if one holds, without simulating those that cannot come
+/// before it: what costs more than one that holds, tasks at their fewest, does not. Of several requests, `below` is the
+/// cheapest that the others found, which only a cheaper one comes before.
+///
+/// # Errors
+/// As [`plan`].
+pub fn cheapest(
+    request: &PlanRequest,
+    below: Option<MicroUsd>,
+) -> Result<Option<Evaluated>, InvalidScenario> {
+    let mut fleets = Vec::new();
+    let mut floors = Vec::new();
+    for fleet in candidates(request) {
+        if let Some(floor) = cost_floor(request, &fleet)? {
+            fleets.push(fleet);
+            floors.push(floor);
+        }
+    }
+    let mut families = families(request, &fleets);
+    families.sort_by_key(|family| family.iter().map(|index| floors[*index]).min());
+    let mut first: Option<(usize, Evaluated)> = None;
+    // A few at a time, so that each core has one and what they found bounds the next.
+    for few in families.chunks(cores()) {
+        let most = first.as_ref().map(|(_, found)| found.cost_usd_month);
+        let could_be_first = |index: &usize| {
+            most.is_none_or(|most| floors[*index] <= most)
+                && below.is_none_or(|below| floors[*index] < below)
+        };
+        let few: Vec<Vec<usize>> = few
+            .iter()
+            .map(|family| family.iter().copied().filter(could_be_first).collect())
+            .filter(|family: &Vec<usize>| !family.is_empty())
+            .collect();
+        let found = parallel(cores(), &few, |family| {
+            let kin: Vec<&Fleet> = family.iter().map(|index| &fleets[*index]).collect();
+            evaluate_family(request, &kin)
+        })?;
+        let found = few
+            .iter()
+            .flatten()
+            .copied()
+            .zip(found.into_iter().flatten());
+        let mut holding: Vec<(usize, Evaluated)> = first
+            .into_iter()
+            .chain(found.filter(|(_, candidate)| candidate.failures.is_empty()))
+            .collect();
+        // Where nothing tells them apart, in the order of the axes.
+        holding.sort_by(|(one, by_one), (other, by_other)| {
+            by_merit(by_one, by_other).then(one.cmp(other))
+        });
+        // Of a dozen that hold, the gate is asked about the first: its answer takes longer than their runs.
+        first = holding.into_iter().find(|(_, candidate)| {
+            let refused = refusals(&request.base, None, std::slice::from_ref(&candidate.fleet));
+            refused.iter().all(Vec::is_empty)
+        });
+    }
+    Ok(first
+        .map(|(_, found)| found)
+        .filter(|found| below.is_none_or(|below| found.cost_usd_month < below)))
+}
+
 /// Threads that can run at the same time.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -167,5 +230,38 @@ mod tests {
             _ => Ok(*item),
         });
         assert_eq!(failed, Err(2));
+    }
+
+    #[test]
+    fn the_cheapest_is_the_first_of_the_plan() {
+        use simulator::scenario::{Autoscaling, CacheMode, Tasks};
+
+        let text = include_str!("../../simulator/scenarios/growth.toml");
+        let base = Scenario::from_toml(text).expect("the committed scenario");
+        let mut holds = 0;
+        for workers in [&[2_u32][..], &[24, 64], &[48, 96, 192]] {
+            let request = PlanRequest {
+                pairs: vec![(0.25, 0.5), (0.5, 1.0), (1.0, 2.0)],
+                workers: workers.to_vec(),
+                tasks: [1, 2, 3].map(Tasks::fixed).to_vec(),
+                autoscaling: vec![Autoscaling::none()],
+                cache_modes: vec![CacheMode::Sidecar, CacheMode::Elasticache],
+                replications: 2,
+                ..PlanRequest::around(base.clone())
+            };
+            let planned = plan(&request).expect("possible").accepted;
+            let shown = |found: &Evaluated| (found.fleet.clone(), found.cost_usd_month);
+            let first = cheapest(&request, None).expect("possible");
+            assert_eq!(first.as_ref().map(shown), planned.first().map(shown));
+            if let Some(first) = first {
+                holds += 1;
+                let as_dear = cheapest(&request, Some(first.cost_usd_month));
+                assert_eq!(as_dear.expect("possible"), None, "nothing is cheaper");
+            }
+        }
+        assert!(
+            (1..3).contains(&holds),
+            "some hold and some do not: {holds}"
+        );
     }
 }

@@ -12,7 +12,6 @@ cpu_s_per_generation = 0
 memory_base_mib = 1
 memory_per_generation_kib = 0
 [fleet]
-mode = \"queue\"
 vcpu = 0.25
 memory_gib = 0.5
 workers = 1
@@ -105,7 +104,12 @@ impl Requirements {
                 path.display()
             )));
         }
-        let scenario = Scenario::from_toml(&format!("{text}{PLACEHOLDER}"))
+        // A client's patience is part of the load, though in queue mode nothing tries it.
+        let workload = stated.get("workload").and_then(toml::Value::as_table);
+        let is_patience_stated =
+            workload.is_some_and(|workload| workload.contains_key("client_gives_up_after"));
+        let mode = if is_patience_stated { "sync" } else { "queue" };
+        let scenario = Scenario::from_toml(&format!("{text}{PLACEHOLDER}mode = \"{mode}\"\n"))
             .map_err(|error: ScenarioError| content(error.to_string()))?;
         let slo = &scenario.slo;
         if *slo == Slo::default() {
@@ -161,6 +165,7 @@ impl Requirements {
     /// When the fleet or the profile is impossible.
     pub fn scenario(&self, fleet: Fleet, profile: Profile) -> Result<Scenario, InvalidScenario> {
         let scenario = Scenario {
+            workload: self.scenario.workload.clone().in_mode(fleet.mode),
             fleet,
             profile,
             ..self.scenario.clone()
@@ -224,6 +229,33 @@ mod tests {
         let trace = "[workload]\narrivals = { kind = \"trace\", at = [\"1s\"] }\n\
                      generation = { kind = \"deterministic\", length = \"1s\" }\n[slo]\nlost_max = 0\n";
         assert_eq!(users(trace), None);
+    }
+
+    #[test]
+    fn what_one_mode_alone_looks_at_is_part_of_a_load_for_both() {
+        use simulator::scenario::{Mode, Tasks};
+        let judged = |key: &str, mode: Mode| {
+            let text = format!(
+                "[workload]\narrivals = {{ kind = \"poisson\", per_hour = 6 }}\n\
+                 generation = {{ kind = \"deterministic\", length = \"15m\" }}\n{key}\n[slo]\nlost_max = 0\n"
+            );
+            let profile = Profile {
+                cpu_s_per_generation: 0.1,
+                memory_base_mib: 40.0,
+                memory_per_generation_kib: 100.0,
+                cpu_s_per_poll: 0.0,
+            };
+            let mut fleet = Fleet::new(1.0, 2.0, 6, Tasks::fixed(1));
+            fleet.mode = mode;
+            let requirements = parse(&text).expect("valid");
+            requirements.scenario(fleet, profile).expect("valid")
+        };
+        for mode in [Mode::Queue, Mode::Sync] {
+            let patient = judged("client_gives_up_after = \"5m\"", mode).workload;
+            assert_eq!(patient.client_gives_up_after.is_some(), mode == Mode::Sync);
+            let retried = judged("attempts_max = 2", mode).workload;
+            assert_eq!(retried.attempts_max == 2, mode == Mode::Queue);
+        }
     }
 
     #[test]

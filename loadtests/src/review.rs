@@ -74,8 +74,8 @@ pub struct Question {
 }
 
 impl Review {
-    /// Answers every question from `evidence`.
-    pub fn new(evidence: &Evidence) -> Review {
+    /// Answers every question from `evidence`; `stacks` stand beside the answers and are part of none.
+    pub fn new(evidence: &Evidence, stacks: Option<Stacks>) -> Review {
         let costs = costs::rows(evidence);
         let stages = stages::rows(evidence);
         let alternatives = alternatives::rows(evidence);
@@ -87,7 +87,7 @@ impl Review {
             costs,
             alternatives,
             stages,
-            stacks: evidence.stacks.clone(),
+            stacks,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod answer;
 mod ask;
+mod bounds;
 mod copied;
 mod page;
 mod presets;

@@ -11,7 +11,7 @@ mod tests;
 #[cfg(test)]
 mod tftest_coverage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use hcl::Value;
@@ -324,6 +324,7 @@ impl Configuration {
             .iter()
             .filter_map(|(name, variable)| Some((name.clone(), variable.default.clone()?)));
         let mut values: BTreeMap<_, _> = defaults.collect();
+        let stated: BTreeSet<String> = given.keys().cloned().collect();
         values.extend(given);
         let missing = module()
             .variables
@@ -338,7 +339,7 @@ impl Configuration {
             });
         }
         let sizing = sizing_of(path, &values)?;
-        if let Some((key, message)) = module().broken_validation(&values) {
+        if let Some((key, message)) = module().broken_validation(&values, &stated) {
             // The block's message begins with the variable's name, as ours does.
             let detail = message
                 .strip_prefix(&key)
@@ -347,6 +348,16 @@ impl Configuration {
             let detail = match (detail.strip_prefix("must "), values.get(&key)) {
                 (Some(rule), Some(value)) => format!("is {} and must {rule}", shown(value)),
                 _ => detail.to_owned(),
+            };
+            // What nobody has written has no line; what it does not suit has one.
+            let looked_at = module().looked_at_by(&key);
+            let cause = stated.iter().find(|name| looked_at.contains(*name));
+            let (key, detail) = match (cause, message.strip_prefix(&key)) {
+                (Some(cause), Some(rule)) if !stated.contains(&key) => {
+                    let (value, rule) = (shown(&values[cause]), rule.trim_end_matches('.'));
+                    (cause.clone(), format!("is {value}, and `{key}`{rule}"))
+                }
+                _ => (key, detail),
             };
             return Err(TerraformError::Value {
                 path: path.to_owned(),

@@ -18,7 +18,7 @@ use crate::scenario::{
 };
 use crate::slo::Failure;
 
-pub use search::{evaluate_family, families};
+pub use search::{cost_floor, evaluate_family, families};
 
 /// What to search: the base scenario, and the values that its fleet may take.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -304,7 +304,8 @@ pub fn rank(evaluated: Vec<Evaluated>) -> Plan {
     Plan { accepted, rejected }
 }
 
-fn by_merit(one: &Evaluated, other: &Evaluated) -> Ordering {
+/// Which of two that hold stands first: the cheaper, then the one that starts generations sooner, then the smaller.
+pub fn by_merit(one: &Evaluated, other: &Evaluated) -> Ordering {
     one.cost_usd_month
         .cmp(&other.cost_usd_month)
         .then(one.wait().total_cmp(&other.wait()))

@@ -241,7 +241,10 @@ pub fn moved(scenario: &Scenario, platform: Platform) -> Scenario {
     };
     (fleet.vcpu, fleet.memory_gib) = offer.size_for(fleet.vcpu, fleet.memory_gib);
     fleet.stop_timeout = offer.stop_grace;
-    fleet.stop_order = StopOrder::SigtermAtDeregistration;
+    // Only an open request has to be drained.
+    if fleet.mode == Mode::Sync {
+        fleet.stop_order = StopOrder::SigtermAtDeregistration;
+    }
     fleet.nat_gateways = 0;
     fleet.spot = None;
     fleet.az_loss = None;
@@ -342,11 +345,12 @@ pub fn findings(scenario: &Scenario) -> Vec<Finding> {
     findings
 }
 
+/// A request that stays open for its whole generation, and is silent, must live as long. In queue mode none does.
 fn request_limit(scenario: &Scenario, find: &mut impl FnMut(&str, bool, String)) {
     let fleet = &scenario.fleet;
     let limit = silent_request_max(fleet);
     let held = scenario.workload.generation.share_within(limit);
-    if held > 1.0 - 1e-9 {
+    if fleet.mode == Mode::Queue || held > 1.0 - 1e-9 {
         return;
     }
     let why = match fleet.platform.offer() {
@@ -358,19 +362,13 @@ fn request_limit(scenario: &Scenario, find: &mut impl FnMut(&str, bool, String))
         ),
         Some(offer) => format!("whether data flows or not; {}", offer.source_of_limits()),
     };
-    let name = fleet.platform.name();
-    let share = format!("{:.1} % of the generations end", held * 100.0);
-    let text = match fleet.mode {
-        Mode::Sync => format!(
-            "{name} cannot hold a request as long as a generation: it closes a silent one after {limit} ({why}), within \
-             which {share}; the others are lost"
-        ),
-        Mode::Queue => format!(
-            "{name} closes a silent request after {limit} ({why}), within which {share}; queue mode, which answers at \
-             once and is polled, loses none to it, and requests that stay open would lose the others"
-        ),
-    };
-    find("request_limit", fleet.mode == Mode::Sync, text);
+    let text = format!(
+        "{} cannot hold a request as long as a generation: it closes a silent one after {limit} ({why}), within which \
+         {:.1} % of the generations end; the others are lost",
+        fleet.platform.name(),
+        held * 100.0
+    );
+    find("request_limit", true, text);
 }
 
 fn stop_grace(scenario: &Scenario, find: &mut impl FnMut(&str, bool, String)) {
@@ -398,16 +396,24 @@ fn db_connections(fleet: &Fleet, find: &mut impl FnMut(&str, bool, String)) {
     let Some(pool) = fleet.db_pool_connections else {
         return;
     };
-    let is_doubled = fleet
-        .deployments
-        .is_some_and(|stated| stated.strategy == DeploymentStrategy::BlueGreen);
-    let tasks = fleet.tasks.max.saturating_mul(1 + u32::from(is_doubled));
+    // While a deployment runs, older and newer tasks each have their pool.
+    let (tasks, when, until) = match fleet.deployments {
+        None => (fleet.tasks.max, "", "for ever"),
+        Some(stated) => (
+            match stated.strategy {
+                DeploymentStrategy::Rolling => stated.tasks_max(fleet.tasks.max),
+                DeploymentStrategy::BlueGreen => fleet.tasks.max.saturating_mul(2),
+            },
+            " during a deployment",
+            "until others have stopped",
+        ),
+    };
     let wanted = tasks.saturating_mul(pool);
     let most = fleet.db_connections();
     if wanted > most {
         let text = format!(
-            "{tasks} tasks open {wanted} connections, and the database takes {most}: those that come last do not serve, \
-             and start again for ever"
+            "{tasks} tasks open {wanted} connections{when}, and the database takes {most}: those that come last do not \
+             serve, and start again {until}"
         );
         find("db_connections", false, text);
     }

@@ -91,10 +91,18 @@ impl fmt::Display for Failure {
                 )
             }
             "generations" => f.write_str("no generation arrived after the warm-up"),
+            "capacity_per_hour" if *actual <= 0.0 => f.write_str(
+                "the memory of a task does not hold one generation beside the idle service",
+            ),
             "capacity_per_hour" => {
+                // As many digits as it takes to tell them apart.
+                let [carried, come] = (1..=3)
+                    .map(|digits| [actual, limit].map(|rate| format!("{rate:.digits$}")))
+                    .find(|[carried, come]| carried != come)
+                    .unwrap_or_else(|| [actual, limit].map(f64::to_string));
                 write!(
                     f,
-                    "carries at most {actual:.1} generations per hour of the {limit:.1} that come"
+                    "carries at most {carried} of the {come} generations that come in an hour"
                 )
             }
             "shared_cache" => {

@@ -65,13 +65,18 @@ run "what_is_covered_asked_for_and_granted" {
     fargate_vcpu_quota       = 16
     db_instance_class        = "db.x9z.huge"
     database_connections_max = 83
-    # Three of two tasks.
+    # Twelve of eight tasks, of which the quota lets eight run.
     deployment_maximum_percent = 150
   }
 
   assert {
     condition     = length(output.findings) == 0
     error_message = "nothing must be found"
+  }
+
+  assert {
+    condition     = local.connections_peak == 80 && local.database_connections_free == 80
+    error_message = "a deployment opens no more connections than the tasks that the quota lets run"
   }
 
   expect_failures = [check.deployment_surge]
@@ -138,6 +143,28 @@ run "queue_at_its_bounds" {
   }
 
   expect_failures = [check.deployment_surge]
+}
+
+run "deployment_that_opens_more_connections_than_there_are" {
+  command = plan
+
+  variables {
+    # Six old tasks open 60 connections, five new ones beside them 50 more.
+    tasks_max                  = 6
+    fargate_vcpu_quota         = 11
+    deployment_maximum_percent = 200
+  }
+
+  assert {
+    condition     = local.connections_peak == 110 && keys(output.findings) == ["database_connections"] && strcontains(output.findings["database_connections"], "deployment_maximum_percent")
+    error_message = "old and new tasks of a rolling deployment have their pools side by side"
+  }
+
+  expect_failures = [
+    terraform_data.findings,
+    check.database_connections,
+    check.deployment_surge,
+  ]
 }
 
 run "finding_that_is_only_told" {

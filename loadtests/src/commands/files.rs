@@ -66,7 +66,9 @@ pub(crate) fn read_scenario(path: &Path) -> Result<(String, Scenario)> {
     )?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let scenario = Scenario::from_toml_with(&text, &mut |file| {
-        input_file::read_text(&folder.join(file)).map_err(|error| error.to_string())
+        let profile = folder.join(file);
+        input_file::read_text(&profile)
+            .map_err(|error| format!("cannot read {}: {error}", profile.display()))
     })
     .with_context(|| {
         format!(

@@ -1,11 +1,12 @@
 //! `sizing review`: the infrastructure review's questions, answered.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use loadtests::command_line::{REPLICATIONS, ReviewArguments, ReviewFormat};
 use loadtests::exit_code::Outcome;
+use loadtests::reference::recorded;
 use loadtests::report;
 use loadtests::requirements::Requirements;
-use loadtests::review::{self, Evidence, Input, Language, Review};
+use loadtests::review::{self, Evidence, Input, Language, Review, Stacks};
 
 use super::console::{complain, print, say, show};
 use super::files::{existing, json, read_calibration, workspace, write};
@@ -36,7 +37,17 @@ pub(crate) fn run(arguments: &ReviewArguments, quiet: bool) -> Result<Outcome> {
         }
         return Ok(Outcome::Success);
     }
-    let review = Review::new(&Evidence::gather(&input)?);
+    // One question shows nothing of both stacks, whose stages take most of the time.
+    let is_whole = arguments.question.is_none()
+        || arguments.write
+        || matches!(arguments.format, Some(ReviewFormat::Json));
+    let stacks = if is_whole {
+        Stacks::new(recorded::comparison(), &calibration)
+            .context("hold both stacks against each other")?
+    } else {
+        None
+    };
+    let review = Review::new(&Evidence::gather(&input)?, stacks);
     for number in review.stale() {
         complain(&format!(
             "question {number}: the numbers no longer say what its answer claims"

@@ -222,6 +222,7 @@ fn remedies(cause: &str) -> &'static [&'static str] {
         "generation_duration" => &["generation_mode"],
         "database_connections" => &[
             "database_pool_max",
+            "deployment_maximum_percent",
             "tasks_min",
             "tasks_desired",
             "tasks_max",

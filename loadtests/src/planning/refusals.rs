@@ -66,6 +66,9 @@ fn broken(fleet: &Fleet, length: &GenerationLength, vcpu_quota: Option<f64>) -> 
     let Ok(configuration) = Configuration::of_fleet(fleet, longest_s(length), vcpu_quota) else {
         return Vec::new();
     };
+    if configuration.holds() {
+        return Vec::new();
+    }
     let local = |name| configuration.local_number(name);
     let findings = configuration.findings().0.into_iter();
     findings

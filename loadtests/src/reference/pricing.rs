@@ -12,7 +12,7 @@ use simulator::prices::{fargate_pairs, price_book};
 use simulator::scenario::{Autoscaling, CacheMode, Fleet, InvalidScenario, Mode, Scenario, Tasks};
 
 use crate::calibrate::Calibration;
-use crate::judgement::plan;
+use crate::judgement::cheapest;
 use crate::reference::comparison::Comparison;
 use crate::reference::profile::Stack;
 use crate::requirements::{Requirements, RequirementsError};
@@ -127,8 +127,8 @@ fn peak_per_hour(base: &Scenario) -> f64 {
 
 fn rust(base: &Scenario) -> Result<Option<Priced>, PricingError> {
     let caches = [CacheMode::None, CacheMode::Sidecar, CacheMode::Elasticache];
-    let plan = plan(&request(base, &SLOTS, &caches))?;
-    Ok(plan.accepted.first().map(priced))
+    let found = cheapest(&request(base, &SLOTS, &caches), None)?;
+    Ok(found.as_ref().map(priced))
 }
 
 /// The reference needs a Redis for its sessions, and a database that takes a connection for each generation.
@@ -140,7 +140,7 @@ fn fastapi(base: &Scenario, stack: &Stack) -> Result<Option<Priced>, PricingErro
         let Some(connections) = price_book().rds_connections(class) else {
             continue;
         };
-        let mut cheapest: Option<Priced> = None;
+        let mut first: Option<Evaluated> = None;
         // Connections that are fewer than the generations in flight on average need no simulation.
         if f64::from(connections)
             < peak_per_hour(base) * base.workload.generation.mean().as_secs_f64() / 3600.0
@@ -158,16 +158,13 @@ fn fastapi(base: &Scenario, stack: &Stack) -> Result<Option<Priced>, PricingErro
             };
             of_processes.fleet = stack.on(fleet);
             let caches = [CacheMode::Sidecar, CacheMode::Elasticache];
-            let plan = plan(&request(&of_processes, &[processes], &caches))?;
-            let found = plan.accepted.first().map(priced);
-            cheapest = match (cheapest, found) {
-                (Some(one), Some(other)) if other.usd_month >= one.usd_month => Some(one),
-                (one, other) => other.or(one),
-            };
+            let below = first.as_ref().map(|found| found.cost_usd_month);
+            let request = request(&of_processes, &[processes], &caches);
+            first = cheapest(&request, below)?.or(first);
         }
         // A larger class costs more and changes nothing else.
-        if cheapest.is_some() {
-            return Ok(cheapest);
+        if let Some(found) = first {
+            return Ok(Some(priced(&found)));
         }
     }
     Ok(None)

@@ -99,16 +99,19 @@ fn parts(table: &Table) -> Vec<Vec<usize>> {
 }
 
 /// Columns of the terminal, with the space around it, below which a column of the table reads badly:
-/// numbers and the words of the heading stay whole, text may wrap.
+/// numbers, words and paths stay whole, text may wrap.
 fn width_of(table: &Table, column: usize) -> usize {
     const TEXT_WIDTH_MIN: usize = 14;
-    let heading = table.header[column]
-        .split(' ')
-        .map(|word| word.chars().count())
-        .max();
-    let widest = table.rows.iter().map(|row| row[column].chars().count());
-    let cells = match widest.max() {
-        Some(widest) if !table.is_numeric(column) => widest.min(TEXT_WIDTH_MIN),
+    const WORD_WIDTH_MAX: usize = WIDTH as usize / 2;
+    let longest_word = |text: &str| text.split(' ').map(|word| word.chars().count()).max();
+    let heading = longest_word(&table.header[column]);
+    let cells = table.rows.iter().map(|row| row[column].as_str());
+    let widest = cells.clone().map(|cell| cell.chars().count()).max();
+    let cells = match widest {
+        Some(widest) if !table.is_numeric(column) => {
+            let word = cells.filter_map(longest_word).max();
+            widest.min(word.unwrap_or(0).clamp(TEXT_WIDTH_MIN, WORD_WIDTH_MAX))
+        }
         widest => widest.unwrap_or(0),
     };
     heading.unwrap_or(0).max(cells) + usize::from(PADDING) + 1

@@ -54,6 +54,12 @@ pub(super) fn app_runner_usd() -> f64 {
     always_on(APP_RUNNER[0], APP_RUNNER[1], HOURS)
 }
 
+/// Supabase and Upstash, which stand for RDS and `ElastiCache` in it.
+pub(super) fn companions_usd() -> f64 {
+    let [supabase, upstash, _] = SUPABASE_UPSTASH_S3;
+    supabase + upstash
+}
+
 /// The review's option A as a whole.
 pub(super) fn option_a_usd() -> f64 {
     app_runner_usd() + SUPABASE_UPSTASH_S3.iter().sum::<f64>()

@@ -14,10 +14,7 @@ use simulator::time::Duration;
 
 use crate::calibrate::Calibration;
 use crate::judgement::{Judgement, judge, plan};
-use crate::reference::pricing::PricingError;
-use crate::reference::recorded;
 use crate::requirements::{Requirements, RequirementsError};
-use crate::review::stacks::Stacks;
 use crate::stages::{PROPOSAL, SLO_USERS, STAGE_SLOS, STAGES};
 use crate::terraform::{Configuration, Sizing, TerraformError, parse_sizing};
 
@@ -62,9 +59,6 @@ pub enum EvidenceError {
     /// A tfvars file of this repository cannot be read.
     #[error(transparent)]
     Terraform(#[from] TerraformError),
-    /// The proposal's own stack cannot be held against this one.
-    #[error("hold both stacks against each other")]
-    Stacks(#[from] PricingError),
     /// No fleet has this name.
     #[error("find the scenario `{name}`: take one of {known}")]
     Unknown {
@@ -85,7 +79,6 @@ pub struct Evidence {
     pub(super) load: Scenario,
     pub(super) plan: Plan,
     pub(super) replications: u32,
-    pub(super) stacks: Option<Stacks>,
     runs: BTreeMap<String, Judgement>,
 }
 
@@ -112,7 +105,6 @@ impl Evidence {
             plan: plan(&request)?,
             load,
             replications: input.replications,
-            stacks: Stacks::new(recorded::comparison(), input.calibration)?,
             runs,
         })
     }
@@ -356,6 +348,10 @@ fn fastapi(queued: &Scenario, max_requests: u32) -> Result<Scenario, EvidenceErr
         let mut gunicorn = gunicorn;
         gunicorn.max_requests = max_requests;
         gunicorn.max_requests_jitter = max_requests / 5;
+        if max_requests == 0 {
+            // They count towards a worker's requests and nothing else.
+            gunicorn.other_requests_per_s = 0.0;
+        }
         gunicorn
     });
     let fleet = Fleet {

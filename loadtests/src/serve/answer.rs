@@ -12,7 +12,7 @@ use simulator::prices::price_book;
 use simulator::replications::{Interval, at_replication, combine};
 use simulator::scenario::{Arrivals, InvalidScenario, Profile, Scenario};
 
-use super::ask::{Ask, AskError, USERS_MAX, USERS_MIN};
+use super::ask::{Ask, AskError};
 use super::copied::{self, Copied};
 use super::presets::PRESETS;
 use crate::calibrate::Calibration;
@@ -190,9 +190,6 @@ impl Lab {
     /// # Errors
     /// When a value is not one that Terraform or the simulator accepts.
     pub fn answer(&self, ask: &Ask) -> Result<Answer, AskError> {
-        if !(USERS_MIN..=USERS_MAX).contains(&ask.users) {
-            return Err(AskError::Users(ask.users));
-        }
         let names = region_names();
         if !names.contains(&ask.region.as_str()) {
             return Err(AskError::Region {

@@ -7,13 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use simulator::scenario::{InvalidScenario, Mode};
 
+use super::bounds::{Bounds, sizes};
 use crate::requirements::RequirementsError;
 use crate::terraform::{AutoscalingMetric, CacheMode, TerraformError};
-
-/// Fewest users: fewer ask for so little that one worker would do, which no gate could judge.
-pub(super) const USERS_MIN: f64 = 100.0;
-/// Most users that are simulated.
-pub(super) const USERS_MAX: f64 = 60_000.0;
 
 /// What is asked.
 #[derive(Clone, Debug, Serialize)]
@@ -69,7 +65,7 @@ pub enum AskError {
         /// Its name.
         field: &'static str,
         /// What it may be.
-        allowed: &'static str,
+        allowed: String,
     },
     /// A field with a value that it cannot have.
     #[error("`{field}` is \"{given}\" and must be {allowed}")]
@@ -79,7 +75,7 @@ pub enum AskError {
         /// What was given.
         given: String,
         /// What it may be.
-        allowed: &'static str,
+        allowed: String,
     },
     /// A field that means nothing.
     #[error("there is no field `{0}`: take it out of the link, or choose on the page anew")]
@@ -87,9 +83,6 @@ pub enum AskError {
     /// No preset has this name.
     #[error("there is no stage \"{0}\": take proposal, mvp, growth or scale")]
     Stage(String),
-    /// Too many or too few users.
-    #[error("`users` is {0} and must be from {USERS_MIN} to {USERS_MAX}")]
-    Users(f64),
     /// No prices are known of this region.
     #[error("there are no prices of the region \"{region}\": take {known}")]
     Region {
@@ -124,19 +117,26 @@ pub enum AskError {
 struct Fields(BTreeMap<String, String>);
 
 impl Fields {
-    fn text(&mut self, field: &'static str, allowed: &'static str) -> Result<String, AskError> {
-        self.0
-            .remove(field)
-            .ok_or(AskError::Missing { field, allowed })
+    fn text(
+        &mut self,
+        field: &'static str,
+        allowed: impl Into<String>,
+    ) -> Result<String, AskError> {
+        let allowed = || AskError::Missing {
+            field,
+            allowed: allowed.into(),
+        };
+        self.0.remove(field).ok_or_else(allowed)
     }
 
     fn read<T>(
         &mut self,
         field: &'static str,
-        allowed: &'static str,
+        allowed: impl Into<String>,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Result<T, AskError> {
-        let given = self.text(field, allowed)?;
+        let allowed = allowed.into();
+        let given = self.text(field, &allowed)?;
         read(given.trim()).ok_or(AskError::Value {
             field,
             given,
@@ -144,8 +144,33 @@ impl Fields {
         })
     }
 
+    /// A number that is within the bounds of its field.
     fn number<T: FromStr>(&mut self, field: &'static str) -> Result<T, AskError> {
-        self.read(field, "a whole number, 0 or more", |text| text.parse().ok())
+        let bounds = Bounds::of(field);
+        let allowed = bounds.map_or("a whole number, 0 or more".to_owned(), |bounds| {
+            bounds.to_string()
+        });
+        self.read(field, allowed, |text| {
+            let is_within = |bounds: Bounds| text.parse().is_ok_and(|number| bounds.hold(number));
+            text.parse().ok().filter(|_| bounds.is_none_or(is_within))
+        })
+    }
+
+    /// The size of a task, which must be one that the page offers.
+    fn task(&mut self) -> Result<(u32, u64), AskError> {
+        let sizes = sizes();
+        let units = || -> Vec<&str> {
+            let mut units: Vec<&str> = sizes.keys().map(String::as_str).collect();
+            units.sort_by_key(|units| units.parse::<u32>().ok());
+            units
+        };
+        let offered = |text: &str| sizes.get_key_value(text)?.0.parse().ok();
+        let task_cpu = self.read(
+            "task_cpu",
+            format!("one of {}", units().join(", ")),
+            offered,
+        )?;
+        Ok((task_cpu, self.number("task_memory_mib")?))
     }
 
     fn flag(&mut self, field: &'static str) -> Result<bool, AskError> {
@@ -155,7 +180,7 @@ impl Fields {
     fn word<T: DeserializeOwned>(
         &mut self,
         field: &'static str,
-        allowed: &'static str,
+        allowed: &str,
     ) -> Result<T, AskError> {
         self.read(field, allowed, |text| {
             serde_json::from_value(text.into()).ok()
@@ -167,17 +192,16 @@ impl Ask {
     /// Reads the fields of a link.
     ///
     /// # Errors
-    /// When a field is missing, unknown or not of its kind; what it says besides is judged with the answer.
+    /// When a field is missing, unknown, or nothing that the page's control can show.
     pub fn from_fields(fields: Vec<(String, String)>) -> Result<Ask, AskError> {
         let mut fields = Fields(fields.into_iter().collect());
+        let (task_cpu, task_memory_mib) = fields.task()?;
         let ask = Ask {
             stage: fields.text("stage", "proposal, mvp, growth or scale")?,
-            users: fields.read("users", "a number from 100 to 60000", |text| {
-                text.parse().ok()
-            })?,
+            users: fields.number("users")?,
             mode: fields.word("mode", "queue or sync")?,
-            task_cpu: fields.number("task_cpu")?,
-            task_memory_mib: fields.number("task_memory_mib")?,
+            task_cpu,
+            task_memory_mib,
             generation_workers: fields.number("generation_workers")?,
             tasks_min: fields.number("tasks_min")?,
             tasks_desired: fields.number("tasks_desired")?,
@@ -207,6 +231,7 @@ impl Ask {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::bounds::BOUNDS;
 
     const LINK: &str = "stage=growth&users=10000&mode=queue&task_cpu=1024&task_memory_mib=2048&generation_workers=64\
                         &tasks_min=2&tasks_desired=2&tasks_max=6&autoscaling_metric=queue_depth\
@@ -223,6 +248,18 @@ mod tests {
         )
     }
 
+    /// The link with another value of this field.
+    fn with(field: &str, value: impl std::fmt::Display) -> Result<Ask, AskError> {
+        let changed: Vec<String> = LINK
+            .split('&')
+            .map(|pair| match pair.split_once('=') {
+                Some((name, _)) if name == field => format!("{name}={value}"),
+                _ => pair.to_owned(),
+            })
+            .collect();
+        read(&changed.join("&"))
+    }
+
     #[test]
     fn every_field_is_needed_and_a_wrong_one_is_named_with_what_it_may_be() {
         read(LINK).expect("a whole link");
@@ -233,23 +270,14 @@ mod tests {
                 .to_string();
             assert!(error.starts_with(&format!("`{field}` is missing: add {field}=..., ")));
         }
-        let wrong = |field: &str, value: &str| {
-            let changed: Vec<String> = LINK
-                .split('&')
-                .map(|pair| match pair.split_once('=') {
-                    Some((name, _)) if name == field => format!("{name}={value}"),
-                    _ => pair.to_owned(),
-                })
-                .collect();
-            read(&changed.join("&")).expect_err("wrong").to_string()
-        };
+        let wrong = |field: &str, value: &str| with(field, value).expect_err("wrong").to_string();
         assert_eq!(
             wrong("users", "many"),
             "`users` is \"many\" and must be a number from 100 to 60000"
         );
         assert_eq!(
             wrong("tasks_max", "2.5"),
-            "`tasks_max` is \"2.5\" and must be a whole number, 0 or more"
+            "`tasks_max` is \"2.5\" and must be a whole number from 1 to 50"
         );
         assert_eq!(
             wrong("mode", "async"),
@@ -264,9 +292,35 @@ mod tests {
     }
 
     #[test]
-    fn the_bounds_of_the_users_are_those_that_the_message_says() {
-        let said = format!("a number from {USERS_MIN} to {USERS_MAX}");
-        let error = read(&LINK.replace("users=10000", "users=")).expect_err("empty");
-        assert!(error.to_string().ends_with(&said), "{error}");
+    fn a_link_asks_for_nothing_that_the_page_cannot_show() {
+        for bounds in BOUNDS {
+            let (field, said) = (bounds.field, bounds.to_string());
+            let numbers = said.split(' ').filter_map(|word| word.parse::<i64>().ok());
+            let [least, most] = numbers.collect::<Vec<_>>()[..] else {
+                panic!("{said} has two numbers");
+            };
+            for inside in [least, most] {
+                assert_eq!(
+                    with(field, inside).map(|_| ()).ok(),
+                    Some(()),
+                    "{field}={inside}"
+                );
+            }
+            for outside in [least - 1, most + 1] {
+                let error = with(field, outside).expect_err("outside").to_string();
+                assert_eq!(
+                    error,
+                    format!("`{field}` is \"{outside}\" and must be {said}")
+                );
+            }
+        }
+        let error = with("task_cpu", 8192).expect_err("not offered").to_string();
+        assert!(
+            error.ends_with("one of 256, 512, 1024, 2048, 4096"),
+            "{error}"
+        );
+        for nothing in ["", "nan", "inf"] {
+            with("users", nothing).expect_err("no number");
+        }
     }
 }

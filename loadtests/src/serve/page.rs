@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use simulator::prices::{fargate_pairs, price_book};
+use simulator::prices::price_book;
 
 use super::answer::{Lab, region_names};
-use super::ask::{USERS_MAX, USERS_MIN};
+use super::bounds::{BOUNDS, sizes};
 use super::presets::PRESETS;
 use crate::report::html::{STYLE, escaped};
 
 const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
 const LOOK: &str = include_str!("page.css");
-/// Largest task that the page offers, in vCPU.
-const VCPU_MAX: f64 = 4.0;
 
 pub(super) fn render(lab: &Lab) -> String {
     let asks = PRESETS.into_iter().filter_map(|preset| {
@@ -22,27 +20,20 @@ pub(super) fn render(lab: &Lab) -> String {
         Some((preset.name, ask))
     });
     let presets: BTreeMap<_, _> = asks.collect();
-    // CPU units to the memories in MiB that Fargate sells with them.
-    let mut sizes: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (vcpu, gib) in fargate_pairs()
-        .into_iter()
-        .filter(|(vcpu, _)| *vcpu <= VCPU_MAX)
-    {
-        sizes
-            .entry(format!("{:.0}", vcpu * 1024.0))
-            .or_default()
-            .push(format!("{:.0}", gib * 1024.0));
-    }
     let classes = price_book()
         .rds_instance
         .iter()
         .map(|row| row.class.as_str());
-    let data = serde_json::json!({ "presets": presets, "sizes": sizes });
-    PAGE.replace("/*STYLE*/", STYLE)
+    let data = serde_json::json!({ "presets": presets, "sizes": sizes() });
+    BOUNDS
+        .into_iter()
+        .fold(PAGE.to_owned(), |page, bounds| {
+            let field = format!("name=\"{}\" type=\"number\"", bounds.field);
+            page.replace(&field, &format!("{field} {}", bounds.attributes()))
+        })
+        .replace("/*STYLE*/", STYLE)
         .replace("/*LOOK*/", LOOK)
         .replace("/*SCRIPT*/", SCRIPT)
-        .replace("USERS_MIN", &USERS_MIN.to_string())
-        .replace("USERS_MAX", &USERS_MAX.to_string())
         .replace("<!--CLASSES-->", &options(classes))
         .replace("<!--REGIONS-->", &options(region_names()))
         // `<` in JSON would end the script element early.
@@ -54,4 +45,18 @@ fn options<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
     options
         .map(|value| format!("<option>{}</option>", escaped(value)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_of_the_page_is_written_with_its_bounds() {
+        assert_eq!(PAGE.matches("type=\"number\"").count(), BOUNDS.len());
+        for bounds in BOUNDS {
+            let field = format!("name=\"{}\" type=\"number\"", bounds.field);
+            assert!(PAGE.contains(&field), "{field}");
+        }
+    }
 }

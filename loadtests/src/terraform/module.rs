@@ -159,21 +159,41 @@ impl Module {
         findings_of(&all).into_iter().chain(told).collect()
     }
 
-    /// The first validation that these values break: the variable and the message of its block.
+    /// The first validation that these values break: the variable and the message of its block. Those of the variables
+    /// that are `given` come first, for what a default breaks may follow from one of them.
     pub(crate) fn broken_validation(
         &self,
         values: &BTreeMap<String, Value>,
+        given: &BTreeSet<String>,
     ) -> Option<(String, String)> {
         let context = with_variables(values.iter());
-        self.variables
+        let (stated, defaults): (Vec<_>, Vec<_>) = self
+            .variables
             .iter()
             .filter(|(name, _)| values.contains_key(*name))
+            .partition(|(name, _)| given.contains(*name));
+        stated
+            .into_iter()
+            .chain(defaults)
             .flat_map(|(name, variable)| variable.validations.iter().map(move |rule| (name, rule)))
             .find_map(|(name, (condition, message))| {
                 // What cannot be decided, such as a comparison with null, is refused, as Terraform does.
                 let holds = matches!(condition.evaluate(&context), Ok(Value::Bool(true)));
                 (!holds).then(|| (name.clone(), text(message, &context)))
             })
+    }
+
+    /// The variables that the validations of this one look at, its own left out.
+    pub(crate) fn looked_at_by(&self, name: &str) -> BTreeSet<String> {
+        let validations = self.variables.get(name).map(|found| &found.validations);
+        let conditions = validations
+            .into_iter()
+            .flatten()
+            .map(|(condition, _)| condition);
+        conditions
+            .flat_map(|condition| references(condition, "var."))
+            .filter(|other| other != name)
+            .collect()
     }
 
     /// What breaks with these values, and what should only be told.
@@ -407,7 +427,10 @@ mod tests {
 
     #[test]
     fn the_defaults_hold() {
-        assert_eq!(module().broken_validation(&defaults()), None);
+        assert_eq!(
+            module().broken_validation(&defaults(), &BTreeSet::new()),
+            None
+        );
         assert_eq!(module().findings(&defaults()), (vec![], vec![]));
     }
 
@@ -460,6 +483,22 @@ mod tests {
         assert_eq!(module().findings(&values).1[0].name, "deployment_surge");
         let vcpu = module().local_number("vcpu_deployment", &values);
         assert_eq!(vcpu.to_bits(), 8.0_f64.to_bits());
+    }
+
+    #[test]
+    fn a_deployment_opens_the_pools_of_old_and_new_tasks_as_far_as_the_quota_lets_them_run() {
+        let opened = |tasks_max: u32, vcpu_quota: u32| {
+            let mut values = defaults();
+            values.insert("tasks_max".to_owned(), Value::from(tasks_max));
+            values.insert("fargate_vcpu_quota".to_owned(), Value::from(vcpu_quota));
+            module().local_number("connections_peak", &values)
+        };
+        for (tasks_max, vcpu_quota, connections) in
+            [(2, 6, 40.0), (4, 6, 60.0), (4, 16, 80.0), (6, 6, 60.0)]
+        {
+            let found: f64 = opened(tasks_max, vcpu_quota);
+            assert!((found - connections).abs() < 1e-9, "{tasks_max}: {found}");
+        }
     }
 
     #[test]

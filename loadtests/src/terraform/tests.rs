@@ -329,3 +329,34 @@ fn the_scenarios_promise_what_the_gate_asks_and_cost_what_was_measured() {
         }
     }
 }
+
+#[test]
+fn a_region_is_refused_where_it_is_written() {
+    let refused = |lines: &str| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("abroad.tfvars");
+        let text = format!(
+            "{}{lines}\n",
+            include_str!("../../../terraform/environments/mvp.tfvars")
+        );
+        std::fs::write(&file, &text).expect("a writable folder");
+        let error = Configuration::read(&file, None).expect_err("no such region");
+        let line = 1 + text
+            .lines()
+            .position(|line| line.starts_with("region"))
+            .expect("it is stated");
+        error
+            .to_string()
+            .replace(&format!("{}:{line}", file.display()), "FILE:LINE")
+    };
+    let said = [
+        refused("region = \"mars-1\""),
+        refused("region = 7"),
+        refused("region = \"eu-west-1\""),
+    ];
+    insta::assert_snapshot!(said.join("\n"), @r#"
+    read FILE:LINE: `region` is "mars-1" and must be the name of an AWS region, such as us-east-1
+    read FILE:LINE: `region` is "7" and must be the name of an AWS region, such as us-east-1
+    read FILE:LINE: `region` is "eu-west-1", and `availability_zones` must be two different zones of region and be given with it, such as eu-west-1a and eu-west-1b for eu-west-1
+    "#);
+}

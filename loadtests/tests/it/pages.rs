@@ -286,7 +286,7 @@ fn the_command_to_copy_says_what_the_page_says() {
         assert_eq!(refused.status(), 422);
         assert_eq!(
             refused.text().await.expect("text"),
-            "`tasks_max` is \"many\" and must be a whole number, 0 or more"
+            "`tasks_max` is \"many\" and must be a whole number from 1 to 50"
         );
     });
 }

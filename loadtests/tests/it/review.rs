@@ -4,9 +4,10 @@ use std::path::Path;
 
 use loadtests::calibrate::Calibration;
 use loadtests::command_line::REPLICATIONS;
+use loadtests::reference::recorded;
 use loadtests::report::markdown;
 use loadtests::requirements::Requirements;
-use loadtests::review::{Evidence, Input, Language, Review, document};
+use loadtests::review::{Evidence, Input, Language, Review, Stacks, document};
 
 use super::stderr_of;
 
@@ -24,7 +25,11 @@ fn review() -> Review {
         requirements: &requirements,
         replications: REPLICATIONS,
     };
-    Review::new(&Evidence::gather(&input).expect("every fleet can be simulated"))
+    let stacks = Stacks::new(recorded::comparison(), &calibration);
+    Review::new(
+        &Evidence::gather(&input).expect("every fleet can be simulated"),
+        stacks.expect("every stage can be priced"),
+    )
 }
 
 #[test]

@@ -95,6 +95,33 @@ fn every_platform_is_priced_and_says_what_stands_against_it() {
 }
 
 #[test]
+fn platforms_are_judged_side_by_side_in_whole_words() {
+    let fastapi = "simulator/scenarios/fastapi.toml";
+    let table = stdout_of(0, &["simulate", "--scenario", fastapi, "--platform", "all"]);
+    for name in [
+        "AWS Fargate",
+        "AWS App Runner",
+        "Google Cloud Run",
+        "Render",
+        "Railway",
+    ] {
+        assert!(table.contains(&format!("FAIL {name}: ")), "{name}: {table}");
+    }
+    // The longest cause of all, in a column that is too narrow for several.
+    for whole in ["sigkill", "interruption", "Left out: ", "SIGTERM to"] {
+        assert!(table.contains(whole), "{whole}: {table}");
+    }
+    let short = Scratch::new();
+    let file = short.file("short.toml", &PROPOSAL.replace("\"24h\"", "\"2h\""));
+    let table = stdout_of(0, &["simulate", "--scenario", &file, "--platform", "all"]);
+    assert!(
+        table.contains("Doubt about wait_s.p95 on every platform"),
+        "{table}"
+    );
+    assert!(!table.contains("silent"), "nothing stays open: {table}");
+}
+
+#[test]
 fn a_run_too_short_for_its_percentile_says_so() {
     let scratch = Scratch::new();
     let short = PROPOSAL
@@ -215,4 +242,29 @@ fn a_load_that_no_candidate_carries_is_bad_input() {
     assert!(stderr_of(2, &arguments).contains("no candidate"));
     let arguments = ["plan", "--scenario", &file, "--sizes", "1x9"];
     assert!(stderr_of(2, &arguments).contains("take one of 2, 3"));
+}
+
+#[test]
+fn a_profile_that_is_not_there_is_named_with_the_path_that_was_tried() {
+    let scratch = Scratch::new();
+    let start = PROPOSAL.find("[profile]").expect("it is there");
+    let end = PROPOSAL.find("[fleet]").expect("it is there");
+    let text = format!(
+        "{}[profile]\nfile = \"costs/measured.toml\"\n\n{}",
+        &PROPOSAL[..start],
+        &PROPOSAL[end..]
+    );
+    let scenario = scratch.file("scenario.toml", &text);
+    let said = stderr_of(2, &["simulate", "--scenario", &scenario]);
+    let folder = std::path::Path::new(&scenario).parent();
+    let tried = folder
+        .expect("it lies in a folder")
+        .join("costs/measured.toml");
+    for part in [
+        "key `profile.file`",
+        &tried.display().to_string(),
+        "No such file",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
 }

@@ -10,6 +10,11 @@ const EARNED_PER_HOUR: f64 = 12.0;
 const BALANCE_MAX: f64 = 288.0;
 const NANOS_PER_HOUR: f64 = 3.6e12;
 
+/// Whether classes of this name have credits: those of the t families.
+pub(super) fn is_burstable(db_instance_class: &str) -> bool {
+    db_instance_class.starts_with("db.t")
+}
+
 #[derive(Debug)]
 pub(super) struct Credits {
     credits_per_generation: f64,

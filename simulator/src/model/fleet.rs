@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use super::arrivals::ArrivalProcess;
 use super::autoscaler::{Autoscaler, METRIC_PERIOD};
-use super::credits::Credits;
+use super::credits::{Credits, is_burstable};
 use super::generation::{Generation, GenerationKey, Generations, Lengths};
 use super::gunicorn::{Life, Workers};
 use super::load_balancer::LoadBalancer;
@@ -195,7 +195,10 @@ impl<'a> Fleet<'a> {
             autoscaler: Autoscaler::new(&fleet.autoscaling, fleet.tasks),
             misfortune: Misfortune::new(scenario),
             rate_limits: RateLimits::new(scenario),
-            db_credits: workload.db_cpu_s_per_generation.map(Credits::new),
+            db_credits: workload
+                .db_cpu_s_per_generation
+                .filter(|_| is_burstable(&fleet.db_instance_class))
+                .map(Credits::new),
             pools: Pools::new(fleet),
             sessions: fleet.redis.map(Sessions::new),
             unhealthy_replaced: 0,

@@ -1,6 +1,7 @@
 //! The calls to the AI provider: what of a step survives its worker, and what a NAT gateway cuts.
 
 use super::generation::Generation;
+use crate::platform::Platform;
 use crate::scenario::{Fleet, UpstreamCall};
 use crate::time::Duration;
 
@@ -24,6 +25,7 @@ impl Upstream {
             steps,
             behind_nat: fleet.upstream_call == UpstreamCall::Blocking
                 && !fleet.upstream_keep_alive
+                && fleet.platform == Platform::Fargate
                 && fleet.nat_gateways > 0,
         }
     }

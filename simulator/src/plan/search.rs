@@ -71,6 +71,24 @@ fn kin(profile: &Profile, fleet: &Fleet) -> Fleet {
     kin
 }
 
+/// The least that a candidate costs in a month; none where it is refused without a run.
+///
+/// # Errors
+/// When the price book lacks something that the candidate names.
+pub fn cost_floor(
+    request: &PlanRequest,
+    fleet: &Fleet,
+) -> Result<Option<MicroUsd>, InvalidScenario> {
+    let scenario = Scenario {
+        fleet: fleet.clone(),
+        ..request.base.clone()
+    };
+    let floor = cost::monthly(fleet, f64::from(fleet.tasks.min))?.total();
+    Ok(refused_by_bounds(&scenario, floor)
+        .is_empty()
+        .then_some(floor))
+}
+
 /// Finds out about candidates of one family.
 ///
 /// # Errors

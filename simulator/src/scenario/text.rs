@@ -3,9 +3,8 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
 
+use super::reading::{in_text, position_of};
 use super::{Bill, Fleet, InvalidScenario, Profile, Scenario, Workload, defaults};
 use crate::slo::Slo;
 use crate::time::Duration;
@@ -236,88 +235,8 @@ fn profile(
     })
 }
 
-/// A reader's error, with the key that its position belongs to.
-fn in_text(text: &str, error: &toml::de::Error) -> ScenarioError {
-    let start = error.span().map(|span| span.start);
-    let (line, column) = start.map_or((None, None), |start| line_and_column(text, start));
-    let key = start.and_then(|start| {
-        let table = DeTable::parse(text).ok()?;
-        key_at(table.get_ref(), start)
-    });
-    // The reader's message names its own types, and may have several lines.
-    let problem = error
-        .message()
-        .lines()
-        .collect::<Vec<_>>()
-        .join(", ")
-        .replace(
-            "expected u32",
-            "expected a whole number from 0 to 4294967295",
-        )
-        .replace("expected u64", "expected a whole number, not negative")
-        .replace("expected f64", "expected a number");
-    ScenarioError {
-        line,
-        column,
-        key,
-        problem,
-        remedy: None,
-    }
-}
-
 fn located(text: &str, invalid: InvalidScenario) -> ScenarioError {
     ScenarioError::located(text, invalid)
-}
-
-/// Where the value of this key stands; of its nearest stated ancestor, when the key itself is a default.
-fn position_of(text: &str, key: &str) -> (Option<usize>, Option<usize>) {
-    let Ok(root) = DeTable::parse(text) else {
-        return (None, None);
-    };
-    let mut table = root.get_ref();
-    let mut found = None;
-    for part in key.split('.') {
-        let Some((_, value)) = table
-            .iter()
-            .find(|(name, _)| name.get_ref().as_ref() == part)
-        else {
-            break;
-        };
-        found = Some(value.span().start);
-        match value.get_ref() {
-            DeValue::Table(inner) => table = inner,
-            _ => break,
-        }
-    }
-    found.map_or((None, None), |start| line_and_column(text, start))
-}
-
-/// The path of the innermost key whose name or value covers this position.
-fn key_at(table: &DeTable<'_>, position: usize) -> Option<String> {
-    for (name, value) in table {
-        let inner = match value.get_ref() {
-            DeValue::Table(inner) => key_at(inner, position),
-            _ => None,
-        };
-        if let Some(inner) = inner {
-            return Some(format!("{}.{inner}", name.get_ref()));
-        }
-        if covers(name, position) || covers(value, position) {
-            return Some(name.get_ref().to_string());
-        }
-    }
-    None
-}
-
-fn covers<T>(spanned: &Spanned<T>, position: usize) -> bool {
-    spanned.span().contains(&position)
-}
-
-fn line_and_column(text: &str, position: usize) -> (Option<usize>, Option<usize>) {
-    let before = text.get(..position).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-    (Some(line), Some(column))
 }
 
 /// `metric = "none"`, one name, or a list of names.

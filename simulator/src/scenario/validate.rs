@@ -1,5 +1,6 @@
 //! The checks of a scenario: every number, and every pair of numbers that must fit together.
 
+mod idle;
 mod operations;
 
 use super::{
@@ -42,6 +43,7 @@ pub(super) fn scenario(scenario: &Scenario) -> Checked {
     workload(&scenario.workload, scenario.horizon)?;
     profile(&scenario.profile, "profile.")?;
     fleet(&scenario.fleet)?;
+    idle::scenario(scenario)?;
     slo(&scenario.slo, "slo.")?;
     crate::cost::check_bill(&scenario.bill)?;
     let limit_mib = scenario.fleet.memory_gib * 1024.0;

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Assumption, defaults};
+use super::kinds::{ArrivalsTable, LengthTable};
+use super::{Assumption, Mode, defaults};
 use crate::time::Duration;
 
 /// The generations that arrive, and how their clients behave.
@@ -39,7 +40,7 @@ pub struct Workload {
 
 /// When generations are submitted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case", try_from = "ArrivalsTable")]
 pub enum Arrivals {
     /// Independent of each other: exponential gaps.
     Poisson {
@@ -77,7 +78,7 @@ pub enum Arrivals {
 
 /// How long one generation takes when nothing slows it down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case", try_from = "LengthTable")]
 pub enum GenerationLength {
     /// Always the same.
     Deterministic {
@@ -123,6 +124,16 @@ impl Workload {
             db_cpu_s_per_generation: None,
             client_gives_up_after: None,
         }
+    }
+
+    /// The same load on a fleet of this mode: without what acts in the other mode alone.
+    #[must_use]
+    pub fn in_mode(mut self, mode: Mode) -> Workload {
+        match mode {
+            Mode::Queue => self.client_gives_up_after = None,
+            Mode::Sync => self.attempts_max = defaults::attempts_max(),
+        }
+        self
     }
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use reading::read;
 use simulator::scenario::Scenario;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     include_str!("../../scenarios/fastapi.toml"),
     include_str!("../../scenarios/growth.toml"),
     include_str!("../../scenarios/mvp.toml"),
@@ -14,9 +14,10 @@ const FILES: [&str; 7] = [
     include_str!("../../scenarios/proposal.toml"),
     include_str!("../../scenarios/scale.toml"),
     EVERY_KEY,
+    DURABLE_KEYS,
 ];
 
-/// What the example files leave out.
+/// What the example files leave out, and durable jobs do not exclude.
 const EVERY_KEY: &str = r#"
 seed = 7
 horizon = "3h"
@@ -26,7 +27,6 @@ arrivals = { kind = "trace", at = ["1s", "5m", "70m", "2h"] }
 generation = { kind = "trace", lengths = ["1m", "30m"] }
 poll_every = "1s"
 steps_per_generation = 3
-attempts_max = 2
 tokens_per_generation = 1000
 db_cpu_s_per_generation = 0.5
 client_gives_up_after = "20m"
@@ -90,6 +90,26 @@ cross_az_kib_per_generation = 512
 model = "gpt-5"
 input_per_generation = 20000
 output_per_generation = 30000
+"#;
+
+/// What durable jobs alone have.
+const DURABLE_KEYS: &str = r#"
+horizon = "3h"
+[workload]
+arrivals = { kind = "deterministic", per_hour = 30 }
+generation = { kind = "lognormal", median = "10m", p95 = "15m" }
+attempts_max = 2
+[profile]
+cpu_s_per_generation = 0.2
+memory_base_mib = 40
+memory_per_generation_kib = 400000
+[fleet]
+vcpu = 0.25
+memory_gib = 1
+workers = 6
+tasks = { min = 1, desired = 1, max = 2 }
+job_store = "durable"
+worker_timeout = "12m"
 "#;
 
 /// Numbers and words that belong in no file, or in another place of it.

@@ -57,6 +57,7 @@ fn a_stock_database_holds_97_generations_and_the_rest_are_refused() {
     assert!((exhausted_s - 599.5).abs() < 0.1, "{exhausted_s}");
     // Sync workers run six at a time: 30 in the hour, and one more at its last moment.
     scenario.fleet.worker_model = WorkerModel::Sync;
+    scenario.fleet.db_connections_max = None;
     let sync = run(&scenario);
     assert_eq!((sync.completed, sync.db_exhausted_s), (31, None));
 }

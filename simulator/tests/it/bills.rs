@@ -93,6 +93,10 @@ fn cpu_beyond_the_credits_is_billed_by_the_vcpu_hour() {
     );
     scenario.workload.db_cpu_s_per_generation = Some(900.0);
     let heavy = simulate(&scenario).expect("valid");
+    // A class of another family has no credits to spend.
+    scenario.fleet.db_instance_class = "db.m6g.large".to_owned();
+    let dedicated = simulate(&scenario).expect("valid");
+    assert_eq!(dedicated.db_credits_min, None);
     assert!(
         heavy.cost_usd_month.get(LineItem::RdsCpuCredits).as_usd() > 50.0,
         "{heavy:?}"

@@ -190,6 +190,7 @@ fn what_is_in_flight_when_the_drain_ends_is_lost_by_the_cause_that_came_first() 
 
     // The same in queue mode: they go back to the queue, and nothing is lost.
     scenario.fleet.mode = Mode::Queue;
+    scenario.fleet.stop_order = StopOrder::default();
     let outcome = run(&scenario);
     assert!(outcome.requeued >= 3, "{}", outcome.requeued);
     assert_eq!(outcome.lost_total(), 0);

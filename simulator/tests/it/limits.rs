@@ -3,6 +3,7 @@
 
 use simulator::capacity::Resource;
 use simulator::outcome::LossCause;
+use simulator::platform::findings;
 use simulator::scenario::{
     Arrivals, Deployments, Fleet, GenerationLength, Gunicorn, HealthCheck, JobStore, Mode, Redis,
     Scenario, Tasks, UpstreamCall, WorkerModel, Workload,
@@ -66,6 +67,13 @@ fn a_deployment_that_doubles_the_pools_never_ends_where_the_database_has_room_fo
     scenario.fleet.deployments = Some(Deployments::every(Duration::from_hours(5)));
     assert_eq!(run(&scenario).deployments_completed, Some(2));
     scenario.fleet.db_pool_connections = Some(10);
+    let found = findings(&scenario);
+    assert!(
+        found.iter().any(|finding| finding
+            .text
+            .starts_with("14 tasks open 140 connections during a deployment")),
+        "{found:?}"
+    );
     let stuck = run(&scenario);
     assert_eq!(
         (stuck.deployments_completed, stuck.lost_total()),

@@ -1,6 +1,7 @@
 //! What deployments, time-outs and impatience cost a fleet, by cause.
 
 use simulator::outcome::{LossCause, Outcome};
+use simulator::platform::Platform;
 use simulator::scenario::{
     Arrivals, Autoscaling, DeploymentStrategy, Deployments, Fleet, GenerationLength, JobStore,
     Metric, Mode, Scenario, StopOrder, Tasks, UpstreamCall, Workload,
@@ -69,6 +70,7 @@ fn a_deployment_loses_what_the_deregistration_delay_does_not_cover() {
 
     // A durable job goes on in another task by its response id.
     scenario.fleet.mode = Mode::Queue;
+    scenario.fleet.stop_order = StopOrder::default();
     let durable = run(&scenario);
     loses_nothing(&durable);
     assert!(
@@ -199,10 +201,11 @@ fn a_blocking_call_dies_at_the_nat_gateway_unless_something_keeps_it_alive() {
     let durable = run(&durable);
     loses(&durable, LossCause::NatIdleReset, 600..=600);
     assert_eq!(durable.requeued, 4 * 600);
-    // Each of these alone saves them: probes, no NAT gateway, five calls of two minutes.
+    // Each of these alone saves them: probes, no NAT gateway, a platform that has none, five calls of two minutes.
     for mend in [
         |scenario: &mut Scenario| scenario.fleet.upstream_keep_alive = true,
         |scenario: &mut Scenario| scenario.fleet.nat_gateways = 0,
+        |scenario: &mut Scenario| scenario.fleet.platform = Platform::Render,
         |scenario: &mut Scenario| scenario.workload.steps_per_generation = 5,
     ] {
         let mut mended = scenario.clone();
@@ -246,8 +249,9 @@ fn an_impatient_client_is_lost_at_its_own_moment_and_its_worker_works_on() {
     scenario.workload.client_gives_up_after = Some(Duration::from_minutes(5));
     scenario.fleet.alb_idle_timeout = Duration::from_secs(60);
     loses(&run(&scenario), LossCause::AlbIdleTimeout, 600..=600);
-    // In queue mode the result is kept for the client.
+    // In queue mode the result is kept, however long its client waits.
     scenario.fleet.mode = Mode::Queue;
+    scenario.workload.client_gives_up_after = None;
     loses_nothing(&run(&scenario));
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::openai::rate_limit::RateLimits;
-use crate::openai::script::{Fault, Latency, When};
+use crate::openai::script::{Fault, Latency, Override, Tokens, When, Which};
 
 const START: Duration = Duration::from_secs(1_700_000_000);
 

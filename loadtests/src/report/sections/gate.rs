@@ -1,5 +1,7 @@
 //! The report of the gate: a sizing, and the one it replaces beside it.
 
+use std::path::Path;
+
 use simulator::replications::Interval;
 
 use crate::gate::{Age, Candidate, CostLine, CounterExample, GateResult, Headroom, Nearest};
@@ -211,7 +213,13 @@ fn figures(result: &GateResult) -> Table {
         cells.extend(candidates.iter().map(|candidate| value(candidate)));
         table.rows.push(cells);
     };
-    row("file", &|c| c.file.display().to_string());
+    row("file", &|c| match (&result.before, c.file.file_name()) {
+        // The paths are said above, and two of them are wider than a terminal.
+        (Some(before), Some(name)) if before.file.file_name() != result.after.file.file_name() => {
+            Path::new(name).display().to_string()
+        }
+        _ => c.file.display().to_string(),
+    });
     row("verdict", &|c| {
         if c.pass { "pass" } else { "FAIL" }.to_owned()
     });

@@ -1,5 +1,7 @@
 //! The report of `sizing simulate` over several runs or cases.
 
+use simulator::platform::Platform;
+use simulator::precision::Doubt;
 use simulator::replications::Replications;
 use simulator::slo::{Failure, Slo, judge_replications};
 
@@ -7,6 +9,10 @@ use super::outcome::{OCCASIONAL, outcome};
 use crate::report::document::{Block, Document, Table};
 use crate::report::wording::{arrivals, interval, slo};
 use crate::simulation::{FIGURES, Simulation, over};
+
+/// What no platform but Fargate is simulated with.
+const LEFT_OUT: &str = "Left out: what a platform's own scheduler does. Instances are started, scaled and stopped as ECS \
+                        does it, within the platform's limits.";
 
 /// The report of one simulation: that of its run when there is one, else its figures over the runs, case by case.
 pub fn simulation(simulation: &Simulation) -> Document {
@@ -20,6 +26,10 @@ pub fn simulation(simulation: &Simulation) -> Document {
     for finding in &simulation.findings {
         document.paragraph(format!("Finding {}: {}.", finding.key, finding.text));
     }
+    add_assumed(&mut document, simulation.scenario.fleet.platform);
+    if simulation.scenario.fleet.platform.offer().is_some() {
+        document.paragraph(LEFT_OUT);
+    }
     for doubt in &simulation.doubts {
         document.paragraph(format!("Doubt about {}: {}.", doubt.key, doubt.text));
     }
@@ -32,10 +42,53 @@ pub fn platforms(simulations: &[Simulation]) -> Document {
         title: "The same workload on each platform".into(),
         blocks: vec![],
     };
-    if let Some(first) = simulations.first() {
-        let scenario = &first.scenario;
-        document.paragraph(format!("{}; {}.", arrivals(scenario), slo(scenario)));
+    let Some(first) = simulations.first() else {
+        return document;
+    };
+    let scenario = &first.scenario;
+    let case = if first.cases.len() > 1 {
+        "; the likeliest case of what is assumed"
+    } else {
+        ""
+    };
+    document.paragraph(format!("{}; {}{case}.", arrivals(scenario), slo(scenario)));
+    for simulation in simulations {
+        let name = simulation.scenario.fleet.platform.name();
+        document
+            .blocks
+            .extend(judged(Some(name), simulation.mid(), &scenario.slo));
     }
+    document.table(side_by_side(simulations));
+    for simulation in simulations {
+        let platform = simulation.scenario.fleet.platform;
+        if simulation.findings.is_empty() && platform.offer().is_none() {
+            continue;
+        }
+        document
+            .blocks
+            .push(Block::Subheading(platform.name().to_owned()));
+        for finding in &simulation.findings {
+            document.paragraph(format!("{}.", finding.text));
+        }
+        add_assumed(&mut document, platform);
+    }
+    if simulations
+        .iter()
+        .any(|simulation| simulation.scenario.fleet.platform.offer().is_some())
+    {
+        document.paragraph(LEFT_OUT);
+    }
+    add_doubts(&mut document, simulations);
+    document
+}
+
+fn add_assumed(document: &mut Document, platform: Platform) {
+    if let Some(offer) = platform.offer() {
+        document.paragraph(format!("Assumed: {}.", offer.note.trim_end_matches('.')));
+    }
+}
+
+fn side_by_side(simulations: &[Simulation]) -> Table {
     let mut table = Table::new([
         "platform",
         "vCPU",
@@ -61,25 +114,58 @@ pub fn platforms(simulations: &[Simulation]) -> Document {
             fleet.memory_gib.to_string(),
             interval(runs.wait_p95_s, 1),
             interval(runs.lost, 0),
-            causes(runs),
+            causes(runs).replace('_', " "),
             interval(runs.cost_usd_month, 2),
             fatal.join(", "),
         ]);
     }
-    document.table(table);
+    table
+}
+
+/// Each doubt once, with the platforms whose runs give it.
+fn add_doubts(document: &mut Document, simulations: &[Simulation]) {
+    let mut told: Vec<(&Doubt, Vec<&str>)> = Vec::new();
     for simulation in simulations {
-        for finding in &simulation.findings {
-            document.paragraph(format!("{}.", finding.text));
-        }
-        if let Some(offer) = simulation.scenario.fleet.platform.offer() {
-            document.paragraph(format!(
-                "{}: {}.",
-                offer.name,
-                offer.note.trim_end_matches('.')
-            ));
+        let name = simulation.scenario.fleet.platform.name();
+        for doubt in &simulation.doubts {
+            match told.iter_mut().find(|(known, _)| *known == doubt) {
+                Some((_, names)) => names.push(name),
+                None => told.push((doubt, vec![name])),
+            }
         }
     }
-    document
+    for (doubt, names) in told {
+        let on = if names.len() == simulations.len() {
+            "every platform".to_owned()
+        } else {
+            names.join(", ")
+        };
+        document.paragraph(format!(
+            "Doubt about {} on {on}: {}.",
+            doubt.key, doubt.text
+        ));
+    }
+}
+
+/// Whether these runs keep the promise; none where nothing is promised.
+fn judged(name: Option<&str>, runs: &Replications, slo: &Slo) -> Option<Block> {
+    if *slo == Slo::default() {
+        return None;
+    }
+    let verdict = judge_replications(runs, slo);
+    let failures: Vec<_> = verdict.failures.iter().map(Failure::to_string).collect();
+    let text = if failures.is_empty() {
+        "the SLO is met".to_owned()
+    } else {
+        failures.join("; ")
+    };
+    Some(Block::Verdict {
+        pass: verdict.pass,
+        text: match name {
+            Some(name) => format!("{name}: {text}."),
+            None => format!("{text}."),
+        },
+    })
 }
 
 fn several(simulation: &Simulation) -> Document {
@@ -96,28 +182,9 @@ fn several(simulation: &Simulation) -> Document {
     };
     document.paragraph(format!("{}; {}.", arrivals(scenario), slo(scenario)));
     let named = simulation.cases.len() > 1;
-    // Where nothing is promised there is nothing to judge.
-    let judged = simulation
-        .cases
-        .iter()
-        .filter(|_| scenario.slo != Slo::default());
-    for (case, runs) in judged {
-        let verdict = judge_replications(runs, &scenario.slo);
-        let failures: Vec<_> = verdict.failures.iter().map(Failure::to_string).collect();
-        let text = if failures.is_empty() {
-            "the SLO is met".to_owned()
-        } else {
-            failures.join("; ")
-        };
-        let text = if named {
-            format!("{case}: {text}.")
-        } else {
-            format!("{text}.")
-        };
-        document.blocks.push(Block::Verdict {
-            pass: verdict.pass,
-            text,
-        });
+    for (case, runs) in &simulation.cases {
+        let name = named.then(|| case.name());
+        document.blocks.extend(judged(name, runs, &scenario.slo));
     }
     document.table(figures(simulation));
     document.table(bills(simulation));

@@ -111,8 +111,8 @@ pub(super) fn speculative(evidence: &Evidence) -> Answer {
             "¿2 vCPU + 4GB apropiado o especulativo?"
         ),
         answer: say!(
-            "Speculative, and the speculation was wrong: measured, {workers} generations in flight take {used:.0} MiB of the 4096. The review's fallback, 1 vCPU + 2 GB, is still four times the CPU that is for sale in the smallest task, which is enough.",
-            "Especulativo, y la especulación era errónea: medidas, {workers} generaciones en curso ocupan {used:.0} MiB de los 4096. La alternativa del documento, 1 vCPU + 2 GB, sigue siendo cuatro veces la CPU de la tarea más pequeña que se vende, que basta.",
+            "Speculative, and the speculation was wrong: measured, the backend with {workers} generations in flight takes {used:.1} MiB of the 4096. The review's fallback, 1 vCPU + 2 GB, is still four times the CPU that is for sale in the smallest task, which is enough.",
+            "Especulativo, y la especulación era errónea: medido, el backend con {workers} generaciones en curso ocupa {used:.1} MiB de los 4096. La alternativa del documento, 1 vCPU + 2 GB, sigue siendo cuatro veces la CPU de la tarea más pequeña que se vende, que basta.",
             workers = ROOMY_WORKERS,
             used = used
         ),

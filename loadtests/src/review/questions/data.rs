@@ -132,6 +132,8 @@ pub(super) fn micro(evidence: &Evidence) -> Answer {
     let carried = baseline_s() * 1000.0 / db.value;
     let relative = 1.96 * db.std_err / db.value;
     let pools = f64::from(evidence.proposal.tasks_max) * POOL_CONNECTIONS_PER_TASK;
+    // A rolling deployment may run as many new tasks beside the old ones.
+    let deployed = 2.0 * pools;
     let extended = T4G_MICRO_VCPU * EXTENDED_SUPPORT_USD_VCPU_HOUR * HOURS_PER_MONTH;
     Answer {
         asked: say!(
@@ -139,11 +141,12 @@ pub(super) fn micro(evidence: &Evidence) -> Answer {
             "¿db.t4g.micro suficiente o undersized?"
         ),
         answer: say!(
-            "Enough. The load takes {mvp} of the CPU that the class gives without spending credits, Growth {growth}; three tasks open {pools:.0} of at least {least:.0} connections. The trap is the version: PostgreSQL 14 leaves standard support on 2027-02-28. Extended support then costs {extended} a month; this repository's Terraform declines it, so that AWS upgrades the database instead.",
-            "Suficiente. La carga usa el {mvp} de la CPU que la clase da sin gastar créditos, y Growth el {growth}; tres tareas abren {pools:.0} de al menos {least:.0} conexiones. La trampa es la versión: PostgreSQL 14 sale del soporte estándar el 2027-02-28. El soporte extendido cuesta desde entonces {extended} al mes; el Terraform de este repositorio lo rechaza, así que AWS actualiza la base de datos en su lugar.",
+            "Enough. The load takes {mvp} of the CPU that the class gives without spending credits, Growth {growth}; three tasks open {pools:.0} of at least {least:.0} connections, and {deployed:.0} while a deployment runs old and new ones side by side. The trap is the version: PostgreSQL 14 leaves standard support on 2027-02-28. Extended support then costs {extended} a month; this repository's Terraform declines it, so that AWS upgrades the database instead.",
+            "Suficiente. La carga usa el {mvp} de la CPU que la clase da sin gastar créditos, y Growth el {growth}; tres tareas abren {pools:.0} de al menos {least:.0} conexiones, y {deployed:.0} mientras un despliegue mantiene a la vez las viejas y las nuevas. La trampa es la versión: PostgreSQL 14 sale del soporte estándar el 2027-02-28. El soporte extendido cuesta desde entonces {extended} al mes; el Terraform de este repositorio lo rechaza, así que AWS actualiza la base de datos en su lugar.",
             mvp = percent(baseline_share(evidence, evidence.asked_per_hour())),
             growth = percent(baseline_share(evidence, growth)),
             pools = pools,
+            deployed = deployed,
             least = T4G_MICRO_CONNECTIONS[0],
             extended = usd(extended)
         ),
@@ -196,13 +199,13 @@ pub(super) fn micro(evidence: &Evidence) -> Answer {
         ],
         command: String::new(),
         would_change: say!(
-            "A service that holds a connection per generation, as the measured FastAPI one does: {least:.0} generations in flight would then be all there is. Or more than {tasks:.0} tasks of {pool:.0} connections.",
-            "Un servicio que retenga una conexión por generación, como el FastAPI medido: entonces {least:.0} generaciones en curso serían el máximo. O más de {tasks:.0} tareas de {pool:.0} conexiones.",
+            "A service that holds a connection per generation, as the measured FastAPI one does: {least:.0} generations in flight would then be all there is. Or more than {tasks:.0} tasks of {pool:.0} connections, old and new ones of a deployment together.",
+            "Un servicio que retenga una conexión por generación, como el FastAPI medido: entonces {least:.0} generaciones en curso serían el máximo. O más de {tasks:.0} tareas de {pool:.0} conexiones, contando juntas las viejas y las nuevas de un despliegue.",
             least = T4G_MICRO_CONNECTIONS[0],
             tasks = (T4G_MICRO_CONNECTIONS[0] / POOL_CONNECTIONS_PER_TASK).floor(),
             pool = POOL_CONNECTIONS_PER_TASK
         ),
-        holds: baseline_share(evidence, growth) < 0.5 && pools < T4G_MICRO_CONNECTIONS[0],
+        holds: baseline_share(evidence, growth) < 0.5 && deployed < T4G_MICRO_CONNECTIONS[0],
     }
 }
 

@@ -34,12 +34,12 @@ pub(super) fn reasonable(evidence: &Evidence) -> Answer {
             "¿$233/mes razonable para un MVP con AI processing?"
         ),
         answer: say!(
-            "The figure is wrong twice. The table's own list costs {bill} with both tasks on, not {stated}: its Fargate row leaves out the memory and the second task. And $50 buys {bought:.0} generations of OpenAI at {each} each, while the load it is sized for makes {generations} a month: {openai}.",
-            "La cifra está mal dos veces. La propia lista de la tabla cuesta {bill} con las dos tareas encendidas, no {stated}: su fila de Fargate omite la memoria y la segunda tarea. Y $50 compran {bought:.0} generaciones de OpenAI a {each} cada una, cuando la carga para la que se dimensiona hace {generations} al mes: {openai}.",
+            "The figure is wrong twice. The table's own list costs {bill} with both tasks on, not {stated}: its Fargate row leaves out the memory and the second task. And $50 buys {bought:.0} generations of OpenAI at ${each:.3} each, while the load it is sized for makes {generations} a month: {openai}.",
+            "La cifra está mal dos veces. La propia lista de la tabla cuesta {bill} con las dos tareas encendidas, no {stated}: su fila de Fargate omite la memoria y la segunda tarea. Y $50 compran {bought:.0} generaciones de OpenAI a ${each:.3} cada una, cuando la carga para la que se dimensiona hace {generations} al mes: {openai}.",
             bill = usd(bill),
             stated = usd(stated),
-            bought = SEED_OPENAI_USD / each,
-            each = usd(each),
+            bought = (SEED_OPENAI_USD / each).floor(),
+            each = each,
             generations = grouped(&format!("{generations:.0}")),
             openai = usd(generations * each)
         ),

@@ -5,7 +5,7 @@ use simulator::cost::LineItem;
 use super::{Answer, PLAN_OF_THE_PROPOSAL, Text, cheapest, done_per_hour, simulate};
 use crate::review::alternatives::{
     APP_RUNNER_LIMIT_S, CLOUD_RUN_LIMIT_S, RAILWAY_LIMIT_S, app_runner_usd, cloud_run_usd,
-    option_a_usd, railway_usd,
+    companions_usd, option_a_usd, railway_usd,
 };
 use crate::review::evidence::Evidence;
 use crate::review::words::{percent, say, usd};
@@ -138,6 +138,7 @@ pub(super) fn option_a(evidence: &Evidence) -> Answer {
     ];
     let whole = evidence.proposal_bill();
     let managed: f64 = lines.iter().map(|line| whole.get(*line).as_usd()).sum();
+    let beside = companions_usd();
     Answer {
         asked: say!(
             "Would you consider App Runner + Supabase + Upstash? (simpler)",
@@ -171,8 +172,9 @@ pub(super) fn option_a(evidence: &Evidence) -> Answer {
         ],
         command: String::new(),
         would_change: say!(
-            "Nothing short of App Runner being sold again. Supabase and Upstash remain possible beside Fargate: $35 against {managed} for RDS and ElastiCache.",
-            "Nada, salvo que App Runner volviera a venderse. Supabase y Upstash siguen siendo posibles junto a Fargate: $35 frente a {managed} de RDS y ElastiCache.",
+            "Nothing short of App Runner being sold again. Supabase and Upstash remain possible beside Fargate: {beside} against {managed} for RDS and ElastiCache.",
+            "Nada, salvo que App Runner volviera a venderse. Supabase y Upstash siguen siendo posibles junto a Fargate: {beside} frente a {managed} de RDS y ElastiCache.",
+            beside = usd(beside),
             managed = usd(managed)
         ),
         holds: option_a > 238.0 && bill_usd > option_a,

@@ -294,8 +294,4 @@ fn impossible_values_are_refused_by_name() {
         let error = refused(&changed(0, |ask| ask.db_instance_class = class.to_owned()));
         assert!(error.contains("db.t4g.micro"), "{error}");
     }
-    for users in [f64::NAN, 99.0, 60_001.0] {
-        let error = refused(&changed(0, |ask| ask.users = users));
-        assert!(error.contains("from 100 to 60000"), "{error}");
-    }
 }
