@@ -16,7 +16,7 @@ const REMEMBERED_MIN: usize = 16;
 /// Of the responses remembered, the part that was shorter than the one that is reckoned with: a tenth.
 const SHORTER: usize = 10;
 /// Of that one's length, the part in which an end is not expected.
-const QUIET: f64 = 0.75;
+const QUIET: f64 = 0.9;
 
 /// How long responses took, by the kind of their step.
 #[derive(Debug, Default)]
@@ -48,10 +48,13 @@ impl ResponseTimes {
     }
 }
 
-/// The pause after a poll of a response of this `age`: half of what is left of its quiet time, so that
-/// one that ends early all the same is noticed before it could have been written twice.
+/// The pause after a poll of a response of this `age`: about half of what is left of its quiet time, so
+/// that one that ends early all the same is noticed before it could have been written twice. It is a
+/// whole number of intervals: beats are left out, and an end is seen at the one at which it always was.
 pub(super) fn pause(age: Duration, quiet: Duration, interval: Duration) -> Duration {
-    (quiet.saturating_sub(age) / 2).max(interval)
+    let half = quiet.saturating_sub(age) / 2;
+    let beats = half.as_nanos() / interval.as_nanos().max(1);
+    interval * u32::try_from(beats).unwrap_or(u32::MAX).max(1)
 }
 
 #[cfg(test)]
@@ -95,10 +98,9 @@ mod tests {
 
     #[test]
     fn fewer_polls_notice_ends_hardly_later() {
-        // An even cadence asks 36 times and is 2.5 s late.
-        for (sigma, polls_max, late_max_ms) in
-            [(0.0, 16.0, 5_000), (0.3, 25.0, 2_900), (0.6, 37.0, 3_300)]
-        {
+        // At an even cadence they are 36, 38 and 43 polls; scattered ends are seen 2.5 s late there too.
+        let expected = [(0.0, 13.0, 1), (0.3, 25.0, 2_600), (0.6, 37.0, 2_800)];
+        for (sigma, polls_max, late_max_ms) in expected {
             let (polls, late) = mean_of(sigma);
             assert!(polls < polls_max, "sigma {sigma}: {polls} polls");
             assert!(
@@ -116,12 +118,12 @@ mod tests {
         }
         assert_eq!(times.quiet("section"), Duration::ZERO);
         times.ended("section", Duration::from_secs(100));
-        assert_eq!(times.quiet("section"), Duration::from_secs(75));
+        assert_eq!(times.quiet("section"), Duration::from_secs(90));
         assert_eq!(times.quiet("outline"), Duration::ZERO);
         for _ in 0..REMEMBERED {
             times.ended("section", Duration::from_secs(20));
         }
-        assert_eq!(times.quiet("section"), Duration::from_secs(15));
+        assert_eq!(times.quiet("section"), Duration::from_secs(18));
     }
 
     proptest! {
