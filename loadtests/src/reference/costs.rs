@@ -10,7 +10,7 @@ use crate::measurement::VcpuLimit;
 use crate::reference::batch::{Batch, batch};
 use crate::reference::cells::{Cell, CellCosts, Cells, Pace};
 use crate::reference::in_flight::{self, Round, mib};
-use crate::reference::probe::{Latencies, Throughput, probed, throughput};
+use crate::reference::probe::{BUSY_EVERY, IDLE_EVERY, Latencies, Throughput, probed, throughput};
 use crate::reference::service::{Conditions, Service, ServiceError};
 use crate::reference::user::{User, client};
 use crate::stats::{Mean, mean};
@@ -149,7 +149,11 @@ async fn busy(
         } == base
     };
     let idle = match generations.iter().copied().any(is_base) {
-        true => probed(&health, tokio::time::sleep(IDLE_FOR)).await?.0,
+        true => {
+            probed(&health, IDLE_EVERY, tokio::time::sleep(IDLE_FOR))
+                .await?
+                .0
+        }
         false => vec![],
     };
     // Not measured: it loads what only a first generation of each process loads.
@@ -169,7 +173,7 @@ async fn busy(
                 conditions.repetitions
             ));
             let one = batch(&user, (tree, &log), &conditions, count);
-            let (answers, one) = probed(&health, one).await?;
+            let (answers, one) = probed(&health, BUSY_EVERY, one).await?;
             probes.extend(answers);
             batches.push(one?);
             if batches.iter().any(|one| one.failed > 0) {

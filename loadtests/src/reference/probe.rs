@@ -11,8 +11,11 @@ use crate::reference::service::ServiceError;
 use crate::reference::user::{UserError, client};
 use crate::stats::count_u64_as_f64;
 
-/// How often `/health` is asked while generations run.
-const PROBE_EVERY: Duration = Duration::from_millis(20);
+/// How often `/health` is asked while nothing runs.
+pub(super) const IDLE_EVERY: Duration = Duration::from_millis(20);
+/// How often while generations run: seldom enough that what is measured of them meanwhile is theirs. In compressed
+/// time a question every 20 ms was a fifth of what a generation seemed to cost the Rust service.
+pub(super) const BUSY_EVERY: Duration = Duration::from_millis(200);
 /// Clients that ask in turn, each on a connection that stays with the worker process that accepted it.
 const PROBE_CLIENTS: usize = 12;
 /// Connections and length of one throughput measurement.
@@ -61,19 +64,20 @@ pub struct Throughput {
     pub cpu_ms: f64,
 }
 
-/// Asks `url` at a fixed rate, whatever the answers take, while `work` runs; the latency of each answer in milliseconds.
+/// Asks `url` `every` so often, whatever the answers take, while `work` runs; the latency of each answer in milliseconds.
 ///
 /// # Errors
 /// When no client can be made.
 pub(super) async fn probed<T>(
     url: &str,
+    every: Duration,
     work: impl Future<Output = T>,
 ) -> Result<(Vec<Option<f64>>, T), ServiceError> {
     let clients = std::iter::repeat_with(|| client(Duration::from_secs(60)));
     let clients: Vec<_> = clients.take(PROBE_CLIENTS).collect::<Result<_, _>>()?;
     let mut turns = clients.iter().cycle();
     let mut asked = JoinSet::new();
-    let mut ticks = tokio::time::interval(PROBE_EVERY);
+    let mut ticks = tokio::time::interval(every);
     let mut work = std::pin::pin!(work);
     let done = loop {
         tokio::select! {
