@@ -12,8 +12,9 @@ use std::time::Duration;
 /// Responses of a kind that are remembered, the latest.
 const REMEMBERED: usize = 64;
 /// Fewer tell nothing.
-const REMEMBERED_MIN: usize = 16;
-/// Of the responses remembered, the part that was shorter than the one that is reckoned with: a tenth.
+const REMEMBERED_MIN: usize = 4;
+/// Of the responses remembered, the part that was shorter than the one that is reckoned with: a tenth, and
+/// of few none.
 const SHORTER: usize = 10;
 /// Of that one's length, the part in which an end is not expected.
 const QUIET: f64 = 0.9;
