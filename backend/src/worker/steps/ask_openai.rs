@@ -356,8 +356,8 @@ async fn poll_until_end(
             Ok(Polled::Pending) => {
                 failures = 0;
                 pending_for = age;
-                next = next + pause(age, quiet, config.openai.poll_interval);
-                next = next.max(Instant::now()).min(schedule.deadline);
+                let beat = next + pause(age, quiet, config.openai.poll_interval);
+                next = beat.max(Instant::now()).min(schedule.deadline);
             }
             Ok(Polled::Completed { text, usage }) => {
                 worker.response_times.ended(step.kind(), pending_for);
