@@ -1,10 +1,11 @@
 //! What CPU a backend uses by the rate at which its generations end: less for each, the more there are.
 //!
-//! A generation always does the same: so many transactions, polls of OpenAI and answers to its client, and beside
-//! them the process ticks so many times a second. Counts per generation do not fall with the rate. What one such
-//! operation costs does: one that comes alone wakes a sleeping thread, and a sleeping core, with cold caches for
-//! itself alone; among many the next is there before the thread sleeps. Over the two decades that were measured that
-//! is a power of the operations per second, and the ticks count among them:
+//! A generation always does the same: so many transactions, polls of OpenAI (once the process has learned how long
+//! responses take) and answers to its client, and beside them the process ticks so many times a second. Counts per
+//! generation do not fall with the rate. What one such operation costs does: one that comes alone wakes a sleeping
+//! thread, and a sleeping core, with cold caches for itself alone; among many the next is there before the thread
+//! sleeps. Over the two decades that were measured that is a power of the operations per second, and the ticks count
+//! among them:
 //!
 //! `cores = a * (generations per second + ticks per second)^exponent`
 //!

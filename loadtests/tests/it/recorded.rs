@@ -165,7 +165,14 @@ fn the_ticks_that_the_law_sees_in_cpu_time_are_those_that_were_counted() {
     let (ticks_per_s, transactions) = transactions_of_ticks_and_of_a_generation(&measurement);
     let load = &measurement.load;
     let client_polls = load.generation_s / load.client_poll_s;
-    let openai_polls = load.generation_s / load.openai_poll_s;
+    // How many are left out depends on how long a cell has learned.
+    let openai_polls: Vec<f64> = measurement
+        .cells
+        .iter()
+        .filter(|cell| cell.is_valid())
+        .map(|cell| cell.openai_polls_per_generation)
+        .collect();
+    let openai_polls = mean(&openai_polls).expect("sound cells").value;
     let operations = transactions + client_polls + openai_polls;
     let counted_per_hour = ticks_per_s / operations / load.speedup * 3600.0;
     let fitted = law.ticks_in_generations_per_hour;
