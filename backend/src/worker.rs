@@ -236,7 +236,7 @@ async fn attempt(worker: &Arc<Worker>, claim: &Claim, stop: CancellationToken) {
     tracing::info!(generation_id = %claim.id, attempt = claim.attempt, outcome, "attempt ended");
 }
 
-async fn fail(worker: &Worker, claim: &Claim, failure: &Failure<'_>) -> &'static str {
+async fn fail(worker: &Arc<Worker>, claim: &Claim, failure: &Failure<'_>) -> &'static str {
     let written = worker
         .persist(|| leases::fail_attempt(&worker.state.lane, claim, failure, worker.attempts_max()))
         .await;
@@ -247,15 +247,22 @@ async fn fail(worker: &Worker, claim: &Claim, failure: &Failure<'_>) -> &'static
     match written {
         Ok(AfterFailure::Failed) => "failed",
         Ok(AfterFailure::Queued) => {
-            // Nobody is notified when its delay is over, so this process looks by itself.
-            let wake = failure.retry_in.unwrap_or_default();
-            if wake < worker.state.config.worker.claim_interval {
-                worker.wake.notify_one();
-            }
+            look_after(worker, failure.retry_in.unwrap_or_default());
             "retried"
         }
         Ok(AfterFailure::Fenced) | Err(_) => "fenced",
     }
+}
+
+/// Looks for work when a retry's delay is over, of which nobody is notified.
+fn look_after(worker: &Arc<Worker>, delay: Duration) {
+    let for_task = Arc::clone(worker);
+    worker.tasks.spawn(async move {
+        tokio::select! {
+            () = for_task.stopping.cancelled() => {}
+            () = sleep(delay) => for_task.look_for_work(),
+        }
+    });
 }
 
 /// Renews the leases of this process, stops what it has lost, and rescues what others have.

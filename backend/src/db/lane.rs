@@ -99,8 +99,8 @@ impl Loan<'_> {
     /// Ends the loan by how its statement ended.
     fn end<T>(self, answer: Result<T, Error>) -> Result<T, Error> {
         match &answer {
+            Ok(_) => self.give_back(),
             // The server said no, and is as well as its connection: nothing but that statement failed.
-            Ok(_) | Err(Error::RowNotFound | Error::ColumnDecode { .. }) => self.give_back(),
             Err(Error::Database(error)) if !closes_connection(error.code().as_deref()) => {
                 self.give_back();
             }

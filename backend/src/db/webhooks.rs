@@ -83,6 +83,17 @@ pub async fn claim(
         .await?)
 }
 
+/// How long until the next delivery is due, those included that another process holds; `None` without any.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn due_in(db: impl PgExecutor<'_>) -> Result<Option<Duration>, DbError> {
+    let sql = "SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float8
+               FROM webhook_deliveries WHERE delivered_at IS NULL AND abandoned_at IS NULL";
+    let wait_s: Option<f64> = sqlx::query_scalar(sql).fetch_one(db).await?;
+    Ok(wait_s.and_then(|wait_s| Duration::try_from_secs_f64(wait_s.max(0.0)).ok()))
+}
+
 /// Remembers that a delivery arrived.
 ///
 /// # Errors

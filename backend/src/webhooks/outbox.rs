@@ -1,6 +1,7 @@
 //! Delivers what is in the outbox, at least once: a claim is a lease, and only an answer ends it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
@@ -15,6 +16,9 @@ use crate::webhooks::Attempt;
 /// Deliveries under way at a time: slow receivers cost a little memory, not a queue.
 const CONCURRENT_MAX: usize = 32;
 
+/// No sooner is the outbox read again by itself: what is due already, another process is claiming.
+const LOOK_AGAIN_MIN: Duration = Duration::from_millis(100);
+
 /// Runs until `stopping`. Deliveries under way are waited for by the stop; one that is cut is due
 /// again after its lease.
 pub(crate) async fn run(state: AppState, stopping: CancellationToken) {
@@ -22,9 +26,9 @@ pub(crate) async fn run(state: AppState, stopping: CancellationToken) {
     let mut failures = 0;
     while !stopping.is_cancelled() {
         let free = i64::try_from(permits.available_permits()).unwrap_or(1);
-        let mut pause = state.config.worker.claim_interval;
+        let mut pause = state.config.worker.heartbeat;
         if free > 0 {
-            match webhooks::claim(&state.pool, free, 2 * state.config.webhooks.timeout).await {
+            match webhooks::claim(&state.lane, free, 2 * state.config.webhooks.timeout).await {
                 Ok(claimed) => {
                     failures = 0;
                     for delivery in claimed {
@@ -35,6 +39,7 @@ pub(crate) async fn run(state: AppState, stopping: CancellationToken) {
                         let delivering = deliver(state.clone(), delivery, permit);
                         state.background.spawn(delivering);
                     }
+                    pause = pause.min(next_due(&state).await);
                 }
                 Err(error) => {
                     failures += 1;
@@ -48,6 +53,15 @@ pub(crate) async fn run(state: AppState, stopping: CancellationToken) {
             () = state.webhooks.wake.notified() => {}
             () = sleep(pause) => {}
         }
+    }
+}
+
+/// When the next delivery is due that nobody will be told of: a retry, or one whose process has died.
+async fn next_due(state: &AppState) -> Duration {
+    match webhooks::due_in(&state.lane).await {
+        Ok(Some(wait)) => wait.max(LOOK_AGAIN_MIN),
+        // When the outbox cannot be read, the next claim says so.
+        Ok(None) | Err(_) => Duration::MAX,
     }
 }
 

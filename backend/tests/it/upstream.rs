@@ -17,8 +17,10 @@ async fn outcome(world: &World, status: &str) -> anyhow::Result<Value> {
     Ok(row)
 }
 
+/// Work is looked for when there is some: once an hour would be too late for any test.
 async fn with_fault(on: Call, when: When, action: Action) -> anyhow::Result<World> {
-    World::new(script_ms(20.0).fault(on, when, action)).await
+    let world = World::new(script_ms(20.0).fault(on, when, action)).await?;
+    Ok(world.set("CLAIM_INTERVAL_MS", 3_600_000))
 }
 
 fn took_ms(row: &Value) -> anyhow::Result<i64> {
@@ -242,4 +244,23 @@ async fn a_response_without_end_is_cancelled_and_the_generation_fails() -> anyho
         world.openai.billing().responses_cancelled == 2
     })
     .await
+}
+
+#[tokio::test]
+async fn who_has_seen_responses_end_asks_less_often() -> anyhow::Result<()> {
+    let world = World::new(script_ms(600.0))
+        .await?
+        .set("OPENAI_POLL_INTERVAL_MS", 15);
+    let service = world.serve(Role::All).await?;
+    let user = service.client().registered().await?;
+    let mut polls = Vec::new();
+    for _ in 0..3 {
+        let before = world.openai.stats().polls;
+        let id = user.generate().await?;
+        user.wait_for(&id, "succeeded").await?;
+        polls.push(world.openai.stats().polls - before);
+    }
+    // The first two have told how long sections take, and not yet enough of outlines.
+    assert!(polls[2] * 4 < polls[0] * 3, "{polls:?}");
+    service.stop().await
 }

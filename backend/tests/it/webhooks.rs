@@ -83,9 +83,12 @@ impl Receiver {
     }
 }
 
+/// The outbox is read when something in it is due: once an hour would be too late for any test.
 async fn world(latency_ms: f64) -> anyhow::Result<World> {
     Ok(World::new(script_ms(latency_ms))
         .await?
+        .set("HEARTBEAT_MS", 3_600_000)
+        .set("LEASE_MS", 7_200_000)
         .set("WEBHOOK_ALLOW_PRIVATE", true)
         .set("WEBHOOK_RETRY_BASE_MS", 20)
         .set("WEBHOOK_RETRY_MAX_MS", 50))
