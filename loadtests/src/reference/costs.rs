@@ -17,6 +17,8 @@ use crate::stats::{Mean, mean};
 
 /// Patience with one request under full load.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Half of the 95 % interval of a generation's CPU, as a share, at which a cell needs no further batch.
+const CPU_CI95_SHARE_MAX: f64 = 0.08;
 /// How long `/health` is asked of a service that does nothing else.
 const IDLE_FOR: Duration = Duration::from_secs(2);
 
@@ -165,12 +167,13 @@ async fn busy(
             vcpu,
         };
         let (mut batches, mut probes) = (vec![], vec![]);
-        for repetition in 1..=conditions.repetitions {
+        while !enough(&batches, &conditions) {
             say(&format!(
-                "{}: {}, batch {repetition} of {}",
+                "{}: {}, batch {} of {} at most",
                 service.kind.label(),
                 cell.label(),
-                conditions.repetitions
+                batches.len() + 1,
+                conditions.repetitions_max()
             ));
             let one = batch(&user, (tree, &log), &conditions, count);
             let (answers, one) = probed(&health, BUSY_EVERY, one).await?;
@@ -219,6 +222,18 @@ async fn busy(
     started.stop().await;
     openai.stop().await;
     Ok(measured)
+}
+
+/// Whether a cell needs no further batch: it has as many as were asked for, and either its interval is narrow or it has
+/// as many as there may be. A single one states no interval, which a second would be needed for.
+fn enough(batches: &[Batch], conditions: &Conditions) -> bool {
+    let ran = batches.len();
+    let narrow = || {
+        let share = over(batches, |batch| batch.cpu_s).and_then(Mean::ci95_share);
+        share.is_none_or(|share| share <= CPU_CI95_SHARE_MAX)
+    };
+    ran >= as_usize(conditions.repetitions_max())
+        || (ran >= as_usize(conditions.repetitions) && narrow())
 }
 
 fn as_usize(count: u32) -> usize {
@@ -349,6 +364,28 @@ mod tests {
         assert!(found.is_cpu_bound());
         assert!((pace.beyond_openai_p50_s - 1.0).abs() < 0.01, "{pace:?}");
         assert!((pace.beyond_openai_p95_s - 4.0).abs() < 0.01, "{pace:?}");
+    }
+
+    #[test]
+    fn batches_that_differ_are_followed_by_more_until_they_tell_or_are_twice_as_many() {
+        let of = |costs: &[f64]| -> Vec<Batch> {
+            let batch = |&cpu_s: &f64| Batch {
+                cpu_s,
+                ..batch(&[], 0)
+            };
+            costs.iter().map(batch).collect()
+        };
+        let asked = |repetitions| Conditions {
+            repetitions,
+            ..CONDITIONS
+        };
+        assert!(!enough(&of(&[]), &asked(1)));
+        assert!(enough(&of(&[1.0]), &asked(1)));
+        assert!(!enough(&of(&[1.0, 1.0]), &asked(3)));
+        assert!(enough(&of(&[1.0, 1.0, 1.01]), &asked(3)));
+        assert!(!enough(&of(&[1.0, 1.2, 1.1]), &asked(3)));
+        assert!(!enough(&of(&[1.0, 1.2, 1.4, 0.8, 1.0]), &asked(3)));
+        assert!(enough(&of(&[1.0, 1.2, 1.4, 0.8, 1.0, 1.1]), &asked(3)));
     }
 
     #[test]

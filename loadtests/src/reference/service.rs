@@ -78,7 +78,7 @@ pub struct Conditions {
     pub speedup: f64,
     /// Generations in flight at a time, but in the cells that say another number.
     pub generations: u32,
-    /// Batches that are measured of each cell.
+    /// Batches that are measured of each cell at least.
     pub repetitions: u32,
     /// Starts at which idle memory and that of generations in flight are measured.
     pub rounds: u32,
@@ -97,6 +97,14 @@ impl Conditions {
         Cell {
             generations: self.generations,
             vcpu: self.vcpu,
+        }
+    }
+
+    /// Batches of one cell at most, where they differ.
+    pub fn repetitions_max(&self) -> u32 {
+        match self.repetitions {
+            1 => 1,
+            more => more * 2,
         }
     }
 

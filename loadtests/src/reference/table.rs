@@ -70,7 +70,7 @@ fn costs(document: &mut Document, comparison: &Comparison) {
          is cpu-bound above {:.0} % of its vCPU: generations waited for CPU, as in real time {} times as many would.",
         match conditions.repetitions {
             1 => "1 batch".to_owned(),
-            more => format!("{more} batches"),
+            more => format!("{more} to {} batches", conditions.repetitions_max()),
         },
         conditions.generation().as_secs_f64(),
         CPU_UTILIZATION_MAX * 100.0,
