@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cpu_law::CpuLaw;
+use crate::cpu_law::{CpuLaw, Point};
 use crate::measurement::{Cell, Load, Mark, Measurement, Role};
 use crate::stats::{Mean, fit_line, fit_line_weighted, mean, ratio};
 use crate::usl::{self, ScalabilityLaw};
@@ -118,7 +118,19 @@ pub enum CalibrateError {
 /// # Errors
 /// When the run is partial or no cell is usable.
 pub fn calibrate(measurement: &Measurement) -> Result<Calibration, CalibrateError> {
-    if !measurement.complete {
+    calibrate_along(measurement, &[])
+}
+
+/// As [`calibrate`], with measurements of the same backend at other speed-ups, of which only the CPU law knows: rates of
+/// real time are far below those of compressed time, and what a generation costs there is what a fleet is charged.
+///
+/// # Errors
+/// As [`calibrate`].
+pub fn calibrate_along(
+    measurement: &Measurement,
+    others: &[Measurement],
+) -> Result<Calibration, CalibrateError> {
+    if !measurement.complete || others.iter().any(|other| !other.complete) {
         return Err(CalibrateError::Partial);
     }
     let usable = usable(measurement);
@@ -149,11 +161,7 @@ pub fn calibrate(measurement: &Measurement) -> Result<Calibration, CalibrateErro
         speedup: measurement.load.speedup,
         cpu_s_per_generation,
         cpu_background_cores,
-        cpu_law: CpuLaw::fit(
-            &rates_and_costs(&usable),
-            measurement.load.speedup,
-            measurement.load.generation_s,
-        ),
+        cpu_law: CpuLaw::fit(&points(measurement, others), measurement.load.generation_s),
         memory_base_mib,
         memory_per_generation_kib,
         db_ms_per_generation: per_generation(|cell| cell.db_ms_per_generation)?,
@@ -177,11 +185,11 @@ pub fn calibrate_beside(
     recorded: &Calibration,
 ) -> Result<Calibration, CalibrateError> {
     let mut calibration = calibrate(measurement)?;
-    let points = rates_and_costs(&usable(measurement));
+    let points = points(measurement, &[]);
     if let Some(law) = recorded.cpu_law
         && !CpuLaw::can_be_told_from(&points)
     {
-        calibration.cpu_law = law.at_level_of(&points, measurement.load.speedup);
+        calibration.cpu_law = law.at_level_of(&points);
     }
     Ok(calibration)
 }
@@ -283,12 +291,18 @@ fn cpu(cells: &[&Cell], speedup: f64, all: Mean) -> (Mean, Mean) {
     }
 }
 
-/// Generations per second of each cell, and CPU seconds of one.
-fn rates_and_costs(cells: &[&Cell]) -> Vec<(f64, f64)> {
-    cells
-        .iter()
-        .map(|cell| (cell.throughput_per_hour / 3600.0, cell.cpu_s_per_generation))
-        .collect()
+/// What the usable cells of all these say of the CPU of a generation.
+fn points(measurement: &Measurement, others: &[Measurement]) -> Vec<Point> {
+    let of_one = |measurement: &Measurement| -> Vec<Point> {
+        let point = |cell: &Cell| Point {
+            generations_per_s: cell.throughput_per_hour / 3600.0,
+            cpu_s: cell.cpu_s_per_generation,
+            speedup: measurement.load.speedup,
+        };
+        usable(measurement).into_iter().map(point).collect()
+    };
+    let all = [measurement].into_iter().chain(others);
+    all.flat_map(of_one).collect()
 }
 
 /// Memory of the idle process and of each generation in flight, from the greatest memory of each

@@ -24,6 +24,17 @@ const SEARCH_STEPS: u32 = 600;
 /// Decades below the greatest rate in which the ticks are looked for.
 const TICKS_DECADES: f64 = 6.0;
 
+/// What one cell says of the CPU of a generation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Generations that end per second of the compressed clock.
+    pub generations_per_s: f64,
+    /// CPU seconds of one of them, with its share of the ticks.
+    pub cpu_s: f64,
+    /// Factor by which its waits were divided, those between the ticks among them.
+    pub speedup: f64,
+}
+
 /// The law, fitted, each figure with its standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,7 +47,7 @@ pub struct CpuLaw {
     /// Power of the work per second to which CPU use grows; below 1.
     pub exponent: Mean,
     /// CPU seconds that one generation adds to an idle process in real time when it runs alone. No load makes one
-    /// dearer. Below every rate that was measured: the law, continued.
+    /// dearer. The law, continued below the rates of the cells.
     pub cpu_s_per_generation_alone: Mean,
     /// The most work that was measured, in generations per second, ticks included. Beyond, an operation is taken to
     /// cost what it costs there.
@@ -47,17 +58,21 @@ pub struct CpuLaw {
 }
 
 impl CpuLaw {
-    /// Fits the law to the cells of one run: generations per second, and CPU seconds of each.
+    /// Fits the law to cells of one backend. Those of another speed-up tell the power best, for both kinds of work are
+    /// divided alike there.
     ///
     /// Least squares of the logarithms, so that errors count by their share; for every assumed rate of ticks that is a
     /// line, and the best rate is searched. Standard errors from the Jacobian there (Draper and Smith, Applied
     /// Regression Analysis, ch. 24). `None` without four cells of three rates, and when the 95 % interval of the
     /// exponent holds 1: then a constant cost says as much with less.
-    pub fn fit(points: &[(f64, f64)], speedup: f64, generation_s: f64) -> Option<Self> {
+    pub fn fit(points: &[Point], generation_s: f64) -> Option<Self> {
         if !Self::can_be_told_from(points) {
             return None;
         }
-        let rate_max = points.iter().map(|(rate, _)| *rate).fold(0.0, f64::max);
+        let real_rates = points
+            .iter()
+            .map(|point| point.generations_per_s / point.speedup);
+        let rate_max = real_rates.fold(0.0, f64::max);
         let ticks_at = |step: f64| rate_max * 10_f64.powf(-TICKS_DECADES * step);
         let best = (0..=SEARCH_STEPS)
             .map(|step| f64::from(step) / f64::from(SEARCH_STEPS))
@@ -72,20 +87,23 @@ impl CpuLaw {
         let ticks_per_s = ticks_at(golden_section(best - width, best + width, |step| {
             Trial::with(ticks_at(step), points).map_or(f64::INFINITY, |trial| trial.squares)
         }));
-        Trial::with(ticks_per_s, points)?.law(points, speedup, generation_s)
+        Trial::with(ticks_per_s, points)?.law(points, generation_s)
     }
 
     /// Whether there are cells enough for a fit: four of three rates.
-    pub fn can_be_told_from(points: &[(f64, f64)]) -> bool {
+    pub fn can_be_told_from(points: &[Point]) -> bool {
         points.len() >= 4 && distinct_rates(points) >= 3
     }
 
     /// The same law at the level of other cells, which are too few to tell its power: that and the ticks are the
     /// backend's, the level is the machine's. The mean of the logarithms, as in [`CpuLaw::fit`]; `None` without cells.
-    pub fn at_level_of(&self, points: &[(f64, f64)], speedup: f64) -> Option<Self> {
+    pub fn at_level_of(&self, points: &[Point]) -> Option<Self> {
         let factors: Vec<_> = points
             .iter()
-            .map(|(rate, cpu_s)| (rate * cpu_s / self.cores(*rate, speedup)).ln())
+            .map(|point| {
+                let foreseen = self.cores(point.generations_per_s, point.speedup);
+                (point.cores() / foreseen).ln()
+            })
             .collect();
         let level = mean(&factors)?;
         let n = points.len();
@@ -178,8 +196,21 @@ impl Calibration {
     }
 }
 
+impl Point {
+    /// CPU use in cores.
+    fn cores(self) -> f64 {
+        self.generations_per_s * self.cpu_s
+    }
+
+    /// Work per second, in generations, beside ticks of so many per second of real time.
+    fn work_per_s(self, ticks_per_s: f64) -> f64 {
+        self.generations_per_s + ticks_per_s * self.speedup
+    }
+}
+
 /// The law at an assumed rate of ticks.
 struct Trial {
+    /// Of real time.
     ticks_per_s: f64,
     log_cores: f64,
     exponent: f64,
@@ -187,10 +218,10 @@ struct Trial {
 }
 
 impl Trial {
-    fn with(ticks_per_s: f64, points: &[(f64, f64)]) -> Option<Self> {
+    fn with(ticks_per_s: f64, points: &[Point]) -> Option<Self> {
         let logs: Vec<_> = points
             .iter()
-            .map(|(rate, cpu_s)| ((rate + ticks_per_s).ln(), (rate * cpu_s).ln()))
+            .map(|point| (point.work_per_s(ticks_per_s).ln(), point.cores().ln()))
             .collect();
         let line = fit_line(&logs)?;
         let (log_cores, exponent) = (line.intercept.value, line.slope.value);
@@ -207,13 +238,13 @@ impl Trial {
     }
 
     /// With standard errors; `None` when the exponent cannot be told from 1.
-    fn law(&self, points: &[(f64, f64)], speedup: f64, generation_s: f64) -> Option<CpuLaw> {
+    fn law(&self, points: &[Point], generation_s: f64) -> Option<CpuLaw> {
         let n = points.len();
         let p = self.exponent;
         let mut normal = [[0.0; 3]; 3];
-        for (rate, _) in points {
-            let work_per_s = rate + self.ticks_per_s;
-            let row = [1.0, work_per_s.ln(), p / work_per_s];
+        for point in points {
+            let work_per_s = point.work_per_s(self.ticks_per_s);
+            let row = [1.0, work_per_s.ln(), p * point.speedup / work_per_s];
             for i in 0..3 {
                 for j in 0..3 {
                     normal[i][j] += row[i] * row[j];
@@ -238,20 +269,22 @@ impl Trial {
         }
         let a = self.log_cores.exp();
         // One generation at a time in real time, beside the ticks of real time.
-        let (one, ticks) = (1.0 / generation_s, self.ticks_per_s / speedup);
+        let (one, ticks) = (1.0 / generation_s, self.ticks_per_s);
         let added = |of: &dyn Fn(f64) -> f64| a * (of(one + ticks) - of(ticks)) / one;
         let alone = added(&|work| work.powf(p));
-        let work_max = points.iter().map(|(rate, _)| rate + self.ticks_per_s);
+        let work_max = points
+            .iter()
+            .map(|point| point.work_per_s(self.ticks_per_s));
         Some(CpuLaw {
             cores_at_one_per_s: stated(a, [a, 0.0, 0.0]),
-            ticks_in_generations_per_hour: stated(ticks * 3600.0, [0.0, 0.0, 3600.0 / speedup]),
+            ticks_in_generations_per_hour: stated(ticks * 3600.0, [0.0, 0.0, 3600.0]),
             exponent,
             cpu_s_per_generation_alone: stated(
                 alone,
                 [
                     alone,
                     added(&|work| work.powf(p) * work.ln()),
-                    added(&|work| p * work.powf(p - 1.0)) / speedup,
+                    added(&|work| p * work.powf(p - 1.0)),
                 ],
             ),
             work_per_s_max: work_max.fold(0.0, f64::max),
@@ -261,8 +294,8 @@ impl Trial {
 }
 
 /// How many of the rates differ by [`RATE_STEP`] or more.
-fn distinct_rates(points: &[(f64, f64)]) -> usize {
-    let mut rates: Vec<f64> = points.iter().map(|(rate, _)| *rate).collect();
+fn distinct_rates(points: &[Point]) -> usize {
+    let mut rates: Vec<f64> = points.iter().map(|point| point.generations_per_s).collect();
     rates.sort_by(f64::total_cmp);
     let mut last = 0.0;
     rates
@@ -295,22 +328,26 @@ fn golden_section(mut from: f64, mut to: f64, of: impl Fn(f64) -> f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Generations per second, and CPU seconds of each, of a backend that follows the law; errors alternate.
-    fn cells(a: f64, ticks_per_s: f64, exponent: f64, error: f64) -> Vec<(f64, f64)> {
+    /// Cells of a backend that follows the law, at speed-up 60; errors alternate.
+    fn cells(a: f64, ticks_per_s: f64, exponent: f64, error: f64) -> Vec<Point> {
         [0.065, 0.065, 0.39, 0.39, 1.55, 1.55, 6.2, 6.2]
             .into_iter()
             .enumerate()
             .map(|(index, rate)| {
                 let cores = a * f64::powf(rate + ticks_per_s, exponent);
                 let sign = if index % 2 == 0 { 1.0 } else { -1.0 };
-                (rate, cores / rate * (1.0 + sign * error))
+                Point {
+                    generations_per_s: rate,
+                    cpu_s: cores / rate * (1.0 + sign * error),
+                    speedup: 60.0,
+                }
             })
             .collect()
     }
 
     #[test]
     fn a_known_law_is_found_again() {
-        let law = CpuLaw::fit(&cells(0.11, 0.04, 0.85, 0.0), 60.0, 900.0).expect("a power below 1");
+        let law = CpuLaw::fit(&cells(0.11, 0.04, 0.85, 0.0), 900.0).expect("a power below 1");
         assert!(
             (law.cores_at_one_per_s.value - 0.11).abs() < 1e-6,
             "{law:?}"
@@ -326,8 +363,7 @@ mod tests {
 
     #[test]
     fn noise_is_in_the_standard_errors() {
-        let law =
-            CpuLaw::fit(&cells(0.11, 0.04, 0.85, 0.05), 60.0, 900.0).expect("a power below 1");
+        let law = CpuLaw::fit(&cells(0.11, 0.04, 0.85, 0.05), 900.0).expect("a power below 1");
         for (found, known) in [
             (law.cores_at_one_per_s, 0.11),
             (law.exponent, 0.85),
@@ -339,35 +375,46 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_in_real_time_tells_a_power_that_compressed_ones_cannot() {
+        let mut points = cells(0.05, 0.08, 0.93, 0.1);
+        assert_eq!(CpuLaw::fit(&points, 900.0), None);
+        let rate = 6.0 / 900.0;
+        points.push(Point {
+            generations_per_s: rate,
+            cpu_s: 0.05 * f64::powf(rate + 0.08 / 60.0, 0.93) / rate,
+            speedup: 1.0,
+        });
+        let law = CpuLaw::fit(&points, 900.0).expect("a power below 1");
+        assert!((law.exponent.value - 0.93).abs() < 0.02, "{law:?}");
+    }
+
+    #[test]
     fn a_constant_cost_needs_no_law() {
-        assert_eq!(
-            CpuLaw::fit(&cells(0.11, 0.04, 1.0, 0.05), 60.0, 900.0),
-            None
-        );
+        assert_eq!(CpuLaw::fit(&cells(0.11, 0.04, 1.0, 0.05), 900.0), None);
         // Two rates, however many cells, are a line.
         let two: Vec<_> = cells(0.11, 0.04, 0.85, 0.0).into_iter().take(4).collect();
-        assert_eq!(CpuLaw::fit(&two, 60.0, 900.0), None);
+        assert_eq!(CpuLaw::fit(&two, 900.0), None);
     }
 
     #[test]
     fn a_few_cells_of_another_machine_settle_the_level_alone() {
-        let law = CpuLaw::fit(&cells(0.11, 0.04, 0.85, 0.0), 60.0, 900.0).expect("a power below 1");
+        let law = CpuLaw::fit(&cells(0.11, 0.04, 0.85, 0.0), 900.0).expect("a power below 1");
         let slower: Vec<_> = cells(0.22, 0.04, 0.85, 0.0)
             .into_iter()
             .step_by(3)
             .collect();
-        let there = law.at_level_of(&slower, 60.0).expect("cells");
+        let there = law.at_level_of(&slower).expect("cells");
         assert!(there.shape_recorded && !law.shape_recorded);
         assert!((there.cores(1.0, 60.0) / law.cores(1.0, 60.0) - 2.0).abs() < 1e-6);
         let alone = |law: CpuLaw| law.cpu_s_per_generation_alone.value;
         assert!((alone(there) / alone(law) - 2.0).abs() < 1e-6);
         assert_eq!(there.exponent, law.exponent);
-        assert_eq!(law.at_level_of(&[], 60.0), None);
+        assert_eq!(law.at_level_of(&[]), None);
     }
 
     #[test]
     fn cores_and_generations_are_each_other_s_inverse_also_beyond_what_was_measured() {
-        let law = CpuLaw::fit(&cells(0.11, 0.04, 0.85, 0.0), 60.0, 900.0).expect("a power below 1");
+        let law = CpuLaw::fit(&cells(0.11, 0.04, 0.85, 0.0), 900.0).expect("a power below 1");
         for rate in [0.001, 0.4, 6.0, 60.0] {
             let back = law.generations_per_s(law.cores(rate, 60.0), 60.0);
             assert!((back / rate - 1.0).abs() < 1e-9, "{rate}: {back}");
@@ -382,7 +429,7 @@ mod tests {
     #[test]
     fn no_load_of_a_real_backend_costs_more_than_a_fleet_is_charged() {
         let mut calibration = crate::calibrate::tests::calibration();
-        calibration.cpu_law = CpuLaw::fit(&cells(0.11, 0.04, 0.85, 0.0), 60.0, 900.0);
+        calibration.cpu_law = CpuLaw::fit(&cells(0.11, 0.04, 0.85, 0.0), 900.0);
         let charged = calibration.cpu_s_per_generation_at_most();
         let idle = calibration.cpu_cores(0.0, 1.0);
         for in_flight in [1.0, 6.0, 96.0, 10_000.0] {

@@ -345,7 +345,7 @@ fn comparisons(measured: &Figures, predicted: &Figures, load: &Load) -> Vec<Comp
 mod tests {
     use super::*;
     use crate::calibrate::tests::{calibration, cell, measurement};
-    use crate::cpu_law::CpuLaw;
+    use crate::cpu_law::{CpuLaw, Point};
     use crate::observation::{Track, finishes, slot_cycle_s};
 
     /// A saturated cell whose slots take exactly what the calibration says, times `slowness`.
@@ -439,8 +439,14 @@ mod tests {
         let mut measured = measurement(vec![]);
         let load = measured.load.clone();
         let of_rate = |rate: f64| (rate, 0.11 * (rate + 0.04_f64).powf(0.85) / rate);
-        let points = [0.065, 0.39, 1.55, 6.2].map(of_rate);
-        calibration.cpu_law = CpuLaw::fit(&points, load.speedup, load.generation_s);
+        let points = [0.065, 0.39, 1.55, 6.2]
+            .map(of_rate)
+            .map(|(generations_per_s, cpu_s)| Point {
+                generations_per_s,
+                cpu_s,
+                speedup: load.speedup,
+            });
+        calibration.cpu_law = CpuLaw::fit(&points, load.generation_s);
         measured.cells = [1, 6, 24]
             .map(|workers| {
                 let mut cell = exact(workers, 1.0, &calibration, &load);

@@ -88,6 +88,39 @@ pub fn merge(parts: Vec<(String, Measurement)>) -> Result<Measurement, MergeErro
     Ok(joined)
 }
 
+/// A measurement with a name for messages.
+type Named = (String, Measurement);
+
+/// Parts measurements of the first one's speed-up, which are passes over one grid, from those of others.
+///
+/// # Errors
+/// When one is of another machine or provider than the first.
+pub fn by_speedup(parts: Vec<Named>) -> Result<(Vec<Named>, Vec<Measurement>), MergeError> {
+    let (mut passes, mut others) = (Vec::<Named>::new(), vec![]);
+    for (name, part) in parts {
+        match passes.first() {
+            Some((first, pass)) if machine(&part) != machine(pass) => {
+                return Err(MergeError::Different {
+                    name,
+                    what: "machine or provider",
+                    first: first.clone(),
+                });
+            }
+            Some((_, pass)) if part.load.speedup.total_cmp(&pass.load.speedup).is_ne() => {
+                others.push(part);
+            }
+            _ => passes.push((name, part)),
+        }
+    }
+    Ok((passes, others))
+}
+
+/// CPU model and provider.
+fn machine(measurement: &Measurement) -> (String, String) {
+    let hardware = &measurement.hardware;
+    (hardware.cpu_model.clone(), hardware.provider.clone())
+}
+
 /// Joins passes over the same grid, each with a name for messages: every pass starts its processes anew, and what
 /// differs from one start to the next, or from one hour of a shared machine to the next, is in no interval of a single
 /// pass. Whose code they measured is told by the first.
@@ -103,10 +136,6 @@ pub fn passes(parts: Vec<(String, Measurement)>) -> Result<Measurement, MergeErr
         check_version(&name, &part)?;
         let shapes = |measurement: &Measurement| -> Vec<_> {
             measurement.cells.iter().map(Cell::shape).collect()
-        };
-        let machine = |measurement: &Measurement| {
-            let hardware = &measurement.hardware;
-            (hardware.cpu_model.clone(), hardware.provider.clone())
         };
         let what = if part.load != joined.load {
             Some("load")

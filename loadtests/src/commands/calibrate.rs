@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use loadtests::calibrate::{Calibration, calibrate_beside};
+use loadtests::calibrate::{Calibration, calibrate_along, calibrate_beside};
 use loadtests::command_line::CalibrateArguments;
 use loadtests::exit_code::Outcome;
 use loadtests::fidelity::Fidelity;
@@ -23,14 +23,20 @@ pub(crate) fn run(arguments: &CalibrateArguments) -> Result<Outcome> {
         texts.push(text);
     }
     let names: Vec<_> = passes.iter().map(|(name, _)| name.clone()).collect();
+    let (passes, others) = merge::by_speedup(passes)?;
+    let one_pass = passes.len() == 1;
     let measurement = merge::passes(passes)?;
-    let committed = read_calibration(Path::new(CALIBRATION))?;
-    let calibration = calibrate_beside(&measurement, &committed)?;
+    let calibration = if others.is_empty() {
+        let committed = read_calibration(Path::new(CALIBRATION))?;
+        calibrate_beside(&measurement, &committed)?
+    } else {
+        calibrate_along(&measurement, &others)?
+    };
     let fidelity = loadtests::fidelity::compare(&measurement, &calibration)?;
     if arguments.record {
         // One stays as it is to the letter, for reading rounds its numbers.
-        let text = match texts.as_slice() {
-            [text] => text.clone(),
+        let text = match texts.first() {
+            Some(text) if one_pass => text.clone(),
             _ => json(&measurement)?,
         };
         record(&text, &calibration, &fidelity)?;

@@ -1,7 +1,6 @@
 //! One batch of generations side by side: what each of them took.
 
 use std::path::Path;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -28,14 +27,12 @@ pub(super) struct Batch {
     pub(super) failed: u32,
     /// Why the first of these did.
     pub(super) failure: Option<String>,
-    /// One that succeeded.
-    pub(super) last_id: Option<String>,
 }
 
 /// Runs `generations` side by side and waits for the last one.
 pub(super) async fn batch(
     user: &User,
-    (tree, log): (ProcessTree, &Path),
+    (tree, log): (&ProcessTree, &Path),
     conditions: &Conditions,
     generations: u32,
 ) -> Result<Batch, ServiceError> {
@@ -51,7 +48,7 @@ pub(super) async fn batch(
             Err(error) => failure = failure.or_else(|| Some(chain(&error))),
         }
     }
-    let patience = conditions.generation() * 2 + Duration::from_secs(120);
+    let patience = conditions.patience();
     let ended = fate::follow(user, &begun, Instant::now() + patience).await;
     let told = ended.iter().find_map(|one| one.error.as_ref());
     failure = failure.or_else(|| Some(format!("{}: {}", told?.code, told?.detail)));
@@ -88,7 +85,6 @@ pub(super) async fn batch(
         took_s,
         failed: generations - u32::try_from(succeeded.len()).unwrap_or(generations),
         failure,
-        last_id: succeeded.pop().map(|last| last.id),
     })
 }
 

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::histogram::Latencies as Histogram;
 use crate::measurement::VcpuLimit;
 use crate::reference::batch::{Batch, batch};
 use crate::reference::cells::{Cell, CellCosts, Cells, Pace};
+use crate::reference::fate;
 use crate::reference::in_flight::{self, Round, mib};
 use crate::reference::probe::{BUSY_EVERY, IDLE_EVERY, Latencies, Throughput, probed, throughput};
 use crate::reference::service::{Conditions, Service, ServiceError};
@@ -30,6 +32,9 @@ pub struct Costs {
     pub cells: Vec<CellCosts>,
     /// CPU seconds from its start until it was ready, over fresh starts.
     pub start_cpu_s: Mean,
+    /// CPU use after a fresh start while nothing is asked, in cores of real time; absent where nobody looked.
+    #[serde(default)]
+    pub idle_cores: Option<Mean>,
     /// Memory after a fresh start, in MiB: proportional set sizes of all its processes.
     pub memory_idle_mib: Mean,
     /// Of it, that of the first process, which in Python only looks after the others.
@@ -140,7 +145,7 @@ async fn busy(
     let openai = conditions.openai().await?;
     let (name, room) = (format!("busy-{vcpu}-{first}"), [service.room_for(most)]);
     let started = service.start(&sandbox, &openai, &name, &room).await?;
-    let (tree, log) = (started.tree, started.log.clone());
+    let (tree, log) = (&started.tree, started.log.clone());
     let processes = tree.count();
     let user = User::enter(started.base_url(), document.to_vec()).await?;
     let health = format!("{}/health", started.base_url());
@@ -187,20 +192,22 @@ async fn busy(
         let costs = in_cell(cell, &batches, &probes, started.limit(), &conditions);
         let costs = costs.ok_or(ServiceError::Nothing)?;
         if is_base(count) {
-            let last = batches.last().and_then(|batch| batch.last_id.as_ref());
-            let (Some(last), 0) = (last, costs.failed) else {
+            if costs.failed > 0 {
                 return Err(ServiceError::Failures {
                     service: service.kind.label(),
                     failed: as_usize(costs.failed),
                     total: as_usize(costs.asked),
                     reason: costs.failure.unwrap_or_default(),
                 });
-            };
+            }
             let memory_used_mib = mib(tree.memory_kib());
             let health_full = throughput(tree, || Ok(client(REQUEST_TIMEOUT)?.get(&health)));
             let health_full = health_full.await?;
-            let poll = format!("/api/v1/generations/{last}");
+            // Of one that runs, as nearly all polls are.
+            let running = [user.begin().await?];
+            let poll = format!("/api/v1/generations/{}", running[0].id);
             let poll = throughput(tree, || Ok(user.at(started.base_url())?.get(&poll))).await?;
+            fate::follow(&user, &running, Instant::now() + conditions.patience()).await;
             found.once = Some(Once {
                 processes,
                 memory_used_mib,
@@ -297,6 +304,7 @@ fn joined(
     Some(Costs {
         cells: found.cells,
         start_cpu_s: over_rounds(|round| round.start_cpu_s)?,
+        idle_cores: over_rounds(|round| round.idle_cores),
         memory_idle_mib: over_rounds(|round| round.idle_mib)?,
         memory_first_process_mib: over_rounds(|round| round.first_process_mib)?,
         memory_used_mib: once.memory_used_mib,
@@ -345,7 +353,6 @@ mod tests {
             took_s: 10.0,
             failed,
             failure: (failed > 0).then(|| "not ended in 138 s".to_owned()),
-            last_id: None,
         }
     }
 

@@ -31,10 +31,15 @@ const COMES_TO_REST_FOR: Duration = Duration::from_secs(2);
 /// How long a service is left alone before its memory is read.
 const SETTLES_FOR: Duration = Duration::from_secs(1);
 
+/// How long the CPU of a service that does nothing is read: several of its beats.
+const IDLE_FOR: Duration = Duration::from_secs(4);
+
 /// What one start of a service took, and what one of its generations in flight does.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Round {
     pub(super) start_cpu_s: f64,
+    /// CPU use of the service while it does nothing, in cores. Nothing is compressed here.
+    pub(super) idle_cores: f64,
     pub(super) idle_mib: f64,
     pub(super) first_process_mib: f64,
     /// Of one generation in flight, in the service.
@@ -50,11 +55,14 @@ pub(super) async fn round(service: &Service<'_>, document: &[u8]) -> Result<Roun
     // Which worker accepts is the kernel's choice: without a limit of its pool none has too many.
     let pool = conditions.in_flight_many();
     let (sandbox, openai, started) = begin(&still, "still", pool).await?;
-    let tree = started.tree;
+    let tree = &started.tree;
     tokio::time::sleep(SETTLES_FOR).await;
     let start_cpu_s = tree.cpu_s();
     let idle_mib = mib(tree.memory_kib());
     let first_process_mib = mib(started.first_process_kib());
+    let (began, cpu_before_s) = (Instant::now(), tree.cpu_s());
+    tokio::time::sleep(IDLE_FOR).await;
+    let idle_cores = (tree.cpu_s() - cpu_before_s) / began.elapsed().as_secs_f64();
     let mut database = PgConnection::connect(sandbox.database_url()).await?;
     let user = User::enter(started.base_url(), document.to_vec()).await?;
 
@@ -68,6 +76,7 @@ pub(super) async fn round(service: &Service<'_>, document: &[u8]) -> Result<Roun
     end(started, openai).await;
     Ok(Round {
         start_cpu_s,
+        idle_cores,
         idle_mib,
         first_process_mib,
         memory_mib: per_one(at_few.0, at_many.0),
@@ -164,7 +173,7 @@ async fn order(user: &User, count: u32, patience: Option<Duration>) -> Result<()
 async fn settled(
     openai: &LoadOpenAi,
     count: u32,
-    tree: ProcessTree,
+    tree: &ProcessTree,
     database: &mut PgConnection,
 ) -> Result<(f64, f64), ServiceError> {
     let all = poll::until("the generations to be in flight", ASKED_TIMEOUT, || {

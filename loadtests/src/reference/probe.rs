@@ -100,7 +100,7 @@ pub(super) async fn probed<T>(
 /// # Errors
 /// When a request cannot be made.
 pub(super) async fn throughput(
-    tree: ProcessTree,
+    tree: &ProcessTree,
     request: impl Fn() -> Result<reqwest::RequestBuilder, UserError>,
 ) -> Result<Throughput, ServiceError> {
     let mut connections = JoinSet::new();

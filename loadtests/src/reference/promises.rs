@@ -110,9 +110,38 @@ pub(crate) fn shown(share: Quotient) -> String {
     format!("{} ({} to {})", part(value), part(low), part(high))
 }
 
-/// `1/24`; a share that is nothing at all, within its error, is 0.
+/// What Rust would take of the proposal's CPU for a generation if its clients polled as often.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AtEqualPolls {
+    /// Polls of a client for one generation, of Rust: it tells them when to come back.
+    pub rust_polls: f64,
+    /// Those of the proposal's service, at an even cadence.
+    pub other_polls: f64,
+    /// The share, each further poll at the CPU of one in [`Costs::poll`].
+    pub share: f64,
+}
+
+/// As [`AtEqualPolls`] says of one cell; `None` where a service was not measured in it.
+pub fn at_equal_polls(comparison: &Comparison, cell: Cell) -> Option<AtEqualPolls> {
+    let rust = comparison.costs(Kind::Rust)?;
+    let (own, other) = (
+        rust.cell(cell)?,
+        comparison.costs(Kind::FastApi)?.cell(cell)?,
+    );
+    let further = other.polls_per_generation - own.polls_per_generation;
+    let cpu_s = own.cpu_s_per_generation.value + further * rust.poll.cpu_ms / 1000.0;
+    Some(AtEqualPolls {
+        rust_polls: own.polls_per_generation,
+        other_polls: other.polls_per_generation,
+        share: cpu_s / other.cpu_s_per_generation.value,
+    })
+}
+
+/// `1/24`; empty where there is nothing to compare with; a share that is nothing at all, within its error, is 0.
 pub(crate) fn part(share: f64) -> String {
-    if share <= 0.0 {
+    if !share.is_finite() {
+        String::new()
+    } else if share <= 0.0 {
         "0".to_owned()
     } else if share > 1.0 {
         format!("{share:.1}")
@@ -179,6 +208,26 @@ mod tests {
         assert_eq!(promise(0.04, 0.05).shown(), "1/22 (1/25 to 1/20)");
         assert_eq!(promise(-0.01, 0.25).shown(), "1/8.3 (0 to 1/4.0)");
         assert_eq!(part(1.25), "1.2");
+        assert_eq!(part(f64::NAN), "");
+    }
+
+    #[test]
+    fn polled_as_often_rust_takes_what_its_further_polls_take() {
+        let mut comparison = crate::reference::recorded::comparison().clone();
+        let cell = comparison.conditions.base();
+        for service in &mut comparison.services {
+            let costs = service.costs.as_mut().expect("measured");
+            costs.cells.retain(|one| one.cell == cell);
+            let (polls, cpu_s) = match service.kind {
+                Kind::Rust => (30.0, 0.03),
+                Kind::FastApi | Kind::FastApiTuned => (130.0, 1.0),
+            };
+            costs.poll.cpu_ms = 0.1;
+            costs.cells[0].polls_per_generation = polls;
+            costs.cells[0].cpu_s_per_generation.value = cpu_s;
+        }
+        let found = at_equal_polls(&comparison, cell).expect("both were measured");
+        assert!((found.share - 0.04).abs() < 1e-12, "{found:?}");
     }
 
     #[test]

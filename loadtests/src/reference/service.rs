@@ -92,6 +92,11 @@ impl Conditions {
         Duration::from_secs_f64(real_s / self.speedup)
     }
 
+    /// How long a generation is waited for: twice as long as it takes, and what a busy machine may add.
+    pub(super) fn patience(&self) -> Duration {
+        self.generation() * 2 + Duration::from_secs(120)
+    }
+
     /// The cell of the grid in which all else is measured.
     pub fn base(&self) -> Cell {
         Cell {
@@ -370,7 +375,7 @@ impl<'a> Service<'a> {
         let started = Started {
             leader,
             base_url: process.base_url().to_owned(),
-            tree: ProcessTree::led_by(leader),
+            tree: ProcessTree::led_by(leader).metered_by(process.cpu_meter()),
             vcpu_limit: process.limit(),
             process: Some(process),
             log,

@@ -8,7 +8,7 @@ use crate::reference::costs::Costs;
 use crate::reference::open::Figures;
 use crate::reference::probe::{Latencies, Throughput};
 use crate::reference::profile::Stack;
-use crate::reference::promises::{Standing, part, promises, shown};
+use crate::reference::promises::{Standing, at_equal_polls, part, promises, shown};
 use crate::reference::service::Kind;
 use crate::report::document::{Block, Document, Table};
 use crate::stats::{Mean, quotient};
@@ -76,6 +76,18 @@ fn costs(document: &mut Document, comparison: &Comparison) {
         CPU_UTILIZATION_MAX * 100.0,
         conditions.speedup,
     ));
+    for cell in comparison.cells() {
+        if let Some(found) = at_equal_polls(comparison, cell) {
+            document.paragraph(format!(
+                "{}: the clients of Rust poll {:.0} times for a generation, for it tells them when to come back, those of \
+                 FastAPI {:.0} times. Polled as often, Rust would take {} of FastAPI's CPU.",
+                cell.label(),
+                found.rust_polls,
+                found.other_polls,
+                part(found.share),
+            ));
+        }
+    }
     document.table(cells_table(comparison, &measured));
     document.paragraph(format!(
         "The rest was measured once, with {}. Memory: {}, idle and between {} and {} generations in flight, which \
@@ -94,7 +106,7 @@ fn cells_table(comparison: &Comparison, measured: &[(Kind, &Costs)]) -> Table {
     let mut table = Table::new([
         "Cell",
         "Service",
-        "CPU of a generation, s",
+        "CPU of a generation, s (batches)",
         "Rust takes of it",
         "of it reading, rendering, s",
         "Polls",
@@ -116,7 +128,11 @@ fn cells_table(comparison: &Comparison, measured: &[(Kind, &Costs)]) -> Table {
             table.row([
                 cell.label(),
                 kind.label().to_owned(),
-                stated(found.cpu_s_per_generation, 3),
+                format!(
+                    "{} ({})",
+                    stated(found.cpu_s_per_generation, 3),
+                    found.cpu_s_per_generation.n
+                ),
                 share.map_or_else(String::new, shown),
                 match heavy {
                     [Some(reading), Some(rendering)] => {
@@ -187,7 +203,20 @@ const MEANS: [Stated; 5] = [
     ("CPU until ready, s", |one| one.start_cpu_s, 2),
 ];
 
-const PLAIN: [Plain; 7] = [
+const PLAIN: [Plain; 8] = [
+    (
+        "CPU while idle, % of a core",
+        |one| {
+            let percent = |mean: Mean| Mean {
+                value: mean.value * 100.0,
+                std_err: mean.std_err * 100.0,
+                ..mean
+            };
+            one.idle_cores
+                .map_or_else(String::new, |mean| stated(percent(mean), 2))
+        },
+        Some(|one| one.idle_cores.map_or(f64::NAN, |mean| mean.value)),
+    ),
     (
         "memory after the generations, MiB",
         |one| format!("{:.1}", one.memory_used_mib),
@@ -205,7 +234,7 @@ const PLAIN: [Plain; 7] = [
         Some(|one| one.health.cpu_ms),
     ),
     (
-        "poll, answers per s (CPU ms)",
+        "poll of a running one, answers per s (CPU ms)",
         |one| throughput(one.poll),
         Some(|one| one.poll.cpu_ms),
     ),
@@ -312,7 +341,7 @@ fn open(document: &mut Document, comparison: &Comparison) {
         .iter()
         .filter_map(|one| Some((one, one.open.as_ref()?)))
     {
-        let measured = run.measured(comparison.conditions.vcpu);
+        let measured = run.measured(&comparison.conditions);
         // The simulator has the reference's workers as proposed; the others stand beside it.
         let stack = Stack::proposed(comparison).filter(|_| service.kind == Kind::FastApi);
         let predicted = stack.and_then(|stack| run.predicted(&stack, &comparison.conditions).ok());

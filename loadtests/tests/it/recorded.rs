@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use loadtests::calibrate::{Calibration, calibrate};
+use loadtests::calibrate::{Calibration, calibrate_along};
 use loadtests::fidelity::{Fidelity, Metric, compare};
 use loadtests::measurement::{Cell, Measurement};
 use loadtests::reference::profile::Stack;
@@ -95,7 +95,7 @@ fn the_readme_says_what_was_compared() {
         return;
     };
     let stack = Stack::proposed(comparison).expect("measured");
-    let measured = open.measured(comparison.conditions.vcpu);
+    let measured = open.measured(&comparison.conditions);
     let predicted = open.predicted(&stack, &comparison.conditions);
     let predicted = predicted.expect("a fleet that can be simulated");
     for ((name, is, _, digits), (_, said, ..)) in measured.rows().into_iter().zip(predicted.rows())
@@ -125,7 +125,8 @@ fn transactions_of_ticks_and_of_a_generation(measurement: &Measurement) -> (f64,
 #[test]
 fn what_is_published_follows_from_what_was_measured() {
     let measurement: Measurement = read("measurement", 60);
-    let calibration = calibrate(&measurement).expect("sound cells");
+    let real: Measurement = read("measurement", 1);
+    let calibration = calibrate_along(&measurement, &[real]).expect("sound cells");
     let published: Calibration = serde_json::from_str(CALIBRATION).expect("the calibration");
     let (law, stated) = (
         calibration.cpu_law.expect("a law"),
@@ -158,10 +159,8 @@ fn what_is_published_follows_from_what_was_measured() {
 #[test]
 fn the_ticks_that_the_law_sees_in_cpu_time_are_those_that_were_counted() {
     let measurement: Measurement = read("measurement", 60);
-    let law = calibrate(&measurement)
-        .expect("sound cells")
-        .cpu_law
-        .expect("a law");
+    let published: Calibration = serde_json::from_str(CALIBRATION).expect("the calibration");
+    let law = published.cpu_law.expect("a law");
     let (ticks_per_s, transactions) = transactions_of_ticks_and_of_a_generation(&measurement);
     let load = &measurement.load;
     let client_polls = load.generation_s / load.client_poll_s;
@@ -182,12 +181,11 @@ fn the_ticks_that_the_law_sees_in_cpu_time_are_those_that_were_counted() {
     );
 }
 
-/// All were measured on one machine. The law is fitted to rates of compressed time: what it says of the far lower ones
-/// of real time must lie on the dear side, for that is what fleets are charged.
+/// All were measured on one machine. The law is fitted to speed-ups 60 and 1; between them lies 20, which it never saw.
 #[test]
-fn the_law_of_compressed_time_foresees_what_a_generation_costs_in_real_time() {
+fn the_law_foresees_a_speedup_that_it_was_not_fitted_to() {
     let calibration: Calibration = serde_json::from_str(CALIBRATION).expect("the calibration");
-    for (speedup, too_high) in [(20, -0.15..0.15), (1, 0.0..1.0)] {
+    for speedup in [1, 20] {
         let measurement: Measurement = read("measurement", speedup);
         assert_eq!(measurement.hardware.cpu_model, calibration.cpu_model);
         let cell = measurement.cells.first().expect("its only cell");
@@ -195,9 +193,13 @@ fn the_law_of_compressed_time_foresees_what_a_generation_costs_in_real_time() {
         let measured = cell.cpu_s_per_generation;
         let by_law = calibration.cpu_cores(rate, measurement.load.speedup) / rate;
         assert!(
-            too_high.contains(&(by_law / measured - 1.0)),
+            (by_law / measured - 1.0).abs() < 0.15,
             "speed-up {speedup}: measured {measured}, foreseen {by_law}"
         );
-        assert!(calibration.cpu_s_per_generation_at_most() > measured);
     }
+    let real: Measurement = read("measurement", 1);
+    assert!(
+        calibration.cpu_s_per_generation_at_most() > real.cells[0].cpu_s_per_generation,
+        "no fleet is charged less than was measured in real time"
+    );
 }

@@ -205,7 +205,7 @@ fn cpu_statement(calibration: &Calibration) -> String {
     format!(
         "CPU use grows with the power {:.2} ± {:.2} of the generations per second{source}: each costs less, the more \
          end, for its operations share their wake-ups. A measured run is predicted at its own rate. A sizing is judged in real \
-         time, where rates are lower than any that was measured: every generation is charged {} s, what the law says of \
+         time, where rates are far lower than compressed ones: every generation is charged {} s, what the law says of \
          one that runs alone, which is never less than the constant cost of {} s.",
         law.exponent.value,
         law.exponent.std_err,
