@@ -38,8 +38,8 @@ pub struct CompareArguments {
     /// else with one for each worker where that is among them, else with the fewest.
     #[arg(long, value_delimiter = ',', value_name = "N,...", default_values_t = DEFAULT.generations, value_parser = numbers::generations)]
     pub generations: Vec<u32>,
-    /// Batches of each number of generations on each vCPU count, and up to twice as many where they differ; two or more
-    /// state an interval.
+    /// Batches of each number of generations on each vCPU count, and up to two more where they differ; two or more state an
+    /// interval.
     #[arg(long, value_name = "N", default_value_t = DEFAULT.repetitions, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub repetitions: u32,
     /// Starts at which memory is measured; two or more state an interval.

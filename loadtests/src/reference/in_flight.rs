@@ -32,7 +32,7 @@ const COMES_TO_REST_FOR: Duration = Duration::from_secs(2);
 const SETTLES_FOR: Duration = Duration::from_secs(1);
 
 /// How long the CPU of a service that does nothing is read: several of its beats.
-const IDLE_FOR: Duration = Duration::from_secs(4);
+const IDLE_FOR: Duration = Duration::from_secs(2);
 
 /// What one start of a service took, and what one of its generations in flight does.
 #[derive(Clone, Copy, Debug)]

@@ -109,7 +109,7 @@ impl Conditions {
     pub fn repetitions_max(&self) -> u32 {
         match self.repetitions {
             1 => 1,
-            more => more * 2,
+            more => more + 2,
         }
     }
 
