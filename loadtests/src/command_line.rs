@@ -99,7 +99,7 @@ impl CommandLine {
             Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         let fits = match &parsed.command {
             Some(Command::Measure(measure)) => measure.aim().map(drop),
-            Some(Command::Compare(compare)) => compare.plan().map(drop),
+            Some(Command::Compare(compare)) if !compare.recorded => compare.plan().map(drop),
             None => parsed.main.grid.generations_min().map(drop),
             Some(_) => Ok(()),
         };
@@ -196,6 +196,12 @@ mod tests {
             "measure --target rust --upload s3://bucket/key",
             "measure --open --rate 3 --target http://localhost --vcpus 1",
             "compare --recorded --parts costs",
+            "compare --recorded --target rust",
+            "compare --recorded --tuned",
+            "compare --recorded --generations 6",
+            "compare --recorded --out target",
+            "compare --recorded --record",
+            "compare --target rust --parts costs,open",
             "merge",
         ] {
             let words = std::iter::once("sizing").chain(arguments.split(' '));
@@ -227,6 +233,14 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert!(matches!(aim("measure"), Aim::Grid));
+    }
+
+    #[test]
+    fn what_was_published_is_shown_without_a_word_of_what_would_be_measured() {
+        for arguments in ["compare --recorded", "compare --recorded --json"] {
+            let words = std::iter::once("sizing").chain(arguments.split(' '));
+            CommandLine::of(words).expect("good input");
+        }
     }
 
     fn refusal(arguments: &str) -> String {

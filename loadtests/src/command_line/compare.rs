@@ -8,6 +8,7 @@ use super::{numbers, program};
 use crate::reference::cells::Cells;
 use crate::reference::comparison::Part;
 use crate::reference::service::{Conditions, Kind};
+use crate::stats::count_as_f64;
 
 /// Options of `compare`.
 #[derive(Clone, Debug, Args)]
@@ -24,8 +25,8 @@ pub struct CompareArguments {
     /// `GENERATION_WORKERS`: generations at a time in Rust, Gunicorn workers in Python.
     #[arg(long, value_name = "N", default_value_t = DEFAULT.workers, value_parser = clap::value_parser!(u32).range(1..))]
     pub workers: u32,
-    /// vCPU counts of each service, separated by commas. The CPU of a generation is measured on each, all else on the
-    /// most.
+    /// vCPU counts of each service, no more than this machine has cores, separated by commas. The CPU of a generation is
+    /// measured on each, all else on the most.
     #[arg(long, alias = "vcpus", value_delimiter = ',', value_name = "V,...", default_values_t = [DEFAULT.vcpu], value_parser = numbers::vcpu)]
     pub vcpu: Vec<f64>,
     /// Memory of each service, in MiB.
@@ -57,13 +58,29 @@ pub struct CompareArguments {
     pub record: bool,
     /// Measure nothing: show the published comparison, what it says of the review's figures, and what each stage costs
     /// on either stack.
-    #[arg(long, conflicts_with_all = ["parts", "record", "backend"])]
+    #[arg(long, conflicts_with_all = MEASURING)]
     pub recorded: bool,
     /// Print the comparison as JSON instead of tables.
     #[arg(long)]
     pub json: bool,
 }
 
+/// Options that only a measurement uses.
+const MEASURING: [&str; 13] = [
+    "target",
+    "parts",
+    "tuned",
+    "workers",
+    "vcpu",
+    "memory_mib",
+    "speedup",
+    "generations",
+    "repetitions",
+    "rounds",
+    "backend",
+    "out",
+    "record",
+];
 /// Workers whose generations in flight, twenty for each, the harness's Postgres has connections for.
 const WORKERS_MAX: u32 = 10;
 /// Seed of the scripted OpenAI and of arrivals.
@@ -116,7 +133,7 @@ impl CompareArguments {
     /// The grid and the conditions to measure under.
     ///
     /// # Errors
-    /// With what is wrong with the grid, or why the speed-up is too large.
+    /// With what is wrong with the grid or the parts, why the speed-up is too large, or that this machine is too small.
     pub fn plan(&self) -> Result<(Cells, Conditions), String> {
         if self.workers > WORKERS_MAX {
             return Err(format!(
@@ -138,6 +155,20 @@ impl CompareArguments {
             seed: SEED,
         };
         conditions.check_speedup()?;
+        let asks_for = |part| {
+            self.parts
+                .as_ref()
+                .is_some_and(|parts| parts.contains(&part))
+        };
+        if self.target == CompareTarget::Rust && asks_for(Part::Open) {
+            return Err(
+                "--parts open holds the simulator against the reference, which --target rust leaves out: take fastapi or both"
+                    .to_owned(),
+            );
+        }
+        if let Ok(cores) = std::thread::available_parallelism() {
+            check_cores(base.vcpu, cores.get())?;
+        }
         Ok((cells, conditions))
     }
 
@@ -157,6 +188,17 @@ impl CompareArguments {
     }
 }
 
+/// Refuses more vCPU than a machine of so many cores can give.
+fn check_cores(vcpu: f64, cores: usize) -> Result<(), String> {
+    if vcpu <= count_as_f64(cores) {
+        return Ok(());
+    }
+    Err(format!(
+        "{vcpu} vCPU cannot be measured here: this machine has {}",
+        crate::plural(cores as u64, "core")
+    ))
+}
+
 /// Services of `compare`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CompareTarget {
@@ -166,4 +208,20 @@ pub enum CompareTarget {
     Fastapi,
     /// One after the other.
     Both,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_vcpu_is_measured_than_the_machine_has_cores() {
+        assert_eq!(check_cores(2.0, 2), Ok(()));
+        let refused = check_cores(2.5, 2).expect_err("too much");
+        assert!(refused.ends_with("this machine has 2 cores"), "{refused}");
+        let mut arguments = CompareArguments::costs_of(CompareTarget::Both);
+        arguments.vcpu = vec![100_000.0];
+        let refused = arguments.plan().expect_err("no machine is so large");
+        assert!(refused.contains("this machine has"), "{refused}");
+    }
 }

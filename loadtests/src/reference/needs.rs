@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
+use simulator::capacity::{Resource, bottleneck, capacity_per_hour};
 use simulator::prices::{fargate_memories_gib, fargate_pairs};
 use simulator::scenario::{Autoscaling, Fleet, Mode, Scenario, Tasks};
 
@@ -32,17 +33,30 @@ const REPLICATIONS: u32 = 3;
 /// What one stack needs where the review states a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Needs {
+    /// CPU seconds that a generation is charged, with the polls of its client and its PDF.
+    pub cpu_s_per_generation: f64,
+    /// Generations that one worker runs at a time: a slot one, a process as many as its pool has connections.
+    pub generations_per_worker: u32,
     /// The fewest workers of each of two tasks that keep the promise.
     pub workers: Option<u32>,
-    /// The least vCPU of each of two tasks with six workers, or as many as it needs, that keeps it.
+    /// Workers of each of two tasks of which all that follows is: six, or as many as it needs.
+    pub workers_simulated: u32,
+    /// The least vCPU of each that keeps it.
     pub vcpu: Option<f64>,
-    /// Memory of such a task with its share of the generations in flight, in MiB.
+    /// Memory of a task with its share of the generations in flight, in MiB.
     pub memory_mib: f64,
     /// Used share of 2 vCPU in each of two tasks.
     pub cpu_share: f64,
     /// Generations an hour at which two tasks would use 70 % of their CPU, as charged here.
     pub per_hour_at_target: f64,
-    /// Seconds for which a worker answers nobody, since it renders a PDF or by what `/health` has shown.
+    /// The most generations an hour that all but the CPU lets two tasks run.
+    pub per_hour_max: f64,
+    /// What ends there.
+    pub limited_by: Resource,
+    /// Share of their CPU that two tasks would use there.
+    pub cpu_share_max: f64,
+    /// Seconds for which a worker answers nobody, since it renders a PDF or by what `/health` has shown; of several
+    /// workers the others answer meanwhile.
     pub silent_s_max: f64,
     /// Of the generations in flight at a SIGTERM, those that were lost, and how many there were.
     pub lost_on_stop: Option<(u32, u32)>,
@@ -125,6 +139,10 @@ fn of(
     let cpu_share = over(|outcome| outcome.cpu_utilization);
     let memory_share = over(|outcome| outcome.memory_utilization);
     let asked = proposed.workload.arrivals.mean_per_hour();
+    let mut limits = capacity_per_hour(&proposed, f64::from(TASKS));
+    limits.remove(&Resource::Cpu);
+    let limited_by = bottleneck(&limits);
+    let per_hour_max = limits[&limited_by];
     let mut vcpu = None;
     for (size, _) in fargate_pairs() {
         if vcpu.is_some() {
@@ -145,15 +163,39 @@ fn of(
     let service = comparison.service(kind);
     let stop = service.and_then(|one| one.fates.iter().find(|fate| fate.event == Event::Sigterm));
     Ok(Needs {
+        cpu_s_per_generation: charged_cpu_s(&proposed),
+        generations_per_worker: proposed
+            .fleet
+            .async_workers()
+            .map_or(1, |settings| settings.pool_connections_max),
         workers,
+        workers_simulated: proposed.fleet.workers,
         vcpu,
         memory_mib: memory_share * proposed.fleet.memory_gib * 1024.0,
         cpu_share,
         per_hour_at_target: asked * CPU_TARGET / cpu_share,
+        per_hour_max,
+        limited_by,
+        cpu_share_max: cpu_share * per_hour_max / asked,
         silent_s_max: comparison.base_cell(kind).map_or(0.0, |cell| {
             let rendering_s = cell.rendering_cpu_s.map_or(0.0, |mean| mean.value);
             rendering_s.max(cell.health.max_ms / 1000.0)
         }),
         lost_on_stop: stop.map(|fate| (fate.lost, fate.in_flight)),
     })
+}
+
+/// CPU seconds that a generation of this scenario is charged, with the polls of its client and its PDF.
+fn charged_cpu_s(scenario: &Scenario) -> f64 {
+    let Scenario {
+        workload,
+        profile,
+        fleet,
+        ..
+    } = scenario;
+    let polls = workload.generation.mean().as_secs_f64() / workload.poll_every.as_secs_f64();
+    let pdf_cpu_s = fleet
+        .async_workers()
+        .map_or(0.0, |settings| settings.pdf_cpu_s);
+    profile.cpu_s_per_generation + polls * profile.cpu_s_per_poll + pdf_cpu_s
 }

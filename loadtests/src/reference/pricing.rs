@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use serde::Serialize;
+use simulator::cost::LineItem;
 use simulator::plan::{Evaluated, PlanRequest};
 use simulator::prices::{fargate_pairs, price_book};
 use simulator::scenario::{Autoscaling, CacheMode, Fleet, InvalidScenario, Mode, Scenario, Tasks};
@@ -79,10 +80,16 @@ pub struct Priced {
     pub workers: u32,
     /// The database's class.
     pub db_instance_class: String,
+    /// Where its sessions live.
+    pub cache_mode: CacheMode,
     /// Dollars a month, the whole bill.
     pub usd_month: f64,
     /// Of it, Fargate's.
     pub fargate_usd_month: f64,
+    /// Of it, the database's: hours and storage.
+    pub database_usd_month: f64,
+    /// Of it, the managed cache's.
+    pub cache_usd_month: f64,
 }
 
 /// Prices every stage: the backend as calibrated, the reference as compared.
@@ -190,14 +197,22 @@ fn request(base: &Scenario, workers: &[u32], caches: &[CacheMode]) -> PlanReques
 
 fn priced(candidate: &Evaluated) -> Priced {
     let fleet = &candidate.fleet;
-    let fargate = simulator::cost::monthly(fleet, f64::from(fleet.tasks.desired));
+    let bill = simulator::cost::monthly(fleet, f64::from(fleet.tasks.desired));
+    let of = |items: &[LineItem]| {
+        bill.as_ref().map_or(f64::NAN, |cost| {
+            items.iter().map(|item| cost.get(*item).as_usd()).sum()
+        })
+    };
     Priced {
         tasks: fleet.tasks.desired,
         vcpu: fleet.vcpu,
         memory_gib: fleet.memory_gib,
         workers: fleet.workers,
         db_instance_class: fleet.db_instance_class.clone(),
+        cache_mode: fleet.cache_mode,
         usd_month: candidate.cost_usd_month.as_usd(),
-        fargate_usd_month: fargate.map_or(f64::NAN, |cost| cost.fargate().as_usd()),
+        fargate_usd_month: of(&[LineItem::FargateVcpu, LineItem::FargateMemory]),
+        database_usd_month: of(&[LineItem::RdsInstance, LineItem::RdsStorage]),
+        cache_usd_month: of(&[LineItem::Elasticache]),
     }
 }

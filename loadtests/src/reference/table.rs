@@ -51,15 +51,19 @@ fn costs(document: &mut Document, comparison: &Comparison) {
                 shown(share)
             )
         });
-        document.blocks.push(Block::Verdict {
-            pass: promise.standing() == Standing::Kept,
-            text: format!(
-                "{}: Rust takes {} of what FastAPI takes as proposed; promised is at most 1/{}: {}.{tuned}",
-                promise.subject.label(),
-                promise.shown(),
-                promise.one_in,
-                promise.standing().label()
-            ),
+        let text = format!(
+            "{}: Rust takes {} of what FastAPI takes as proposed; promised is at most 1/{}: {}.{tuned}",
+            promise.subject.label(),
+            promise.shown(),
+            promise.one_in,
+            promise.standing().label()
+        );
+        document.blocks.push(match promise.standing() {
+            Standing::Undecided => Block::Open(text),
+            standing => Block::Verdict {
+                pass: standing == Standing::Kept,
+                text,
+            },
         });
     }
     let conditions = &comparison.conditions;
@@ -435,5 +439,33 @@ fn latencies(latencies: Latencies) -> String {
     match errors {
         0 => text,
         errors => format!("{text}, {errors} unanswered"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::markdown;
+
+    #[test]
+    fn a_promise_that_is_not_told_apart_is_neither_kept_nor_failed() {
+        let mut comparison = crate::reference::recorded::comparison().clone();
+        for service in &mut comparison.services {
+            let costs = service.costs.as_mut().expect("measured");
+            // A twentieth, give or take a half.
+            let (value, std_err) = match service.kind {
+                Kind::Rust => (50.0, 5.0),
+                _ => (1000.0, 1.0),
+            };
+            costs.memory_idle_mib = Mean {
+                value,
+                std_err,
+                n: 3,
+            };
+        }
+        let mut document = Document::default();
+        add(&mut document, &comparison);
+        let text = markdown::render(&document);
+        assert!(text.contains("**OPEN** idle memory: "), "{text}");
     }
 }

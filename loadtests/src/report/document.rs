@@ -27,6 +27,8 @@ pub enum Block {
         /// One sentence.
         text: String,
     },
+    /// What the numbers do not decide, in one sentence.
+    Open(String),
     /// A table; numbers are right-aligned.
     Table(Table),
     /// The numbers to read first.

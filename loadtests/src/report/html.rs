@@ -54,6 +54,9 @@ pub fn render_in(document: &Document, language: &str) -> String {
                     prose(text)
                 )
             }
+            Block::Open(text) => {
+                writeln!(page, "<p class=\"verdict\"><b>OPEN</b> {}</p>", prose(text))
+            }
             Block::Table(table) => writeln!(page, "{}", rendered(table)),
             Block::Figure(figure) => writeln!(page, "{}", drawn(figure)),
             Block::Code(code) => {

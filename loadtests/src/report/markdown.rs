@@ -23,6 +23,7 @@ pub fn render(document: &Document) -> String {
                     if *pass { "PASS" } else { "FAIL" }
                 )
             }
+            Block::Open(sentence) => writeln!(text, "**OPEN** {sentence}"),
             Block::Table(table) => write!(text, "{}", rendered(table)),
             Block::Tiles(tiles) => tiles
                 .iter()

@@ -43,6 +43,14 @@ pub fn render(document: &Document, color: bool) -> String {
                 };
                 text.push_str(&wrapped(&format!("{word}  {sentence}")));
             }
+            Block::Open(sentence) => {
+                let word = if color {
+                    "\u{1b}[1;33mOPEN\u{1b}[0m"
+                } else {
+                    "OPEN"
+                };
+                text.push_str(&wrapped(&format!("{word}  {sentence}")));
+            }
             Block::Table(table) => {
                 let parts: Vec<_> = parts(table)
                     .iter()

@@ -70,3 +70,8 @@ pub(super) const SEED_TOTAL_USD: f64 = 233.0;
 pub(super) const DAY_OVER_PEAK_HOUR: f64 = 12.5;
 /// Days of a month of 730 hours.
 pub(super) const DAYS_PER_MONTH: f64 = 730.0 / 24.0;
+
+/// Memory of a public `FastAPI` service of the proposal's kind once each of its six workers has written a PDF, in GiB, a
+/// Chromium beside each included: median of three starts. `simulator/scenarios/fastapi.toml` has the rest of it.
+/// <https://github.com/ricardoalt1515/h2o-allegiant-backend> at 273b7ad, run on 2026-11-24.
+pub(super) const PUBLIC_FASTAPI_GIB: f64 = 2.3;

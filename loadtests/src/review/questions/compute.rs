@@ -2,7 +2,7 @@
 
 use super::{Answer, done_per_hour, over, simulate, wait_p95, waits_hold, worker_capacity};
 use crate::review::evidence::{Evidence, QUEUE_DEPTH_WORKERS, ROOMY_WORKERS, WORKER_STEPS};
-use crate::review::facts::FARGATE_VCPU_QUOTA;
+use crate::review::facts::{FARGATE_VCPU_QUOTA, PUBLIC_FASTAPI_GIB};
 use crate::review::words::{about, percent, say, usd};
 use crate::review::{Figure, Text, Unit};
 
@@ -45,6 +45,13 @@ pub(super) fn two_vcpu(evidence: &Evidence) -> Answer {
         evidence.run("task_2_vcpu"),
         evidence.run("task_quarter_vcpu"),
     );
+    let public = evidence.run("fastapi_not_recycled");
+    let public_used = over(public, |outcome| outcome.cpu_utilization).mean;
+    let pdf_cpu_s = public
+        .scenario
+        .fleet
+        .async_workers()
+        .map_or(0.0, |settings| settings.pdf_cpu_s);
     Answer {
         asked: say!(
             "Is 2 vCPU + 4 GB appropriate?",
@@ -61,8 +68,8 @@ pub(super) fn two_vcpu(evidence: &Evidence) -> Answer {
         figures: vec![
             Figure::calibrated(
                 say!(
-                    "CPU of one generation, of many at a time",
-                    "CPU de una generación, entre muchas a la vez"
+                    "CPU of one generation, calibrated, of many at a time",
+                    "CPU de una generación, según la calibración, entre muchas a la vez"
                 ),
                 Unit::Seconds,
                 evidence.calibration.cpu_s_per_generation,
@@ -71,8 +78,8 @@ pub(super) fn two_vcpu(evidence: &Evidence) -> Answer {
             ),
             Figure::exact(
                 say!(
-                    "CPU of one generation, as simulated: alone, the dearest",
-                    "CPU de una generación, la simulada: sola, la más cara"
+                    "CPU of one generation, calibrated, as simulated: alone, the dearest",
+                    "CPU de una generación, según la calibración, la simulada: sola, la más cara"
                 ),
                 Unit::Seconds,
                 evidence.calibration.cpu_s_per_generation_at_most(),
@@ -86,10 +93,16 @@ pub(super) fn two_vcpu(evidence: &Evidence) -> Answer {
         ],
         command: simulate("task_quarter_vcpu"),
         would_change: say!(
-            "Rendering in process: the FastAPI service of this kind that was measured takes 3.07 CPU seconds for one PDF and 2.3 GiB after the first ones, and needs its 2 vCPU and 4 GB.",
-            "Generar el PDF dentro del proceso: el servicio FastAPI de este tipo que se midió usa 3.07 segundos de CPU por PDF y ocupa 2.3 GiB después de los primeros; ese sí necesita sus 2 vCPU y 4 GB."
+            "Rendering in process with a browser: a public FastAPI service of this kind, measured apart (simulator/scenarios/fastapi.toml), has a Chromium beside each worker and takes {pdf:.2} CPU seconds for one PDF and {gib:.1} GiB after the first ones. It needs the 4 GB, for 2 are too little. Of its 2 vCPU this load uses {used}; they shorten the time for which a worker that writes a PDF answers nobody: about {soon:.0} s, on a quarter of a vCPU {late:.0} s. The FastAPI service beside this backend, near the end, is another: written for that comparison, it draws without a browser and has figures of its own.",
+            "Generar el PDF dentro del proceso con un navegador: un servicio FastAPI público de este tipo, medido aparte (simulator/scenarios/fastapi.toml), tiene un Chromium junto a cada worker y usa {pdf:.2} segundos de CPU por PDF y {gib:.1} GiB después de los primeros. Necesita los 4 GB, porque 2 no bastan. De sus 2 vCPU esta carga usa el {used}; acortan el tiempo en que un worker que genera un PDF no responde a nadie: unos {soon:.0} s, y con un cuarto de vCPU {late:.0} s. El servicio FastAPI que aparece junto a este backend, casi al final, es otro: escrito para esa comparación, dibuja sin navegador y tiene sus propias cifras.",
+            pdf = pdf_cpu_s,
+            gib = PUBLIC_FASTAPI_GIB,
+            soon = pdf_cpu_s,
+            late = pdf_cpu_s / 0.25,
+            used = percent(public_used)
         ),
         holds: share < 0.01
+            && public_used < 0.1
             && same_rate(
                 two.replications.throughput_per_hour.mean,
                 quarter.replications.throughput_per_hour.mean,
@@ -119,8 +132,8 @@ pub(super) fn speculative(evidence: &Evidence) -> Answer {
         figures: vec![
             Figure::calibrated(
                 say!(
-                    "memory of the idle backend (MiB)",
-                    "memoria del backend inactivo (MiB)"
+                    "memory of the idle backend, calibrated (MiB)",
+                    "memoria del backend inactivo, según la calibración (MiB)"
                 ),
                 Unit::Number,
                 evidence.calibration.memory_base_mib,
@@ -397,8 +410,8 @@ pub(super) fn six_workers(evidence: &Evidence) -> Answer {
             "Gunicorn con 6 workers: ¿Es el número correcto?"
         ),
         answer: say!(
-            "No. With two tasks that stay on, six workers each make one generation in twenty wait {wait:.0} s or more; {enough} keep the promise, at no cost. If they are Gunicorn's and recycle at 100 requests, each poll counts: the measured service then answers nobody for {deaf:.0} task-minutes of a day.",
-            "No. Con dos tareas siempre encendidas, seis workers en cada una hacen que una de cada veinte generaciones espere {wait:.0} s o más; con {enough} se cumple lo prometido, sin costo adicional. Si son de Gunicorn y se reciclan a las 100 peticiones, cada consulta de estado cuenta: el servicio medido no responde a nadie durante {deaf:.0} minutos-tarea al día.",
+            "No. With two tasks that stay on, six workers each make one generation in twenty wait {wait:.0} s or more; {enough} keep the promise, at no cost. If they are Gunicorn's and recycle at 100 requests, each poll counts: the public FastAPI service of question 3 then answers nobody for {deaf:.0} task-minutes of a day.",
+            "No. Con dos tareas siempre encendidas, seis workers en cada una hacen que una de cada veinte generaciones espere {wait:.0} s o más; con {enough} se cumple lo prometido, sin costo adicional. Si son de Gunicorn y se reciclan a las 100 peticiones, cada consulta de estado cuenta: el servicio FastAPI público de la pregunta 3 no responde a nadie durante {deaf:.0} minutos-tarea al día.",
             wait = six.replications.wait_p95_s.mean,
             enough = enough.unwrap_or(0),
             deaf = unanswering(recycled).mean

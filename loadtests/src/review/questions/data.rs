@@ -199,8 +199,8 @@ pub(super) fn micro(evidence: &Evidence) -> Answer {
         ],
         command: String::new(),
         would_change: say!(
-            "A service that holds a connection per generation, as the measured FastAPI one does: {least:.0} generations in flight would then be all there is. Or more than {tasks:.0} tasks of {pool:.0} connections, old and new ones of a deployment together.",
-            "Un servicio que retenga una conexión por generación, como el FastAPI medido: entonces {least:.0} generaciones en curso serían el máximo. O más de {tasks:.0} tareas de {pool:.0} conexiones, contando juntas las viejas y las nuevas de un despliegue.",
+            "A service that holds a connection per generation, as both FastAPI services that were measured do: {least:.0} generations in flight would then be all there is. Or more than {tasks:.0} tasks of {pool:.0} connections, old and new ones of a deployment together.",
+            "Un servicio que retenga una conexión por generación, como los dos servicios FastAPI medidos: entonces {least:.0} generaciones en curso serían el máximo. O más de {tasks:.0} tareas de {pool:.0} conexiones, contando juntas las viejas y las nuevas de un despliegue.",
             least = T4G_MICRO_CONNECTIONS[0],
             tasks = (T4G_MICRO_CONNECTIONS[0] / POOL_CONNECTIONS_PER_TASK).floor(),
             pool = POOL_CONNECTIONS_PER_TASK
