@@ -7,7 +7,6 @@ That is how such services are usually built, and what the load tests measure.
 import asyncio
 import json
 import logging
-import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -58,12 +57,6 @@ async def generate(state: State, id: uuid.UUID) -> None:
         await _fail(state, id, "internal", "An internal fault.")
     finally:
         await state.redis.delete(f"generation:{id}")
-
-
-def _timed(work: Callable[..., T], *arguments: object) -> tuple[T, float]:
-    """What the work gives, and the CPU seconds of this thread that it took."""
-    began = time.thread_time()
-    return work(*arguments), time.thread_time() - began
 
 
 async def _fail(state: State, id: uuid.UUID, code: str, detail: str) -> None:
@@ -151,10 +144,10 @@ class _Job:
     async def _heavy(self, work: Callable[..., T], *arguments: object) -> T:
         """CPU work: in the event loop, or in the process beside it."""
         if self._state.renderers is None:
-            done, cpu_s = _timed(work, *arguments)
+            done, cpu_s = pdf.timed(work, *arguments)
         else:
             loop = asyncio.get_running_loop()
-            done, cpu_s = await loop.run_in_executor(self._state.renderers, _timed, work, *arguments)
+            done, cpu_s = await loop.run_in_executor(self._state.renderers, pdf.timed, work, *arguments)
         # The load tests read this line.
         log.info("%s took %.4f CPU-s", work.__name__, cpu_s)
         return done

@@ -23,7 +23,7 @@ class Rendering(StrEnum):
     """Where a PDF is rendered."""
 
     INLINE = "inline"  # in the event loop: every other request of the worker waits
-    POOL = "pool"  # in a process beside each worker
+    POOL = "pool"  # in a process beside each worker, which alone loads the libraries
 
 
 class Transactions(StrEnum):
