@@ -29,7 +29,7 @@ class Rendering(StrEnum):
 class Transactions(StrEnum):
     """How long a generation holds a connection to Postgres."""
 
-    HELD = "held"  # one session for the whole generation, idle in transaction while the model writes
+    HELD = "held"  # one session, and its connection, for the whole generation
     SHORT = "short"  # a session for each read and write
 
 
