@@ -69,7 +69,7 @@ impl Measured {
 pub enum Part {
     /// CPU and memory of a generation, idle memory, throughput, latency while PDFs render.
     Costs,
-    /// What becomes of generations in flight on SIGTERM, SIGKILL, --max-requests.
+    /// What becomes of generations in flight on SIGTERM, SIGKILL, --max-requests, and of requests held open.
     Fates,
     /// Poisson arrivals, beside what the simulator says of them.
     Open,
