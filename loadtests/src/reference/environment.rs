@@ -270,7 +270,10 @@ mod tests {
         assert!(found.starts_with(part) && found.ends_with(anew), "{found}");
         let pango = "def warm_up(): raise OSError(\"cannot load library 'libpango-1.0-0'\")";
         let found = reason("", pango);
-        assert!(found.contains("(cannot load library 'libpango-1.0-0')"), "{found}");
+        assert!(
+            found.contains("(cannot load library 'libpango-1.0-0')"),
+            "{found}"
+        );
         assert!(found.contains("apt-get install libpango-1.0-0"), "{found}");
         for code in ["import service.lost", "open('/lost')", "1 / 0"] {
             let found = reason(code, works);
@@ -289,6 +292,9 @@ mod tests {
         let reason = environment.check(Path::new("/nonexistent"));
         let reason = reason.expect_err("there is none").to_string();
         let (python, remedy) = ("/nonexistent/bin/python cannot", "remove /nonexistent,");
-        assert!(reason.contains(python) && reason.contains(remedy), "{reason}");
+        assert!(
+            reason.contains(python) && reason.contains(remedy),
+            "{reason}"
+        );
     }
 }

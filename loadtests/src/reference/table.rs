@@ -278,8 +278,7 @@ fn fates(document: &mut Document, comparison: &Comparison) {
         "/health silent as measured, s",
     ])
     .keyed_by(2);
-    let seconds =
-        |measured: Option<f64>| measured.map_or_else(String::new, |s| format!("{s:.2}"));
+    let seconds = |measured: Option<f64>| measured.map_or_else(String::new, |s| format!("{s:.2}"));
     for service in &comparison.services {
         for fate in &service.fates {
             table.row([
