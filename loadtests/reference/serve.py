@@ -73,8 +73,13 @@ class Server(BaseApplication):
 
     def load(self):
         # In the worker, so that each one opens its own connections.
+        from service import pdf
         from service.app import app
+        from service.settings import Rendering
 
+        if self._settings.rendering is Rendering.INLINE:
+            # Before it is said to be ready.
+            pdf.warm_up()
         return app
 
 

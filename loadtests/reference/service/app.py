@@ -42,7 +42,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Its libraries take a second to load: now, not in the first generation.
         renderers.submit(pdf.warm_up)
     async with Storage(config) as storage, openai:
-        app.state.shared = State(config, make_sessions(engine), redis, storage, openai, renderers)
+        app.state.shared = State(config, engine, make_sessions(engine), redis, storage, openai, renderers)
         yield
     if renderers is not None:
         renderers.shutdown(cancel_futures=True)

@@ -7,10 +7,9 @@ That is how such services are usually built, and what the load tests measure.
 import asyncio
 import json
 import logging
-import time
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -27,6 +26,8 @@ from .state import State
 log = logging.getLogger(__name__)
 _PROGRESS_TTL_S = 3600
 T = TypeVar("T")
+# Opens a session, and commits at its end.
+Sessions = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
 
 class GenerationFailed(Exception):
@@ -45,70 +46,78 @@ async def progress_of(state: State, id: uuid.UUID) -> dict:
 
 
 async def generate(state: State, id: uuid.UUID) -> None:
-    """Writes the proposal; never raises, but notes on the row how it ended."""
+    """Writes the proposal; never raises. How it ended is noted on the row, or in the log where that fails too."""
     try:
-        await _Job(state, id).run()
-    except GenerationFailed as failure:
-        await _fail(state, id, failure.code, failure.detail)
-    except OpenAIError as error:
-        log.warning("generation %s: OpenAI: %s", id, error)
-        await _fail(state, id, "upstream_failed", "The language model did not answer.")
-    except Exception:
-        log.exception("generation %s failed", id)
-        await _fail(state, id, "internal", "An internal fault.")
-    finally:
-        await state.redis.delete(f"generation:{id}")
+        async with _sessions(state) as sessions:
+            try:
+                await _Job(state, id, sessions).run()
+            except Exception as error:
+                await _fail(sessions, id, error)
+    except Exception as error:
+        # It was given no connection, or has lost the one it held.
+        await _attempted(_fail(state.sessions.begin, id, error), id)
+    await _attempted(state.redis.delete(f"generation:{id}"), id)
 
 
-def _timed(work: Callable[..., T], *arguments: object) -> tuple[T, float]:
-    """What the work gives, and the CPU seconds of this thread that it took."""
-    began = time.thread_time()
-    return work(*arguments), time.thread_time() - began
+@asynccontextmanager
+async def _sessions(state: State) -> AsyncIterator[Sessions]:
+    """What a generation reads and writes by: a session of the pool each time, or one that holds its connection."""
+    if state.settings.transactions is Transactions.SHORT:
+        yield state.sessions.begin
+        return
+    async with state.engine.connect() as connection, state.sessions(bind=connection) as session:
+
+        @asynccontextmanager
+        async def held() -> AsyncIterator[AsyncSession]:
+            async with session.begin():
+                yield session
+
+        yield held
 
 
-async def _fail(state: State, id: uuid.UUID, code: str, detail: str) -> None:
-    async with state.sessions.begin() as session:
+async def _fail(sessions: Sessions, id: uuid.UUID, error: Exception) -> None:
+    match error:
+        case GenerationFailed():
+            code, detail = error.code, error.detail
+        case OpenAIError():
+            log.warning("generation %s: OpenAI: %s", id, error)
+            code, detail = "upstream_failed", "The language model did not answer."
+        case _:
+            log.error("generation %s failed", id, exc_info=error)
+            code, detail = "internal", "An internal fault."
+    async with sessions() as session:
         await session.execute(
             update(Generation)
-            .where(Generation.id == id)
+            # One that has ended stays as it is.
+            .where(Generation.id == id, Generation.finished_at.is_(None))
             .values(status=Status.FAILED, error_code=code, error_detail=detail, finished_at=datetime.now(UTC))
         )
 
 
+async def _attempted(last: Awaitable[object], id: uuid.UUID) -> None:
+    try:
+        await last
+    except Exception as error:
+        log.error("generation %s: its end is not noted", id, exc_info=error)
+
+
 class _Job:
-    def __init__(self, state: State, id: uuid.UUID) -> None:
+    def __init__(self, state: State, id: uuid.UUID, sessions: Sessions) -> None:
         self._state = state
         self._id = id
-        self._session: AsyncSession | None = None
+        self._sessions = sessions
         self._input_tokens = 0
         self._output_tokens = 0
 
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncSession]:
-        # A held session is never committed while the model writes: its connection stays with it.
-        if self._session is not None:
-            yield self._session
-        else:
-            async with self._state.sessions() as session:
-                yield session
-
     async def run(self) -> None:
-        if self._state.settings.transactions is Transactions.HELD:
-            async with self._state.sessions() as session:
-                self._session = session
-                await self._run()
-        else:
-            await self._run()
-
-    async def _run(self) -> None:
         state, sections = self._state, self._state.settings.generation_sections
-        async with state.sessions.begin() as session:
+        async with self._sessions() as session:
             await session.execute(
                 update(Generation)
                 .where(Generation.id == self._id)
                 .values(status=Status.RUNNING, started_at=datetime.now(UTC))
             )
-        async with self._reading() as session:
+        async with self._sessions() as session:
             row = await session.get_one(Generation, self._id)
             found = select(Document).where(Document.id.in_(row.document_ids))
             documents = {document.id: document for document in await session.scalars(found)}
@@ -129,7 +138,7 @@ class _Job:
         await self._tell("store_pdf", 98)
         key = f"generations/{self._id}/proposal.pdf"
         await state.storage.put(key, rendered.data)
-        async with state.sessions.begin() as session:
+        async with self._sessions() as session:
             await session.execute(
                 update(Generation)
                 .where(Generation.id == self._id)
@@ -151,10 +160,10 @@ class _Job:
     async def _heavy(self, work: Callable[..., T], *arguments: object) -> T:
         """CPU work: in the event loop, or in the process beside it."""
         if self._state.renderers is None:
-            done, cpu_s = _timed(work, *arguments)
+            done, cpu_s = pdf.timed(work, *arguments)
         else:
             loop = asyncio.get_running_loop()
-            done, cpu_s = await loop.run_in_executor(self._state.renderers, _timed, work, *arguments)
+            done, cpu_s = await loop.run_in_executor(self._state.renderers, pdf.timed, work, *arguments)
         # The load tests read this line.
         log.info("%s took %.4f CPU-s", work.__name__, cpu_s)
         return done
@@ -168,7 +177,7 @@ class _Job:
             except pdf.Unreadable as error:
                 detail = f"The document {document.file_name} cannot be read."
                 raise GenerationFailed("document_unreadable", detail) from error
-            async with self._state.sessions.begin() as session:
+            async with self._sessions() as session:
                 await session.execute(
                     update(Document).where(Document.id == document.id).values(page_count=len(pages))
                 )

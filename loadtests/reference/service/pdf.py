@@ -1,21 +1,18 @@
-"""PDFs: text out of uploaded ones, proposals into new ones. Plain functions, good for any process."""
+"""PDFs: text out of uploaded ones, proposals into new ones. Plain functions, good for any process.
+
+The libraries are loaded by the functions: a worker that leaves its PDFs to another process does without them.
+"""
 
 import base64
 import io
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-from jinja2 import Environment, PackageLoader, select_autoescape
-from markdown_it import MarkdownIt
-from matplotlib.figure import Figure
-from pypdf import PdfReader
-from pypdf.errors import PyPdfError
-from weasyprint import HTML
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,12 +44,26 @@ class Unreadable(Exception):
 
 
 def warm_up() -> None:
-    """Loads what a first rendering would load."""
+    """Loads what a first PDF would load."""
+    import matplotlib.figure  # noqa: F401
+    import pypdf  # noqa: F401
+    import weasyprint  # noqa: F401
+
+    _markdown()
     _template()
+
+
+def timed(work: Callable[..., T], *arguments: object) -> tuple[T, float]:
+    """What the work gives, and the CPU seconds of this thread that it took."""
+    began = time.thread_time()
+    return work(*arguments), time.thread_time() - began
 
 
 def extract(data: bytes) -> list[str]:
     """The text of every page."""
+    from pypdf import PdfReader
+    from pypdf.errors import PyPdfError
+
     try:
         return [page.extract_text() for page in PdfReader(io.BytesIO(data)).pages]
     except (PyPdfError, ValueError, KeyError, RecursionError) as error:
@@ -62,6 +73,8 @@ def extract(data: bytes) -> list[str]:
 
 def render(proposal: Proposal) -> Rendered:
     """Cover with a chart, contents, numbered sections, page numbers."""
+    from weasyprint import HTML
+
     html = _template().render(
         title=proposal.title,
         chart=base64.b64encode(_chart(proposal)).decode(),
@@ -74,12 +87,16 @@ def render(proposal: Proposal) -> Rendered:
 
 
 @lru_cache
-def _markdown() -> MarkdownIt:
+def _markdown():
+    from markdown_it import MarkdownIt
+
     return MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
 @lru_cache
 def _template():
+    from jinja2 import Environment, PackageLoader, select_autoescape
+
     return Environment(loader=PackageLoader(__package__), autoescape=select_autoescape()).get_template(
         "proposal.html"
     )
@@ -95,6 +112,9 @@ def _below(section: Section) -> str:
 
 def _chart(proposal: Proposal) -> bytes:
     """Words per section, as a bar chart in PNG."""
+    # A figure that no window manager owns is drawn by Agg.
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.3, 2.6), dpi=150, layout="constrained")
     axes = figure.subplots()
     words = [len(section.markdown.split()) for section in proposal.sections]

@@ -23,13 +23,13 @@ class Rendering(StrEnum):
     """Where a PDF is rendered."""
 
     INLINE = "inline"  # in the event loop: every other request of the worker waits
-    POOL = "pool"  # in a process beside each worker
+    POOL = "pool"  # in a process beside each worker, which alone loads the libraries
 
 
 class Transactions(StrEnum):
     """How long a generation holds a connection to Postgres."""
 
-    HELD = "held"  # one session for the whole generation, idle in transaction while the model writes
+    HELD = "held"  # one session, and its connection, for the whole generation
     SHORT = "short"  # a session for each read and write
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from openai import AsyncOpenAI
 from redis.asyncio import Redis
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from .settings import Settings
 from .storage import Storage
@@ -17,6 +17,7 @@ class State:
     """The shared clients."""
 
     settings: Settings
+    engine: AsyncEngine
     sessions: async_sessionmaker[AsyncSession]
     redis: Redis
     storage: Storage

@@ -30,7 +30,7 @@ pub struct Comparison {
     pub conditions: Conditions,
     /// The services that were measured.
     pub services: Vec<Measured>,
-    /// The services that were not, and why.
+    /// The services that were not, and why; one that was measured in part is here too.
     pub not_measured: Vec<(Kind, String)>,
 }
 
@@ -50,12 +50,26 @@ pub struct Measured {
     pub contract: Vec<Checked>,
 }
 
+impl Measured {
+    /// Whether any part of it is there.
+    fn has_a_part(&self) -> bool {
+        let Self {
+            kind: _,
+            costs,
+            fates,
+            open,
+            contract,
+        } = self;
+        costs.is_some() || open.is_some() || !fates.is_empty() || !contract.is_empty()
+    }
+}
+
 /// A part of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
     /// CPU and memory of a generation, idle memory, throughput, latency while PDFs render.
     Costs,
-    /// What becomes of generations in flight on SIGTERM, SIGKILL, --max-requests.
+    /// What becomes of generations in flight on SIGTERM, SIGKILL, --max-requests, and of requests held open.
     Fates,
     /// Poisson arrivals, beside what the simulator says of them.
     Open,
@@ -66,6 +80,16 @@ pub enum Part {
 impl Part {
     /// All of them, in the order in which they are measured.
     pub const ALL: [Part; 4] = [Part::Contract, Part::Costs, Part::Open, Part::Fates];
+
+    /// What it is called on the command line.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Contract => "contract",
+            Self::Costs => "costs",
+            Self::Open => "open",
+            Self::Fates => "fates",
+        }
+    }
 }
 
 impl Comparison {
@@ -119,8 +143,9 @@ pub struct Asked<'a> {
     pub cells: &'a Cells,
 }
 
-/// Measures what is asked of the services, one service after the other. What cannot be measured is told with its reason and
-/// does not end the run; `say` is told what is being done.
+/// Measures what is asked of the services, one service after the other. A service ends with the first part that cannot be
+/// measured: that is told with its reason, what was measured before stays, and the run goes on. `say` is told what is being
+/// done.
 ///
 /// # Errors
 /// When the Rust service cannot be measured: that is a failure of this checkout.
@@ -141,60 +166,103 @@ pub async fn compare(
     };
     for &kind in asked.kinds {
         say(&format!("measuring {}", kind.label()));
-        let measured = match (kind, from.environment) {
-            (Kind::Rust, _) => {
-                let service = Service::rust(from.stack, conditions, from.binary);
-                Ok(measure(&service, asked, document, &say).await?)
+        let service = match (kind, from.environment) {
+            (Kind::Rust, _) => Service::rust(from.stack, conditions, from.binary),
+            (_, Err(reason)) => {
+                comparison.not_measured.push((kind, reason.to_string()));
+                continue;
             }
-            (_, Err(reason)) => Err(reason.to_string()),
             (_, Ok(environment)) => {
                 let tuned = kind == Kind::FastApiTuned;
-                let service = Service::fastapi(from.stack, conditions, environment, tuned);
-                let measured = measure(&service, asked, document, &say).await;
-                measured.map_err(|error| chain(&error))
+                Service::fastapi(from.stack, conditions, environment, tuned)
             }
         };
-        match measured {
-            Ok(measured) => comparison.services.push(measured),
-            Err(reason) => comparison.not_measured.push((kind, reason)),
+        let mut measured = Measured {
+            kind,
+            costs: None,
+            fates: vec![],
+            open: None,
+            contract: vec![],
+        };
+        let parts = Part::ALL.into_iter();
+        let parts: Vec<Part> = parts.filter(|part| asked.parts.contains(part)).collect();
+        for (index, &part) in parts.iter().enumerate() {
+            let ended = measure(&service, part, asked.cells, document, &say, &mut measured).await;
+            let Err(error) = ended else { continue };
+            if kind == Kind::Rust {
+                return Err(error);
+            }
+            let reason = why_in_part(part, &parts[index + 1..], &chain(&error));
+            comparison.not_measured.push((kind, reason));
+            break;
+        }
+        if measured.has_a_part() {
+            comparison.services.push(measured);
         }
     }
     Ok(comparison)
 }
 
+/// What is said of a service one `part` of which failed, before those that were `left`.
+fn why_in_part(part: Part, left: &[Part], error: &str) -> String {
+    let failed = format!("the part {} failed ({error})", part.name());
+    if left.is_empty() {
+        return failed;
+    }
+    let names: Vec<_> = left.iter().map(|part| part.name()).collect();
+    format!("{failed}, and was to be followed by {}", names.join(", "))
+}
+
+/// Measures one part of a service; what it had before stays.
 async fn measure(
     service: &Service<'_>,
-    asked: Asked<'_>,
+    part: Part,
+    cells: &Cells,
     document: &[u8],
     say: &impl Fn(&str),
-) -> Result<Measured, ServiceError> {
-    let (kind, parts) = (service.kind, asked.parts);
-    let mut measured = Measured {
-        kind,
-        costs: None,
-        fates: vec![],
-        open: None,
-        contract: vec![],
-    };
-    if parts.contains(&Part::Contract) {
-        say(&format!("{}: the contract", kind.label()));
-        measured.contract = contract::of(service, document).await?;
+    measured: &mut Measured,
+) -> Result<(), ServiceError> {
+    let label = service.kind.label();
+    match part {
+        Part::Contract => {
+            say(&format!("{label}: the contract"));
+            measured.contract = contract::of(service, document).await?;
+        }
+        Part::Costs => {
+            measured.costs = Some(costs::of(service, cells, document, say).await?);
+        }
+        Part::Open => {
+            say(&format!("{label}: arrivals at random"));
+            measured.open = Some(open::of(service, document).await?);
+        }
+        Part::Fates => {
+            let mut fates = vec![];
+            // One after the other: Gunicorn's workers of several events at once would wait for each other's CPU.
+            for event in Event::ALL {
+                if event.applies_to(service.kind) {
+                    say(&format!("{label}: {}", event.label()));
+                    fates.push(fate::of(service, event, document).await?);
+                }
+            }
+            measured.fates = fates;
+        }
     }
-    if parts.contains(&Part::Costs) {
-        measured.costs = Some(costs::of(service, asked.cells, document, say).await?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_failed_is_named_with_those_that_are_missing_after_it() {
+        assert_eq!(
+            why_in_part(Part::Costs, &[Part::Open, Part::Fates], "no port"),
+            "the part costs failed (no port), and was to be followed by open, fates"
+        );
+        assert_eq!(
+            why_in_part(Part::Fates, &[], "no port"),
+            "the part fates failed (no port)"
+        );
     }
-    if parts.contains(&Part::Open) {
-        say(&format!("{}: arrivals at random", kind.label()));
-        measured.open = Some(open::of(service, document).await?);
-    }
-    if parts.contains(&Part::Fates) {
-        say(&format!("{}: SIGTERM, SIGKILL, recycling", kind.label()));
-        // What becomes of generations does not depend on what else the machine does, so all happens at once.
-        let events = Event::ALL
-            .into_iter()
-            .filter(|event| event.applies_to(kind));
-        let fates = events.map(|event| fate::of(service, event, document));
-        measured.fates = futures::future::try_join_all(fates).await?;
-    }
-    Ok(measured)
 }

@@ -12,35 +12,31 @@ use crate::backend_process::chain;
 /// The oldest Python that the reference and its wheels run on.
 const PYTHON_MIN: (u32, u32) = (3, 11);
 
-/// What the service imports first of each of its packages.
-const MODULES: [&str; 15] = [
-    "gunicorn",
-    "uvicorn_worker",
-    "fastapi",
-    "multipart",
-    "pydantic_settings",
-    "sqlalchemy",
-    "asyncpg",
-    "redis",
-    "aioboto3",
-    "openai",
-    "pypdf",
-    "markdown_it",
-    "argon2",
-    "matplotlib",
-    "weasyprint",
-];
-/// Looks for modules and loads the one library that needs more than its wheel.
+/// Loads all that a service in the folder of the first argument loads before it answers; what Gunicorn and SQLAlchemy load
+/// by name comes first. What is missing is the last line of the complaint, and of which kind it is the exit status.
 const CHECK: &str = "\
-import importlib.util, sys
-lost = [name for name in sys.argv[1:] if importlib.util.find_spec(name) is None]
-if lost:
-    print(*lost, sep=', ', file=sys.stderr)
+import sys
+sys.path.insert(0, sys.argv[1])
+try:
+    import asyncpg, gunicorn.app.base, python_multipart, uvicorn_worker
+    import service.app, service.pdf
+    service.pdf.warm_up()
+except ImportError as error:
+    if (error.name or '').partition('.')[0] == 'service':
+        raise
+    is_absent = isinstance(error, ModuleNotFoundError)
+    print(error.name if is_absent else f'a part of {error.name} ({error})', file=sys.stderr)
     sys.exit(3)
-import weasyprint
+except OSError as error:
+    if error.errno is not None:
+        raise
+    print(error, file=sys.stderr)
+    sys.exit(4)
 ";
-/// How [`CHECK`] ends when a module is missing.
+/// How [`CHECK`] ends when a module is missing, or a part of one.
 const LOST: i32 = 3;
+/// How it ends when a library of the system is: that error has no number.
+const NO_LIBRARY: i32 = 4;
 
 /// What no wheel carries, as Debian packages it.
 const IMAGE_PACKAGES: [&str; 3] = ["libpango-1.0-0", "libpangoft2-1.0-0", "fonts-dejavu-core"];
@@ -62,12 +58,22 @@ pub enum NotMeasured {
         /// What the system said.
         reason: io::Error,
     },
+    /// The interpreter of an environment that was whole does not run any more.
+    #[error("{} cannot be run ({reason}): remove {}, and the next run makes it anew", python.display(), folder.display())]
+    Interpreter {
+        /// The interpreter.
+        python: PathBuf,
+        /// The environment.
+        folder: PathBuf,
+        /// What the system said.
+        reason: io::Error,
+    },
     /// Something has removed packages from an environment that was whole.
     #[error("{} lacks {lost}: remove that folder, and the next run makes it anew", folder.display())]
     Incomplete {
         /// The environment.
         folder: PathBuf,
-        /// The modules that are not there.
+        /// The module that is not there, or what one of them misses.
         lost: String,
     },
     /// A library of the system is missing that no wheel carries.
@@ -75,6 +81,17 @@ pub enum NotMeasured {
         "WeasyPrint does not load ({0}): on Debian, apt-get install libpango-1.0-0 libpangoft2-1.0-0"
     )]
     Pango(String),
+    /// It does not load for another reason.
+    #[error(
+        "it does not load ({complaint}): run from a complete checkout, or remove {}, which the next run makes anew",
+        folder.display()
+    )]
+    Loading {
+        /// The environment.
+        folder: PathBuf,
+        /// What Python said last.
+        complaint: String,
+    },
     /// Services run in containers, and the reference's image could not be built.
     #[error("its container image could not be had ({0}); HARNESS_PROVIDER=native needs none")]
     Image(String),
@@ -146,25 +163,36 @@ impl Environment {
 
     /// Whether all of it is there and loads.
     fn check(&self, folder: &Path) -> Result<(), NotMeasured> {
+        let source = self.script.parent().unwrap_or(Path::new("."));
         let mut python = Command::new(&self.python);
-        python.args(["-c", CHECK]).args(MODULES);
-        let output = python
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| NotMeasured::Pango(error.to_string()))?;
+        python.args(["-E", "-c", CHECK]).arg(source);
+        // Fonts are listed once, where the service looks for the list.
+        python
+            .env("HOME", &self.home)
+            .env("MPLCONFIGDIR", &self.home);
+        let output = python.stdin(Stdio::null()).output();
+        let output = output.map_err(|reason| NotMeasured::Interpreter {
+            python: self.python.clone(),
+            folder: folder.to_owned(),
+            reason,
+        })?;
         if output.status.success() {
             return Ok(());
         }
         let complaint = String::from_utf8_lossy(&output.stderr);
         let last = complaint.trim().lines().next_back();
         let last = last.map_or_else(|| output.status.to_string(), |line| line.trim().to_owned());
-        if output.status.code() == Some(LOST) {
-            return Err(NotMeasured::Incomplete {
+        Err(match output.status.code() {
+            Some(LOST) => NotMeasured::Incomplete {
                 folder: folder.to_owned(),
                 lost: last,
-            });
-        }
-        Err(NotMeasured::Pango(last))
+            },
+            Some(NO_LIBRARY) => NotMeasured::Pango(last),
+            _ => NotMeasured::Loading {
+                folder: folder.to_owned(),
+                complaint: last,
+            },
+        })
     }
 }
 
@@ -190,5 +218,83 @@ mod tests {
         // A machine without Python finds that out first.
         let named = reason.contains("requirements.txt") || reason.contains("install Python");
         assert!(named, "{reason}");
+    }
+
+    /// What the check says of a service of these files, with stand-ins for the packages.
+    fn checked(app: &str, pdf: &str) -> Option<NotMeasured> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let at = |name: &str| folder.path().join(name);
+        for package in ["gunicorn", "gunicorn/app", "service"] {
+            fs::create_dir(at(package)).expect("writable");
+            fs::write(at(package).join("__init__.py"), "").expect("writable");
+        }
+        for (module, code) in [
+            ("asyncpg", ""),
+            ("python_multipart", ""),
+            ("uvicorn_worker", ""),
+            ("gunicorn/app/base", ""),
+            ("service/app", app),
+            ("service/pdf", pdf),
+        ] {
+            fs::write(at(module).with_extension("py"), code).expect("writable");
+        }
+        let environment = Environment {
+            python: PathBuf::from("python3"),
+            script: at("serve.py"),
+            home: at("home"),
+            image: None,
+        };
+        environment.check(Path::new("/cache/reference")).err()
+    }
+
+    #[test]
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
+    fn what_does_not_load_is_told_apart_by_its_remedy() {
+        if Command::new("python3").arg("--version").output().is_err() {
+            eprintln!("not run: there is no Python here");
+            return;
+        }
+        let works = "def warm_up(): pass";
+        let reason = |app, pdf| {
+            let found = checked(app, pdf);
+            found.map_or_else(String::new, |reason| reason.to_string())
+        };
+        assert_eq!(reason("", works), "");
+        let anew = "remove that folder, and the next run makes it anew";
+        assert_eq!(
+            reason("import service_lost.inner", works),
+            format!("/cache/reference lacks service_lost: {anew}")
+        );
+        let found = reason("", "def warm_up():\n    from json import lost");
+        let part = "/cache/reference lacks a part of json (cannot import name 'lost'";
+        assert!(found.starts_with(part) && found.ends_with(anew), "{found}");
+        let pango = "def warm_up(): raise OSError(\"cannot load library 'libpango-1.0-0'\")";
+        let found = reason("", pango);
+        assert!(
+            found.contains("(cannot load library 'libpango-1.0-0')"),
+            "{found}"
+        );
+        assert!(found.contains("apt-get install libpango-1.0-0"), "{found}");
+        for code in ["import service.lost", "open('/lost')", "1 / 0"] {
+            let found = reason(code, works);
+            assert!(found.contains("run from a complete checkout"), "{found}");
+        }
+    }
+
+    #[test]
+    fn an_interpreter_that_cannot_be_run_is_named_with_its_folder() {
+        let environment = Environment {
+            python: PathBuf::from("/nonexistent/bin/python"),
+            script: PathBuf::from("serve.py"),
+            home: PathBuf::from("/nonexistent/home"),
+            image: None,
+        };
+        let reason = environment.check(Path::new("/nonexistent"));
+        let reason = reason.expect_err("there is none").to_string();
+        let (python, remedy) = ("/nonexistent/bin/python cannot", "remove /nonexistent,");
+        assert!(
+            reason.contains(python) && reason.contains(remedy),
+            "{reason}"
+        );
     }
 }

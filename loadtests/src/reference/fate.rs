@@ -1,18 +1,22 @@
 //! What becomes of generations in flight when their service stops, dies, or recycles its workers.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use harness::openai::LoadOpenAi;
+use harness::openai::{Created, LoadOpenAi};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::reference::held;
 use crate::reference::service::{CALLS_PER_GENERATION, Kind, Service, ServiceError, Started};
 use crate::reference::user::{Generation, User, client};
-use crate::stats::count_u64_as_f64;
 
 /// Real seconds between SIGTERM and SIGKILL: the default of ECS (`stopTimeout`).
-const STOP_TIMEOUT_S: f64 = 30.0;
+pub(super) const STOP_TIMEOUT_S: f64 = 30.0;
+/// How often `/health` is asked while workers are recycled.
+pub(super) const HEALTH_EVERY: Duration = Duration::from_millis(100);
+/// Patience with one such question: the default of a load balancer's health check.
+pub(super) const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The seed service's Dockerfile, `facts/peer.md` section 5.
 const MAX_REQUESTS: (u32, u32) = (100, 20);
 
@@ -74,29 +78,46 @@ pub struct Fate {
     pub lost: u32,
     /// Responses that OpenAI was asked for, and would bill, beyond those that the finished ones needed.
     pub responses_wasted: u64,
-    /// Seconds from SIGTERM or SIGKILL until the last process had gone, compressed.
+    /// Of these, asked for again at a step of the same generation; the others are of generations that nobody was told
+    /// of. Absent in older recordings.
+    pub responses_repeated: Option<u64>,
+    /// Seconds from SIGTERM or SIGKILL until the last process had gone, as measured. SIGKILL comes after 30 s divided by
+    /// the speed-up; what processes take to end does not shrink.
     pub stop_s: Option<f64>,
-    /// Longest time for which `/health` did not answer while the service was meant to run, in
-    /// compressed seconds; as real time it is the same times the speed-up.
+    /// Longest time without an answer of `/health` while the service was meant to run, in seconds as measured. Of it, the
+    /// wait for generations has shrunk with the speed-up, and the start of processes has not.
     pub unanswered_s: Option<f64>,
 }
 
 impl Fate {
-    /// What became of `in_flight` generations of which `finished` ended with a PDF, by what OpenAI was asked for.
+    /// What became of `in_flight` generations of which `finished` ended with a PDF, by the journal of what OpenAI was
+    /// asked for.
     pub(super) fn of(event: Event, in_flight: u32, finished: usize, openai: &LoadOpenAi) -> Self {
         let finished =
             u32::try_from(finished).map_or(in_flight, |finished| finished.min(in_flight));
-        let needed = u64::from(CALLS_PER_GENERATION * finished);
+        let (wasted, repeated) = wasted(&openai.journal(), finished);
         Self {
             event,
             in_flight,
             finished,
             lost: in_flight - finished,
-            responses_wasted: openai.billing().responses_created.saturating_sub(needed),
+            responses_wasted: wasted,
+            responses_repeated: Some(repeated),
             stop_s: None,
             unanswered_s: None,
         }
     }
+}
+
+/// Responses beyond those that `finished` generations needed; and of these, those that were asked for again at a step of
+/// the same generation.
+fn wasted(created: &[Created], finished: u32) -> (u64, u64) {
+    let count = |responses: usize| u64::try_from(responses).unwrap_or(u64::MAX);
+    let steps: BTreeSet<_> = created.iter().map(|one| &one.metadata).collect();
+    let needed = u64::from(CALLS_PER_GENERATION * finished);
+    let wasted = count(created.len()).saturating_sub(needed);
+    let repeated = count(created.len() - steps.len());
+    (wasted, repeated.min(wasted))
 }
 
 /// Lets `event` happen to a service with generations in flight, and counts them afterwards.
@@ -116,6 +137,7 @@ pub async fn of(
     let conditions = *service.conditions();
     let sandbox = service.sandbox().await?;
     let openai = conditions.openai().await?;
+    openai.keep_journal();
     let name = format!("fate-{event:?}").to_lowercase();
     let extra = match event {
         Event::MaxRequests => vec![
@@ -196,7 +218,7 @@ pub(super) async fn follow(
     clients.join_all().await.into_iter().flatten().collect()
 }
 
-/// Follows generations while polls wear the workers out; the longest outage of `/health` besides.
+/// Follows generations while polls wear the workers out; the longest outage of `/health` besides, in seconds.
 async fn through_recycling(
     started: &Started,
     user: &User,
@@ -204,31 +226,95 @@ async fn through_recycling(
     generation: Duration,
 ) -> Result<f64, ServiceError> {
     let deadline = Instant::now() + generation * 3 + Duration::from_secs(60);
-    let http = client(Duration::from_millis(500))?;
+    let http = client(HEALTH_TIMEOUT)?;
     let url = format!("{}/health", started.base_url());
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
     let probe = async move {
-        let (mut answered, mut longest) = (Instant::now(), Duration::ZERO);
+        let mut silence = Silence::default();
         while !*stopped.borrow_and_update() {
-            let asked = Instant::now();
-            if http
-                .get(&url)
-                .send()
-                .await
-                .is_ok_and(|answer| answer.status().is_success())
-            {
-                longest = longest.max(asked.saturating_duration_since(answered));
-                answered = Instant::now();
+            silence.asked(Instant::now());
+            let answer = http.get(&url).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                silence.answered(Instant::now());
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(HEALTH_EVERY).await;
         }
-        longest.max(answered.elapsed())
+        silence.longest(Instant::now())
     };
     let follow = async {
         follow(user, begun, deadline).await;
         stop.send_replace(true);
     };
     let ((), longest) = tokio::join!(follow, probe);
-    let longest_ms = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
-    Ok(count_u64_as_f64(longest_ms) / 1000.0)
+    Ok(longest.as_secs_f64())
+}
+
+/// How long a service that is asked again and again leaves its clients without an answer.
+#[derive(Debug, Default)]
+struct Silence {
+    /// When the first of the questions was asked that nothing has followed yet.
+    since: Option<Instant>,
+    longest: Duration,
+}
+
+impl Silence {
+    fn asked(&mut self, at: Instant) {
+        self.since.get_or_insert(at);
+    }
+
+    fn answered(&mut self, at: Instant) {
+        self.longest = self.longest(at);
+        self.since = None;
+    }
+
+    /// The longest silence until `now`, the one that lasts included.
+    fn longest(&self, now: Instant) -> Duration {
+        let lasts = self.since.map(|since| now.saturating_duration_since(since));
+        self.longest.max(lasts.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn created(generation: &str, step: &str) -> Created {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        Created {
+            id: String::new(),
+            at: Duration::ZERO,
+            api_key: String::new(),
+            metadata: vec![pair("generation_id", generation), pair("step", step)],
+            fate: harness::openai::Fate::Sound,
+        }
+    }
+
+    #[test]
+    fn a_step_asked_for_again_is_paid_twice_and_one_of_a_lost_generation_for_nothing() {
+        let whole = ["outline", "1", "2", "3", "4"].map(|step| created("whole", step));
+        assert_eq!(wasted(&whole, 1), (0, 0));
+        let mut all = whole.to_vec();
+        all.push(created("whole", "2"));
+        all.extend(["outline", "1"].map(|step| created("lost", step)));
+        assert_eq!(wasted(&all, 1), (3, 1));
+        // Written to the end, and nobody was told.
+        assert_eq!(wasted(&whole, 0), (5, 0));
+    }
+
+    #[test]
+    fn questions_that_are_given_up_and_asked_again_are_one_silence() {
+        let began = Instant::now();
+        let at = |ms| began + Duration::from_millis(ms);
+        let mut silence = Silence::default();
+        silence.asked(at(0));
+        silence.answered(at(3));
+        for asked in [100, 5_200, 10_300] {
+            silence.asked(at(asked));
+        }
+        silence.answered(at(10_310));
+        silence.asked(at(10_500));
+        assert_eq!(silence.longest(at(10_600)), Duration::from_millis(10_210));
+        // One that is still going on counts too.
+        assert_eq!(silence.longest(at(30_500)), Duration::from_secs(20));
+    }
 }

@@ -23,6 +23,7 @@ pub(super) async fn of(
     let conditions = *service.conditions();
     let sandbox = service.sandbox().await?;
     let openai = conditions.openai().await?;
+    openai.keep_journal();
     let extra = [
         ("REFERENCE_MODE", "sync".to_owned()),
         ("REQUEST_TIMEOUT_MS", NEVER_MS.to_owned()),

@@ -40,8 +40,8 @@ pub enum Kind {
     /// The proposal's stack as the proposal has it: six workers, PDFs in the event loop, a database
     /// connection for each generation.
     FastApi,
-    /// The same stack as well as we can: a worker per vCPU, PDFs in processes beside the workers,
-    /// short transactions.
+    /// The same stack with three changes: a worker per vCPU, PDFs in processes beside the workers, short
+    /// transactions.
     FastApiTuned,
 }
 

@@ -5,6 +5,7 @@ use crate::reduce::CPU_UTILIZATION_MAX;
 use crate::reference::cells::CellCosts;
 use crate::reference::comparison::{Comparison, Measured};
 use crate::reference::costs::Costs;
+use crate::reference::fate::{HEALTH_EVERY, HEALTH_TIMEOUT, STOP_TIMEOUT_S};
 use crate::reference::open::Figures;
 use crate::reference::probe::{Latencies, Throughput};
 use crate::reference::profile::Stack;
@@ -26,7 +27,11 @@ pub fn add(document: &mut Document, comparison: &Comparison) {
     open(document, comparison);
     contract(document, comparison);
     for (kind, reason) in &comparison.not_measured {
-        document.paragraph(format!("{}: not measured, because {reason}.", kind.label()));
+        let what = match comparison.service(*kind) {
+            None => "not measured",
+            Some(_) => "measured in part",
+        };
+        document.paragraph(format!("{}: {what}, because {reason}.", kind.label()));
     }
     let hardware = &comparison.hardware;
     document.paragraph(format!(
@@ -301,14 +306,12 @@ fn fates(document: &mut Document, comparison: &Comparison) {
         "Finished",
         "Lost",
         "Responses wasted",
-        "Stop, real s",
-        "Unanswered, real s",
-    ]);
-    let real = |compressed_s: Option<f64>| {
-        compressed_s.map_or_else(String::new, |s| {
-            format!("{:.0}", s * comparison.conditions.speedup)
-        })
-    };
+        "Of them paid twice",
+        "Stop as measured, s",
+        "/health silent as measured, s",
+    ])
+    .keyed_by(2);
+    let seconds = |measured: Option<f64>| measured.map_or_else(String::new, |s| format!("{s:.2}"));
     for service in &comparison.services {
         for fate in &service.fates {
             table.row([
@@ -318,16 +321,32 @@ fn fates(document: &mut Document, comparison: &Comparison) {
                 fate.finished.to_string(),
                 fate.lost.to_string(),
                 fate.responses_wasted.to_string(),
-                real(fate.stop_s),
-                real(fate.unanswered_s),
+                fate.responses_repeated
+                    .map_or_else(String::new, |twice| twice.to_string()),
+                seconds(fate.stop_s),
+                seconds(fate.unanswered_s),
             ]);
         }
     }
     document.table(table);
-    document.paragraph(
-        "A wasted response is one that OpenAI was asked for, and would bill, beyond the five that each finished \
-         generation needs: paid twice when the generation is repeated, paid for nothing when it is lost.",
-    );
+    let conditions = &comparison.conditions;
+    document.paragraph(format!(
+        "Each event was seen once, with {} in flight. A wasted response is one that OpenAI was asked for, and would bill, \
+         beyond the five that each finished generation needs: paid twice where a step of a generation was asked for again, \
+         else paid for nothing, for a generation of which nobody was told. Where a request is held open and cut, its client \
+         asks again once, a whole generation later, with the same idempotency key, which the reference does not know.",
+        crate::plural(conditions.generations.into(), "generation"),
+    ));
+    document.paragraph(format!(
+        "The seconds are those of the clock: generations run {} times faster, and so does the time until SIGKILL, {:.1} s \
+         here; what processes take to start and to end is what it is, so neither column is to be multiplied. /health was \
+         asked {} ms after each answer and given up after {} s; silent is the longest wait for an answer, however often it \
+         was asked for.",
+        conditions.speedup,
+        conditions.compressed(STOP_TIMEOUT_S).as_secs_f64(),
+        HEALTH_EVERY.as_millis(),
+        HEALTH_TIMEOUT.as_secs(),
+    ));
 }
 
 fn open(document: &mut Document, comparison: &Comparison) {
@@ -445,7 +464,79 @@ fn latencies(latencies: Latencies) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reference::fate::{Event, Fate};
+    use crate::reference::recorded;
     use crate::report::markdown;
+
+    fn told(comparison: &Comparison) -> Document {
+        let mut document = Document {
+            title: String::new(),
+            blocks: vec![],
+        };
+        add(&mut document, comparison);
+        document
+    }
+
+    fn tables(document: &Document) -> impl Iterator<Item = &Table> {
+        document.blocks.iter().filter_map(|block| match block {
+            Block::Table(table) => Some(table),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn a_table_that_is_cut_still_says_which_service_a_row_is_of() {
+        let document = told(recorded::comparison());
+        let mut told = 0;
+        for table in tables(&document) {
+            let service = table.header.iter().position(|name| name == "Service");
+            if let Some(column) = service {
+                assert!(column < table.key_columns, "{:?}", table.header);
+                told += 1;
+            }
+        }
+        assert!(told >= 2, "cells and events at least");
+    }
+
+    #[test]
+    fn seconds_of_an_event_are_those_of_the_clock() {
+        let mut comparison = recorded::comparison().clone();
+        comparison.services.truncate(1);
+        comparison.services[0].fates = vec![Fate {
+            event: Event::Sigterm,
+            in_flight: 6,
+            finished: 0,
+            lost: 6,
+            responses_wasted: 9,
+            responses_repeated: None,
+            stop_s: Some(0.41),
+            unanswered_s: Some(3.5),
+        }];
+        let document = told(&comparison);
+        let events = tables(&document).find(|table| table.header[0] == "Event");
+        let row = &events.expect("one").rows[0];
+        assert_eq!(row[5..], ["9", "", "0.41", "3.50"]);
+    }
+
+    #[test]
+    fn a_service_of_which_a_part_is_missing_says_so_beside_the_others() {
+        let mut comparison = recorded::comparison().clone();
+        let reason = "the part costs failed".to_owned();
+        comparison.not_measured = vec![(Kind::FastApi, reason)];
+        let said = |comparison: &Comparison, text: &str| {
+            let is = |block: &Block| matches!(block, Block::Paragraph(said) if said == text);
+            told(comparison).blocks.iter().any(is)
+        };
+        assert!(said(
+            &comparison,
+            "FastAPI, as proposed: measured in part, because the part costs failed."
+        ));
+        comparison.services.retain(|one| one.kind == Kind::Rust);
+        assert!(said(
+            &comparison,
+            "FastAPI, as proposed: not measured, because the part costs failed."
+        ));
+    }
 
     #[test]
     fn a_promise_that_is_not_told_apart_is_neither_kept_nor_failed() {

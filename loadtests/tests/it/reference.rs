@@ -188,3 +188,42 @@ async fn the_reference_writes_a_proposal_of_the_pages_it_says() {
     }
     stack.stop().await.expect("nothing is left behind");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
+async fn a_generation_of_the_reference_does_with_the_connection_it_holds() {
+    let Some(environment) = environment() else {
+        eprintln!(
+            "skipped: the reference's environment is not made yet, `cargo sizing compare` makes it"
+        );
+        return;
+    };
+    let stack = Stack::start_with(ProviderChoice::Native)
+        .await
+        .expect("a stack");
+    let service = Service::fastapi(&stack, CONDITIONS, &environment, false);
+    let sandbox = service.sandbox().await.expect("its tables are made");
+    let openai = CONDITIONS.openai().await.expect("a scripted OpenAI");
+    // Polls wait for it until the generation has ended.
+    let one = [
+        ("DATABASE_POOL_MAX", "1".to_owned()),
+        ("DATABASE_POOL_OVERFLOW", "0".to_owned()),
+    ];
+    let started = service
+        .start(&sandbox, &openai, "one-connection", &one)
+        .await
+        .expect("it starts");
+    let document = source_document(3).expect("a PDF");
+    let user = User::enter(started.base_url(), document)
+        .await
+        .expect("register and log in");
+    let begun = user.begin().await.expect("upload and create");
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
+    let ended = user.follow(&begun.id, deadline).await;
+    let log = std::fs::read_to_string(&started.log).unwrap_or_default();
+    let ended = ended.unwrap_or_else(|| panic!("it does not end\n{log}"));
+    assert!(ended.succeeded(), "{ended:?}\n{log}");
+    started.stop().await;
+    openai.stop().await;
+    stack.stop().await.expect("nothing is left behind");
+}
