@@ -540,7 +540,7 @@ mod tests {
 
     #[test]
     fn a_promise_that_is_not_told_apart_is_neither_kept_nor_failed() {
-        let mut comparison = crate::reference::recorded::comparison().clone();
+        let mut comparison = recorded::comparison().clone();
         for service in &mut comparison.services {
             let costs = service.costs.as_mut().expect("measured");
             // A twentieth, give or take a half.
