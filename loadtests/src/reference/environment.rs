@@ -12,8 +12,8 @@ use crate::backend_process::chain;
 /// The oldest Python that the reference and its wheels run on.
 const PYTHON_MIN: (u32, u32) = (3, 11);
 
-/// Loads all that a service in the folder of the first argument loads before it answers; what Gunicorn and `SQLAlchemy` load
-/// by name comes first. What is missing is the last line of the complaint, and of which kind it is the exit status.
+/// Loads all that a service in the folder of the first argument loads before it answers; what is only loaded by name comes
+/// first. What is missing is the last line of the complaint, and of which kind it is the exit status.
 const CHECK: &str = "\
 import sys
 sys.path.insert(0, sys.argv[1])
