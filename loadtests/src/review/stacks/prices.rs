@@ -80,7 +80,7 @@ fn sizing(kind: Kind, priced: Option<&Priced>) -> Text {
 fn cache(mode: CacheMode) -> Text {
     match mode {
         CacheMode::Elasticache => say!("ElastiCache", "ElastiCache"),
-        CacheMode::Sidecar => say!("Redis beside the task", "Redis junto a la tarea"),
+        CacheMode::Sidecar => say!("Redis beside it", "Redis a su lado"),
         CacheMode::None => say!("no Redis", "sin Redis"),
     }
 }
@@ -172,7 +172,7 @@ mod tests {
         let text = sizing(Kind::FastApi, Some(&priced(CacheMode::Sidecar, 95.0)));
         assert_eq!(
             text.en,
-            "1 × 0.25 vCPU, 0.5 GiB, 1 process; db.t4g.micro; Redis beside the task"
+            "1 × 0.25 vCPU, 0.5 GiB, 1 process; db.t4g.micro; Redis beside it"
         );
     }
 }
