@@ -102,7 +102,7 @@ const DEFAULT: Defaults = Defaults {
     vcpu: 2.0,
     memory_mib: 4096,
     speedup: 100.0,
-    // As many as the proposal has workers: in less than five minutes on two idle cores, even where batches differ.
+    // As many as the proposal has workers: about five minutes on two idle cores, even where batches differ.
     generations: [6],
     repetitions: 3,
     rounds: 3,
