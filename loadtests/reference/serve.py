@@ -95,7 +95,7 @@ def main() -> int:
     serve.add_argument("--transactions", choices=["held", "short"])
     arguments = parser.parse_args()
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s %(message)s")
     # One line per request of each client library would be the costliest log of all.
     for name in ("httpx", "httpx2", "openai", "botocore", "aiobotocore", "fontTools", "weasyprint", "pypdf"):
         logging.getLogger(name).setLevel(logging.WARNING)

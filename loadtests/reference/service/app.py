@@ -39,8 +39,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     if config.rendering is Rendering.POOL:
         context = multiprocessing.get_context("spawn")
         renderers = ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=_RENDERER_TASKS_MAX)
-        # Its libraries take a second to load: now, not in the first generation.
-        renderers.submit(pdf.warm_up)
+        # Its libraries take a second to load: before the worker is ready, not in the first generation.
+        await asyncio.get_running_loop().run_in_executor(renderers, pdf.warm_up)
     async with Storage(config) as storage, openai:
         app.state.shared = State(config, engine, make_sessions(engine), redis, storage, openai, renderers)
         yield

@@ -165,7 +165,7 @@ class _Job:
             loop = asyncio.get_running_loop()
             done, cpu_s = await loop.run_in_executor(self._state.renderers, pdf.timed, work, *arguments)
         # The load tests read this line.
-        log.info("%s took %.4f CPU-s", work.__name__, cpu_s)
+        log.info("generation %s: %s took %.4f CPU-s", self._id, work.__name__, cpu_s)
         return done
 
     async def _extract(self, documents: list[Document]) -> str:

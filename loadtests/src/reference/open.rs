@@ -1,5 +1,6 @@
 //! Poisson arrivals at a service, and what the simulator says of the same arrivals.
 
+use std::collections::HashMap;
 use std::time::Duration as WallDuration;
 
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,10 @@ use crate::fidelity::{seconds, tracks};
 use crate::histogram::Latencies;
 use crate::measurement::{Plan, Shard};
 use crate::reference::profile::Stack;
-use crate::reference::service::{Conditions, POLL_S, Service, ServiceError};
+use crate::reference::service::{Conditions, Service, ServiceError};
 use crate::reference::user::{Generation, User};
 use crate::schedule::arrivals_s;
-use crate::stats::count_as_f64;
+use crate::stats::{count_as_f64, count_u64_as_f64};
 
 /// Arrivals in an hour of real time: compressed, they use a quarter of the proposal's 2 vCPU on quick cores and half on
 /// slow ones, so that PDFs are rendered side by side and one after the other.
@@ -33,6 +34,10 @@ pub struct OpenRun {
     pub accepted_s: Vec<f64>,
     /// From then until it had ended, by the service's clock.
     pub sojourn_s: Vec<f64>,
+    /// Which worker process wrote each, counted from 0 in the order in which they are met.
+    pub worker: Vec<u32>,
+    /// Answered polls, of all of them.
+    pub polls: u64,
     /// CPU seconds of the service from the first acceptance until the last end.
     pub cpu_s: f64,
 }
@@ -122,8 +127,10 @@ impl OpenRun {
         let length = GenerationLength::Deterministic {
             length: seconds(conditions.generation().as_secs_f64()),
         };
+        // A client waits for an answer before it waits to ask again, which no speed-up shrinks.
+        let poll_every_s = self.sojourn_s.iter().sum::<f64>() / count_u64_as_f64(self.polls);
         let workload = Workload {
-            poll_every: seconds(POLL_S / conditions.speedup),
+            poll_every: seconds(poll_every_s),
             ..Workload::new(Arrivals::Trace { at: at.collect() }, length)
         };
         let memory_gib = crate::stats::count_u64_as_f64(conditions.memory_mib) / 1024.0;
@@ -184,7 +191,8 @@ pub(super) async fn of(service: &Service<'_>, document: &[u8]) -> Result<OpenRun
     };
     let planned_s = arrivals_s(&plan, conditions.speedup, Shard { index: 1, of: 1 });
     let first_s = planned_s.first().copied().unwrap_or(0.0);
-    let (began, cpu_before_s) = (Instant::now(), started.tree.cpu_s());
+    let (cpu_before_s, polls_before) = (started.tree.cpu_s(), user.polls());
+    let began = Instant::now();
     let mut clients = JoinSet::new();
     for at_s in &planned_s {
         tokio::time::sleep_until(began + WallDuration::from_secs_f64(at_s - first_s)).await;
@@ -202,15 +210,17 @@ pub(super) async fn of(service: &Service<'_>, document: &[u8]) -> Result<OpenRun
         .collect::<Result<_, _>>()?;
     let ended: Vec<Generation> = followed.into_iter().flatten().collect();
     let cpu_s = started.tree.cpu_s() - cpu_before_s;
+    let polls = user.polls() - polls_before;
+    let log = std::fs::read_to_string(&started.log).unwrap_or_default();
     started.stop().await;
     openai.stop().await;
-    let mut spans: Vec<(f64, f64)> = ended
+    let mut spans: Vec<(f64, f64, &str)> = ended
         .iter()
         .filter(|generation| generation.succeeded())
         .filter_map(|generation| {
             let created_s = crate::sampler::unix_s(generation.created_at.into());
             let finished_s = crate::sampler::unix_s(generation.finished_at?.into());
-            Some((created_s, finished_s - created_s))
+            Some((created_s, finished_s - created_s, &*generation.id))
         })
         .collect();
     if spans.len() < planned_s.len() {
@@ -230,6 +240,30 @@ pub(super) async fn of(service: &Service<'_>, document: &[u8]) -> Result<OpenRun
         rate_per_hour: RATE_PER_HOUR,
         accepted_s: spans.iter().map(|span| span.0 - origin_s).collect(),
         sojourn_s: spans.iter().map(|span| span.1).collect(),
+        worker: workers(&log, spans.iter().map(|span| span.2)),
+        polls,
         cpu_s,
     })
+}
+
+/// Which process wrote each generation, by the lines `date time PID … generation ID: render took …`.
+fn workers<'a>(log: &str, ids: impl Iterator<Item = &'a str>) -> Vec<u32> {
+    let mut by_id = HashMap::new();
+    for line in log.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if let [_, _, pid, .., "generation", id, "render", "took", _, _] = words[..] {
+            by_id.insert(id.trim_end_matches(':'), pid);
+        }
+    }
+    let mut met = vec![];
+    ids.map(|id| {
+        let pid = by_id.get(id).copied().unwrap_or_default();
+        let known = met.iter().position(|one| *one == pid);
+        let index = known.unwrap_or_else(|| {
+            met.push(pid);
+            met.len() - 1
+        });
+        u32::try_from(index).unwrap_or(u32::MAX)
+    })
+    .collect()
 }
