@@ -7,7 +7,8 @@ use chrono::Utc;
 
 use crate::db;
 use crate::db::generations::GenerationRow;
-use crate::domain::pace::{Pace, Standing, come_back_after};
+use crate::domain::generation::Status;
+use crate::domain::pace::{LONGEST, Pace, Standing, come_back_after};
 use crate::state::AppState;
 use crate::telemetry::chain;
 
@@ -29,10 +30,18 @@ impl Pacing {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known; `true` when it is old and nobody asks already.
-    fn look(&self, life: Duration) -> (Option<Pace>, bool) {
+    /// What is known, for a poll of a generation that waits or runs; `true` when it is old and nobody
+    /// asks already. Of what runs only the mean time of a run is needed, which changes slowly.
+    fn look(&self, status: Status, shortest: Duration) -> (Option<Pace>, bool) {
         let mut known = self.lock();
-        let old = known.asked_at.is_none_or(|asked| asked.elapsed() > life);
+        let has_run_time = known.pace.is_some_and(|pace| pace.run.is_some());
+        let life = match status {
+            Status::Running if has_run_time => shortest * LONGEST,
+            _ => shortest,
+        };
+        let old = known
+            .asked_at
+            .is_none_or(|asked| asked.elapsed() > life.max(REFRESH_MIN));
         if old {
             known.asked_at = Some(Instant::now());
         }
@@ -43,7 +52,7 @@ impl Pacing {
 /// When whoever polls this generation should come back.
 pub fn poll_delay(state: &AppState, row: &GenerationRow) -> Duration {
     let shortest = state.config.http.poll_retry_after;
-    let (pace, old) = state.pacing.look(shortest.max(REFRESH_MIN));
+    let (pace, old) = state.pacing.look(row.status, shortest);
     if old {
         tokio::spawn(refresh(state.clone()));
     }

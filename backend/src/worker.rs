@@ -21,7 +21,7 @@ use tracing::Instrument;
 
 use crate::db::DbError;
 use crate::db::leases::{self, AfterFailure, Ask, Claim, Failure};
-use crate::db::workers;
+use crate::db::workers::{self, Beat};
 use crate::domain::ids::{GenerationId, WorkerId};
 use crate::retry::jitter;
 use crate::state::AppState;
@@ -139,45 +139,56 @@ impl Worker {
     }
 }
 
-/// The one place that claims: one query per wake-up, however many slots are free.
+/// The one place that claims: one query per wake-up, however many slots are free. Between wake-ups it looks now and then
+/// whether one was missed, which costs less than a claim.
 async fn claim_while_running(worker: &Arc<Worker>) {
     let config = &worker.state.config.worker;
     let mut failures = 0;
+    let mut woken = true;
     while !worker.stopping.is_cancelled() {
-        let limit = worker.free_slots().min(CLAIM_BATCH);
         let mut pause = config.claim_interval;
-        if limit > 0 {
-            let ask = Ask {
-                limit: i64::try_from(limit).unwrap_or(i64::MAX),
-                lease: config.lease,
-                per_user_max: worker.state.config.allowance.running_max.get().into(),
-            };
-            match leases::claim(&worker.state.pool, worker.id, ask).await {
-                Ok(claims) => {
-                    failures = 0;
-                    let more_may_wait = claims.len() == limit;
-                    for claim in claims {
-                        start(worker, claim);
-                    }
-                    if more_may_wait {
-                        continue;
-                    }
-                }
-                Err(error) => {
-                    failures += 1;
-                    if failures == 1 {
-                        tracing::warn!(error = %chain(&error), "cannot claim work");
-                    }
-                    pause = worker.state.config.backoff.delay(failures, jitter());
+        match claim(worker, woken).await {
+            Ok(more_may_wait) => {
+                failures = 0;
+                woken = more_may_wait;
+                if more_may_wait {
+                    continue;
                 }
             }
+            Err(error) => {
+                failures += 1;
+                if failures == 1 {
+                    tracing::warn!(error = %chain(&error), "cannot claim work");
+                }
+                pause = worker.state.config.backoff.delay(failures, jitter());
+            }
         }
-        tokio::select! {
-            () = worker.stopping.cancelled() => {}
-            () = worker.wake.notified() => {}
-            () = sleep(pause) => {}
-        }
+        woken = tokio::select! {
+            () = worker.stopping.cancelled() => false,
+            () = worker.wake.notified() => true,
+            () = sleep(pause) => false,
+        };
     }
+}
+
+/// Fills the free slots, and says whether more may wait. A worker that nobody has woken looks first.
+async fn claim(worker: &Arc<Worker>, woken: bool) -> Result<bool, DbError> {
+    let config = &worker.state.config;
+    let limit = worker.free_slots().min(CLAIM_BATCH);
+    if limit == 0 || !(woken || leases::anything_waits(&worker.state.lane).await?) {
+        return Ok(false);
+    }
+    let ask = Ask {
+        limit: i64::try_from(limit).unwrap_or(i64::MAX),
+        lease: config.worker.lease,
+        per_user_max: config.allowance.running_max.get().into(),
+    };
+    let claims = leases::claim(&worker.state.pool, worker.id, ask).await?;
+    let more_may_wait = claims.len() == limit;
+    for claim in claims {
+        start(worker, claim);
+    }
+    Ok(more_may_wait)
 }
 
 fn start(worker: &Arc<Worker>, claim: Claim) {
@@ -265,40 +276,50 @@ fn look_after(worker: &Arc<Worker>, delay: Duration) {
     });
 }
 
-/// Renews the leases of this process, stops what it has lost, and rescues what others have.
+/// Renews the leases of this process, stops what it has lost, and sees to what others have left.
 async fn beat(worker: Arc<Worker>) {
     let config = &worker.state.config.worker;
     let mut ticks = interval(config.heartbeat);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let slots = i32::try_from(config.slots.get()).unwrap_or(i32::MAX);
+    let told = Beat {
+        worker: worker.id,
+        slots: i32::try_from(config.slots.get()).unwrap_or(i32::MAX),
+        lease: config.lease,
+    };
     loop {
         ticks.tick().await;
-        let announced = workers::announce(&worker.state.lane, worker.id, slots, config.lease).await;
-        if let Err(error) = announced {
-            tracing::debug!(error = %chain(&error), "the worker is not announced");
-        }
         let before = worker.running.snapshot();
-        if !before.is_empty() {
-            match leases::renew(&worker.state.lane, worker.id, &before, config.lease).await {
-                Ok(held) => {
-                    for (id, attempt) in before {
-                        if !held.contains(&(id, attempt)) && worker.running.stop(id, attempt) {
-                            worker.state.metrics.lease_lost();
-                            tracing::warn!(generation_id = %id, attempt, "lease lost");
-                        }
+        match workers::beat(&worker.state.lane, told, &before).await {
+            Ok(heard) => {
+                for (id, attempt) in before {
+                    if !heard.held.contains(&(id, attempt)) && worker.running.stop(id, attempt) {
+                        worker.state.metrics.lease_lost();
+                        tracing::warn!(generation_id = %id, attempt, "lease lost");
                     }
                 }
-                Err(error) => tracing::warn!(error = %chain(&error), "leases not renewed"),
+                if heard.leases_expired {
+                    rescue(&worker).await;
+                }
+                if heard.webhooks_due {
+                    worker.state.webhooks.look();
+                }
             }
-        }
-        match leases::rescue_expired(&worker.state.lane, worker.attempts_max()).await {
-            Ok((0, 0)) => {}
-            Ok((queued, failed)) => {
-                worker.state.metrics.leases_rescued(queued);
-                tracing::warn!(queued, failed, "leases of lost workers expired");
+            Err(error) if before.is_empty() => {
+                tracing::debug!(error = %chain(&error), "the worker is not announced");
             }
-            Err(error) => tracing::debug!(error = %chain(&error), "expired leases not looked for"),
+            Err(error) => tracing::warn!(error = %chain(&error), "leases not renewed"),
         }
+    }
+}
+
+async fn rescue(worker: &Worker) {
+    match leases::rescue_expired(&worker.state.lane, worker.attempts_max()).await {
+        Ok((0, 0)) => {}
+        Ok((queued, failed)) => {
+            worker.state.metrics.leases_rescued(queued);
+            tracing::warn!(queued, failed, "leases of lost workers expired");
+        }
+        Err(error) => tracing::debug!(error = %chain(&error), "expired leases not looked for"),
     }
 }
 

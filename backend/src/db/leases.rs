@@ -65,6 +65,16 @@ pub struct Ask {
     pub per_user_max: i64,
 }
 
+/// Whether anything waits that may be claimed: a glance, where [`claim`] takes a lock and four round trips.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn anything_waits(db: impl PgExecutor<'_>) -> Result<bool, DbError> {
+    let sql =
+        "SELECT EXISTS (SELECT FROM generations WHERE status = 'queued' AND available_at <= now())";
+    Ok(sqlx::query_scalar(sql).fetch_one(db).await?)
+}
+
 /// Claims generations that wait, in fair turns: a user's next one takes its turn behind everybody's
 /// who has fewer running, and only then age decides. So a hundred of one user do not keep the first
 /// of another waiting.
@@ -126,33 +136,6 @@ async fn claim_in_turns(
         .bind(milliseconds(ask.lease))
         .bind(ask.per_user_max);
     Ok(query.fetch_all(db).await?)
-}
-
-/// Renews the leases of a worker that it knows of, in one statement, and says which of them it still holds.
-///
-/// Only those: a claim may be committed while the connection breaks that was to tell of it. Nobody runs
-/// such a generation, so its lease must be left to expire.
-///
-/// # Errors
-/// When the database does not do it.
-pub async fn renew(
-    db: impl PgExecutor<'_>,
-    worker: WorkerId,
-    running: &[(GenerationId, i32)],
-    lease: Duration,
-) -> Result<Vec<(GenerationId, i32)>, DbError> {
-    let (ids, attempts): (Vec<GenerationId>, Vec<i32>) = running.iter().copied().unzip();
-    let sql = "UPDATE generations g SET leased_until = now() + $2 * interval '1 millisecond'
-               FROM unnest($3::uuid[], $4::int4[]) AS known (id, attempt)
-               WHERE g.id = known.id AND g.attempt = known.attempt
-                     AND g.lease_owner = $1 AND g.status = 'running' RETURNING g.id, g.attempt";
-    Ok(sqlx::query_as(sql)
-        .bind(worker)
-        .bind(milliseconds(lease))
-        .bind(ids)
-        .bind(attempts)
-        .fetch_all(db)
-        .await?)
 }
 
 /// Puts generations whose lease has expired back into the queue, or fails those that have used up

@@ -9,7 +9,7 @@ use crate::domain::generation::Status;
 /// tenth of its time at most.
 const SHARE: u32 = 10;
 /// The longest delay, in shortest ones.
-const LONGEST: u32 = 6;
+pub const LONGEST: u32 = 12;
 
 /// How fast the service works through its queue.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -26,7 +26,8 @@ pub(crate) async fn run(state: AppState, stopping: CancellationToken) {
     let mut failures = 0;
     while !stopping.is_cancelled() {
         let free = i64::try_from(permits.available_permits()).unwrap_or(1);
-        let mut pause = state.config.worker.heartbeat;
+        // The worker's heartbeat looks as well.
+        let mut pause = Duration::MAX;
         if free > 0 {
             match webhooks::claim(&state.lane, free, 2 * state.config.webhooks.timeout).await {
                 Ok(claimed) => {
@@ -39,7 +40,7 @@ pub(crate) async fn run(state: AppState, stopping: CancellationToken) {
                         let delivering = deliver(state.clone(), delivery, permit);
                         state.background.spawn(delivering);
                     }
-                    pause = pause.min(next_due(&state).await);
+                    pause = next_due(&state).await;
                 }
                 Err(error) => {
                     failures += 1;

@@ -49,12 +49,12 @@ impl ResponseTimes {
     }
 }
 
-/// The pause after a poll of a response of this `age`: about half of what is left of its quiet time, so
-/// that one that ends early all the same is noticed half of the quiet time later at most. It is a whole
-/// number of intervals: beats are left out, and an end is seen at the one at which it always was.
+/// The pause after a poll of a response of this `age`: until its quiet time is over, but no longer than half
+/// of that, so that one that ends early all the same is noticed so much later at most. It is a whole number
+/// of intervals: beats are left out, and an end is seen at the one at which it always was.
 pub(super) fn pause(age: Duration, quiet: Duration, interval: Duration) -> Duration {
-    let half = quiet.saturating_sub(age) / 2;
-    let beats = half.as_nanos() / interval.as_nanos().max(1);
+    let left = quiet.saturating_sub(age).min(quiet / 2);
+    let beats = left.as_nanos() / interval.as_nanos().max(1);
     interval * u32::try_from(beats).unwrap_or(u32::MAX).max(1)
 }
 
@@ -99,8 +99,8 @@ mod tests {
 
     #[test]
     fn fewer_polls_notice_ends_hardly_later() {
-        // At an even cadence they are 36, 38 and 43 polls; scattered ends are seen 2.5 s late there too.
-        let expected = [(0.0, 13.0, 1), (0.3, 25.0, 2_600), (0.6, 37.0, 2_800)];
+        // At an even cadence they are 36, 38 and 43 polls, and scattered ends are seen 2.5 s late.
+        let expected = [(0.0, 9.0, 1), (0.3, 21.0, 3_100), (0.6, 34.0, 3_400)];
         for (sigma, polls_max, late_max_ms) in expected {
             let (polls, late) = mean_of(sigma);
             assert!(polls < polls_max, "sigma {sigma}: {polls} polls");

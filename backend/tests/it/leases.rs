@@ -5,6 +5,7 @@ use std::time::Duration;
 use backend::Role;
 use backend::db::leases::{self, AfterFailure, Ask, Claim, Failure};
 use backend::db::steps::{self, Bill, Material, StoredPdf, TakenUp};
+use backend::db::workers::{self, Beat};
 use backend::domain::generation::Step;
 use backend::domain::ids::WorkerId;
 use backend::openai::Usage;
@@ -67,7 +68,9 @@ impl Queue {
 async fn a_claimed_generation_is_nobody_elses() -> anyhow::Result<()> {
     let queue = one_queued().await?;
     let (first, second) = (WorkerId::new(), WorkerId::new());
+    assert!(leases::anything_waits(&queue.pool).await?);
     let claim = queue.claim(first, LEASE).await?.expect("it is queued");
+    assert!(!leases::anything_waits(&queue.pool).await?);
     assert_eq!((claim.attempt, claim.resumed), (1, false));
     assert!(queue.claim(second, LEASE).await?.is_none());
     assert_eq!(
@@ -75,14 +78,18 @@ async fn a_claimed_generation_is_nobody_elses() -> anyhow::Result<()> {
         (0, 0)
     );
     let known = [(claim.id, 1)];
-    assert_eq!(
-        leases::renew(&queue.pool, first, &known, LEASE).await?,
-        known
-    );
-    let unheard = leases::renew(&queue.pool, first, &[], LEASE).await?;
-    assert!(unheard.is_empty());
-    let others = leases::renew(&queue.pool, second, &known, LEASE).await?;
-    assert!(others.is_empty());
+    let beat = |worker| Beat {
+        worker,
+        slots: 6,
+        lease: LEASE,
+    };
+    let heard = workers::beat(&queue.pool, beat(first), &known).await?;
+    assert_eq!(heard.held, known);
+    assert!(!heard.leases_expired && !heard.webhooks_due);
+    let unheard = workers::beat(&queue.pool, beat(first), &[]).await?;
+    assert!(unheard.held.is_empty());
+    let others = workers::beat(&queue.pool, beat(second), &known).await?;
+    assert!(others.held.is_empty());
     queue.service.stop().await
 }
 
@@ -93,6 +100,12 @@ async fn expired_lease_is_claimed_again() -> anyhow::Result<()> {
         .claim(WorkerId::new(), Duration::ZERO)
         .await?
         .expect("it is queued");
+    let other = Beat {
+        worker: WorkerId::new(),
+        slots: 6,
+        lease: LEASE,
+    };
+    assert!(workers::beat(&queue.pool, other, &[]).await?.leases_expired);
     assert_eq!(
         leases::rescue_expired(&queue.pool, ATTEMPTS_MAX).await?,
         (1, 0)
