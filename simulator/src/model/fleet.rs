@@ -179,7 +179,11 @@ impl<'a> Fleet<'a> {
                 (Mode::Queue, JobStore::Durable) => Home::Queue,
             },
             upstream: Upstream::new(fleet, workload.steps_per_generation),
-            cpu_ns_per_generation: u128::from(nanos_from_f64(profile.cpu_s_per_generation * 1e9)),
+            // An async worker does its work between the calls, not while it waits for them.
+            cpu_ns_per_generation: match fleet.async_workers() {
+                None => u128::from(nanos_from_f64(profile.cpu_s_per_generation * 1e9)),
+                Some(_) => 0,
+            },
             demand_of_polls_pico_vcpu: u128::from(nanos_from_f64(
                 profile.cpu_s_per_poll * polls_per_s * PICO,
             )),
@@ -285,7 +289,8 @@ impl<'a> Fleet<'a> {
             runs_on: None,
             process: None,
             started: false,
-            rendered: false,
+            calls_left: 0,
+            on_loop: false,
             cut: false,
         });
         self.meter.submit(now);
@@ -411,11 +416,21 @@ impl<'a> Fleet<'a> {
                 task: slot,
             },
         );
-        let left = length.saturating_sub(done).plus(stall);
+        let left = match (&self.gunicorn, self.generations.get(key)) {
+            (Some(workers), Some(generation)) => {
+                generation.calls_left = workers.calls();
+                workers.call(generation)
+            }
+            _ => length.saturating_sub(done),
+        };
         let (task, usage) = self.service.task_and_usage(slot);
         task.advance(now, usage);
-        task.start(key, left, demand);
-        if task.busy() > self.memory_slots {
+        task.start(key, left.plus(stall), demand);
+        let held = match &self.gunicorn {
+            Some(workers) => workers.held(slot),
+            None => task.busy(),
+        };
+        if held > self.memory_slots {
             self.kill_out_of_memory(now, slot);
             return;
         }
@@ -445,7 +460,7 @@ impl<'a> Fleet<'a> {
         task.scheduled = Instant::NEVER;
         while let Some(key) = self.service.task(slot).pop_finished() {
             self.meter.events += 1;
-            if self.gunicorn.is_some() && self.render(slot, key) {
+            if self.gunicorn.is_some() && self.go_on(slot, key) {
                 continue;
             }
             self.end(now, slot, key, queue);
@@ -479,13 +494,10 @@ impl<'a> Fleet<'a> {
         if let Some(credits) = &mut self.db_credits {
             credits.spend(now);
         }
-        let held = generation
-            .process
-            .map(|process| (process, generation.rendered));
+        let process = generation.process.map(Place::index);
         self.generations.free(key);
-        if let Some((process, rendered)) = held {
-            let process = Some(process.index());
-            self.leave_process(now, (slot, process), (key, rendered), queue);
+        if process.is_some() {
+            self.leave_process(now, (slot, process), key, queue);
         }
     }
 }

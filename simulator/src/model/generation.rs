@@ -102,8 +102,10 @@ pub(super) struct Generation {
     pub(super) process: Option<Place>,
     /// Whether a worker ever took it.
     pub(super) started: bool,
-    /// Whether its AI part is over, and only its PDF is left.
-    pub(super) rendered: bool,
+    /// Calls of the AI provider that its async worker has still to wait for, the one under way among them.
+    pub(super) calls_left: u32,
+    /// Whether it occupies its worker's event loop, or waits for it.
+    pub(super) on_loop: bool,
     /// Whether its client is gone and it runs on for nobody: lost already, but its worker does not know.
     pub(super) cut: bool,
 }
@@ -267,7 +269,8 @@ mod tests {
             runs_on: None,
             process: None,
             started: false,
-            rendered: false,
+            calls_left: 0,
+            on_loop: false,
             cut: false,
         }
     }

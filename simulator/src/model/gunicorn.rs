@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use super::generation::GenerationKey;
+use super::generation::{Generation, GenerationKey};
 use super::place::Place;
 use crate::rng::Stream;
 use crate::scenario::{Gunicorn, Mode, Scenario};
@@ -35,9 +35,10 @@ struct Process {
     /// The clock's reading at which it has answered its requests.
     recycles_at: u128,
     members: Vec<GenerationKey>,
-    /// Those of them that wait for the event loop to render their PDF.
-    renders: VecDeque<GenerationKey>,
-    rendering: bool,
+    /// The one of them that occupies the event loop.
+    on_loop: Option<GenerationKey>,
+    /// Those that wait for it.
+    waiting: VecDeque<GenerationKey>,
 }
 
 /// The workers of one task.
@@ -81,6 +82,12 @@ impl Life {
 #[derive(Debug)]
 pub(super) struct Workers {
     settings: Gunicorn,
+    /// Calls of a generation, as far as there is work between them.
+    calls: u32,
+    /// Work on the event loop after each call.
+    after_call: Duration,
+    /// Work on the event loop for the PDF.
+    pdf: Duration,
     stream: Stream,
     processes_per_task: usize,
     /// Polls of one generation, and other requests of one task, in units of the clock per nanosecond.
@@ -101,8 +108,14 @@ impl Workers {
             Mode::Queue => 1.0 / scenario.workload.poll_every.as_secs_f64(),
             Mode::Sync => 0.0,
         };
+        let cpu = |cpu_s: f64| Duration::from_nanos(nanos_from_f64(cpu_s * 1e9));
+        let steps = scenario.workload.steps_per_generation;
+        let after_call = cpu(scenario.profile.cpu_s_per_generation / f64::from(steps));
         Workers {
             settings,
+            calls: if after_call.is_zero() { 1 } else { steps },
+            after_call,
+            pdf: cpu(settings.pdf_cpu_s),
             stream: Stream::named(scenario.seed, "gunicorn"),
             processes_per_task: usize::try_from(fleet.workers).unwrap_or(usize::MAX),
             poll_rate: u128::from(nanos_from_f64(polls_per_s * RATE_UNIT)),
@@ -116,10 +129,27 @@ impl Workers {
         }
     }
 
-    /// CPU time that renders one PDF; none when there is none to render.
-    pub(super) fn pdf(&self) -> Option<Duration> {
-        let nanos = nanos_from_f64(self.settings.pdf_cpu_s * 1e9);
-        (nanos > 0).then(|| Duration::from_nanos(nanos))
+    /// Calls that a generation waits for one after the other.
+    pub(super) fn calls(&self) -> u32 {
+        self.calls
+    }
+
+    /// How long its next call takes: all are equally long, and the first one has what does not divide.
+    pub(super) fn call(&self, generation: &Generation) -> Duration {
+        let (length_ns, calls) = (generation.length.as_nanos(), u64::from(self.calls));
+        let odd_ns = match generation.calls_left == self.calls {
+            true => length_ns % calls,
+            false => 0,
+        };
+        Duration::from_nanos(length_ns / calls + odd_ns)
+    }
+
+    /// The work on the event loop that follows the call which has just ended.
+    pub(super) fn work_after(&self, generation: &Generation) -> Duration {
+        match generation.calls_left {
+            0 => self.after_call.plus(self.pdf),
+            _ => self.after_call,
+        }
     }
 
     pub(super) fn boot_time(&self) -> Duration {
@@ -143,8 +173,8 @@ impl Workers {
                 life: lives.get(process).map_or(0, |life| life.wrapping_add(1)),
                 recycles_at: self.limit(),
                 members: Vec::new(),
-                renders: VecDeque::new(),
-                rendering: false,
+                on_loop: None,
+                waiting: VecDeque::new(),
             })
             .collect();
         let crew = &mut self.crews[slot];
@@ -172,7 +202,8 @@ impl Workers {
 
     /// Whether one of the accepting workers has its event loop free.
     pub(super) fn answers_at_once(&self, slot: usize) -> bool {
-        let is_free = |process: &Process| process.state == State::Accepting && !process.rendering;
+        let is_free =
+            |process: &Process| process.state == State::Accepting && process.on_loop.is_none();
         self.crews
             .get(slot)
             .is_some_and(|crew| crew.processes.iter().any(is_free))
@@ -223,7 +254,6 @@ impl Workers {
         let held = &mut crew.processes[process];
         let position = held.members.iter().position(|member| *member == key)?;
         held.members.swap_remove(position);
-        held.renders.retain(|waiting| *waiting != key);
         crew.in_flight -= 1;
         self.give_back(now, 1);
         self.exit_if_drained(slot, process)
@@ -249,23 +279,42 @@ impl Workers {
         Some(Life::of(slot, process, exiting.life))
     }
 
-    /// A generation's PDF is to be rendered; true when its worker renders it at once.
-    pub(super) fn queue_render(&mut self, slot: usize, process: usize, key: GenerationKey) -> bool {
+    /// A generation has work for the event loop; true when it begins at once.
+    pub(super) fn enter_loop(&mut self, slot: usize, process: usize, key: GenerationKey) -> bool {
         let worker = &mut self.crews[slot].processes[process];
-        if worker.rendering {
-            worker.renders.push_back(key);
+        if worker.on_loop.is_some() {
+            worker.waiting.push_back(key);
             return false;
         }
-        worker.rendering = true;
+        worker.on_loop = Some(key);
         true
     }
 
-    /// A worker has rendered a PDF; gives the generation whose PDF it renders next.
-    pub(super) fn next_render(&mut self, slot: usize, process: usize) -> Option<GenerationKey> {
+    /// The event loop is free again; gives the generation whose work begins now.
+    pub(super) fn next_on_loop(&mut self, slot: usize, process: usize) -> Option<GenerationKey> {
         let worker = &mut self.crews[slot].processes[process];
-        let next = worker.renders.pop_front();
-        worker.rendering = next.is_some();
-        next
+        worker.on_loop = worker.waiting.pop_front();
+        worker.on_loop
+    }
+
+    /// A generation goes that may wait for the event loop or occupy it; gives the one that has it now instead.
+    pub(super) fn leave_loop(
+        &mut self,
+        slot: usize,
+        process: usize,
+        key: GenerationKey,
+    ) -> Option<GenerationKey> {
+        let worker = &mut self.crews[slot].processes[process];
+        worker.waiting.retain(|waiting| *waiting != key);
+        if worker.on_loop != Some(key) {
+            return None;
+        }
+        self.next_on_loop(slot, process)
+    }
+
+    /// Generations that the workers of a task hold.
+    pub(super) fn held(&self, slot: usize) -> usize {
+        self.crews.get(slot).map_or(0, |crew| crew.in_flight)
     }
 
     /// A task is gone; gives the generations that waited for an event loop.
@@ -279,7 +328,7 @@ impl Workers {
         for process in &mut crew.processes {
             connections += u32::try_from(process.members.len()).unwrap_or(u32::MAX);
             process.members.clear();
-            waiting.extend(process.renders.drain(..));
+            waiting.extend(process.waiting.drain(..));
             process.life = process.life.wrapping_add(1);
             process.state = State::Booting;
         }
@@ -364,7 +413,7 @@ impl Workers {
         }
         process.state = State::Accepting;
         process.recycles_at = crew.clock.saturating_add(limit);
-        process.rendering = false;
+        process.on_loop = None;
         crew.accepting += 1;
         true
     }

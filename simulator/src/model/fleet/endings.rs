@@ -115,7 +115,7 @@ impl Fleet<'_> {
             .and_then(|generation| generation.process)
             .map(Place::index);
         self.lose(now, key, LossCause::OpenaiRateLimit);
-        self.leave_process(now, (slot, process), (key, false), queue);
+        self.leave_process(now, (slot, process), key, queue);
         self.stop_if_drained(now, slot);
         self.note_idle(slot);
     }
@@ -150,7 +150,7 @@ impl Fleet<'_> {
                 self.lose(now, key, cause);
             }
         }
-        self.leave_process(now, (slot, process), (key, false), queue);
+        self.leave_process(now, (slot, process), key, queue);
         self.pull(now, slot, queue);
         self.schedule_progress(now, slot, queue);
         self.stop_if_drained(now, slot);

@@ -1,4 +1,4 @@
-//! Async workers at work: they accept, render, recycle.
+//! Async workers at work: they accept, compute between calls, recycle.
 
 use super::{Event, Fleet, PICO, Queue};
 use crate::model::generation::GenerationKey;
@@ -46,38 +46,55 @@ impl Fleet<'_> {
         }
     }
 
-    /// The AI part of a generation is over: its PDF is rendered on the worker's one core, one PDF after the other.
-    /// False when it has no PDF left to render, and is done.
-    pub(super) fn render(&mut self, slot: usize, key: GenerationKey) -> bool {
-        let Some(workers) = &mut self.gunicorn else {
+    /// A generation has come to the end of a call, or of its work on the event loop; false when nothing of it is left.
+    ///
+    /// What a worker does between the calls and for the PDF occupies its one core, one generation after the other: also
+    /// those that only have to send their next call wait for it.
+    pub(super) fn go_on(&mut self, slot: usize, key: GenerationKey) -> bool {
+        let (Some(generation), Some(workers)) = (self.generations.get(key), &mut self.gunicorn)
+        else {
             return false;
         };
-        let Some(generation) = self.generations.get(key).filter(|known| !known.rendered) else {
+        let Some(process) = generation.process.map(Place::index) else {
             return false;
         };
-        let (Some(process), Some(_)) = (generation.process.map(Place::index), workers.pdf()) else {
-            return false;
-        };
-        generation.rendered = true;
-        // Whatever would have interrupted its AI part comes too late.
-        generation.runs += 1;
         let task = self.service.task(slot);
         task.release(generation.demand_pico_vcpu);
         generation.demand_pico_vcpu = 0;
-        if workers.queue_render(slot, process, key) {
-            self.start_render(slot, key);
+        if generation.on_loop {
+            generation.on_loop = false;
+            let is_over = generation.calls_left == 0;
+            if !is_over {
+                generation.demand_pico_vcpu = self.demand_of_polls_pico_vcpu;
+                task.start(key, workers.call(generation), generation.demand_pico_vcpu);
+            }
+            let next = workers.next_on_loop(slot, process);
+            self.work(slot, next);
+            return !is_over;
         }
+        generation.calls_left -= 1;
+        if generation.calls_left == 0 {
+            // Whatever would have interrupted its calls comes too late.
+            generation.runs += 1;
+        }
+        if workers.work_after(generation).is_zero() {
+            // With one call there is nothing between calls either.
+            return false;
+        }
+        generation.on_loop = true;
+        let first = workers.enter_loop(slot, process, key);
+        self.work(slot, first.then_some(key));
         true
     }
 
-    /// The task's clock must be up to date.
-    fn start_render(&mut self, slot: usize, key: GenerationKey) {
-        let pdf = self.gunicorn.as_ref().and_then(|workers| workers.pdf());
-        if let (Some(generation), Some(pdf)) = (self.generations.get(key), pdf) {
+    /// The event loop is this generation's now. The task's clock must be up to date.
+    fn work(&mut self, slot: usize, key: Option<GenerationKey>) {
+        let generation = key.and_then(|key| self.generations.get(key));
+        if let (Some(key), Some(generation), Some(workers)) = (key, generation, &self.gunicorn) {
             generation.demand_pico_vcpu = u128::from(nanos_from_f64(PICO));
-            self.service
-                .task(slot)
-                .start(key, pdf, generation.demand_pico_vcpu);
+            let work = workers.work_after(generation);
+            let task = self.service.task(slot);
+            task.start(key, work, generation.demand_pico_vcpu);
         }
     }
 
@@ -86,22 +103,18 @@ impl Fleet<'_> {
         &mut self,
         now: Instant,
         (slot, process): (usize, Option<usize>),
-        (key, rendered): (GenerationKey, bool),
+        key: GenerationKey,
         queue: &mut Queue,
     ) {
         let (Some(workers), Some(process)) = (&mut self.gunicorn, process) else {
             return;
         };
-        let next = rendered
-            .then(|| workers.next_render(slot, process))
-            .flatten();
+        let next = workers.leave_loop(slot, process, key);
         let exited = workers.leave(now, slot, process, key);
         if let Some(life) = exited {
             queue.push(now.after(workers.boot_time()), Event::Booted { life });
         }
-        if let Some(next) = next {
-            self.start_render(slot, next);
-        }
+        self.work(slot, next);
         self.schedule_recycling(now, slot, queue);
     }
 
@@ -159,12 +172,7 @@ impl Fleet<'_> {
                 task.outstanding = task.outstanding.saturating_sub(1);
             }
             self.lose(now, key, LossCause::WorkerTimeout);
-            self.leave_process(
-                now,
-                (life.slot(), Some(life.process())),
-                (key, false),
-                queue,
-            );
+            self.leave_process(now, (life.slot(), Some(life.process())), key, queue);
         }
         self.schedule_progress(now, life.slot(), queue);
         self.stop_if_drained(now, life.slot());
