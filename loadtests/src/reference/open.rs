@@ -133,7 +133,7 @@ impl OpenRun {
             poll_every: seconds(poll_every_s),
             ..Workload::new(Arrivals::Trace { at: at.collect() }, length)
         };
-        let memory_gib = crate::stats::count_u64_as_f64(conditions.memory_mib) / 1024.0;
+        let memory_gib = count_u64_as_f64(conditions.memory_mib) / 1024.0;
         let fleet = stack.fleet(
             conditions.vcpu,
             memory_gib,
