@@ -1,8 +1,8 @@
 """Starts the reference service under Gunicorn, or creates its tables.
 
     python serve.py migrate
-    python serve.py serve [--workers N|auto] [--mode background|sync] [--rendering inline|pool]
-                          [--transactions held|short]
+    python serve.py serve [--workers N|auto] [--worker-class uvicorn|sync] [--mode background|sync]
+                          [--rendering inline|pool] [--transactions held|short]
 
 The environment configures the rest (service/settings.py). Two lines of JSON on stdout tell a
 supervisor where it stands: `listening` with the address, and `worker ready` once per worker.
@@ -20,10 +20,12 @@ from pydantic import ValidationError
 
 OPTIONS = {
     "workers": "GENERATION_WORKERS",
+    "worker_class": "REFERENCE_WORKER_CLASS",
     "mode": "REFERENCE_MODE",
     "rendering": "REFERENCE_RENDERING",
     "transactions": "REFERENCE_TRANSACTIONS",
 }
+WORKER_CLASSES = {"uvicorn": "uvicorn_worker.UvicornWorker", "sync": "sync"}
 
 
 def say(message: str, **fields: object) -> None:
@@ -43,11 +45,18 @@ def worker_ready(worker) -> None:
     say("worker ready", pid=worker.pid)
 
 
+def worker_exit(server, worker) -> None:
+    """Gunicorn's hook: a worker ends."""
+    worker.app.close()
+
+
 class Server(BaseApplication):
-    """Gunicorn with Uvicorn workers, configured by the service's settings."""
+    """Gunicorn with the workers that the service's settings ask for."""
 
     def __init__(self, settings) -> None:
         self._settings = settings
+        # What a sync worker has to close; Uvicorn's workers close by themselves.
+        self._wsgi = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -55,7 +64,7 @@ class Server(BaseApplication):
         options = {
             "bind": s.listen_addr,
             "workers": s.worker_count,
-            "worker_class": "uvicorn_worker.UvicornWorker",
+            "worker_class": WORKER_CLASSES[s.worker_class],
             # Gunicorn counts whole seconds.
             "timeout": max(1, -(-s.worker_timeout_ms // 1000)),
             "graceful_timeout": max(1, -(-s.graceful_timeout_ms // 1000)),
@@ -67,6 +76,7 @@ class Server(BaseApplication):
             "control_socket_disable": True,
             "when_ready": listening,
             "post_worker_init": worker_ready,
+            "worker_exit": worker_exit,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
@@ -75,12 +85,22 @@ class Server(BaseApplication):
         # In the worker, so that each one opens its own connections.
         from service import pdf
         from service.app import app
-        from service.settings import Rendering
+        from service.settings import Rendering, WorkerClass
 
         if self._settings.rendering is Rendering.INLINE:
             # Before it is said to be ready.
             pdf.warm_up()
-        return app
+        if self._settings.worker_class is WorkerClass.UVICORN:
+            return app
+        from service.wsgi import Wsgi
+
+        self._wsgi = Wsgi(app)
+        return self._wsgi
+
+    def close(self) -> None:
+        """In the worker, when it ends."""
+        if self._wsgi is not None:
+            self._wsgi.close()
 
 
 def main() -> int:
@@ -90,6 +110,7 @@ def main() -> int:
     commands.add_parser("migrate", help="create the tables that are missing")
     serve = commands.add_parser("serve", help="serve until SIGTERM or SIGINT")
     serve.add_argument("--workers", metavar="N|auto")
+    serve.add_argument("--worker-class", choices=["uvicorn", "sync"])
     serve.add_argument("--mode", choices=["background", "sync"])
     serve.add_argument("--rendering", choices=["inline", "pool"])
     serve.add_argument("--transactions", choices=["held", "short"])

@@ -8,8 +8,15 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Literal
 
-from pydantic import AliasChoices, Field, PositiveInt, field_validator
+from pydantic import AliasChoices, Field, PositiveInt, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class WorkerClass(StrEnum):
+    """Which of Gunicorn's worker classes."""
+
+    UVICORN = "uvicorn"  # an event loop for each process, which takes requests while others wait
+    SYNC = "sync"  # one request at a time: a process does not accept while it holds one
 
 
 class Mode(StrEnum):
@@ -47,7 +54,9 @@ class Settings(BaseSettings):
     max_requests: int = Field(0, alias="GUNICORN_MAX_REQUESTS", ge=0)
     max_requests_jitter: int = Field(0, alias="GUNICORN_MAX_REQUESTS_JITTER", ge=0)
 
-    mode: Mode = Field(Mode.BACKGROUND, alias="REFERENCE_MODE")
+    worker_class: WorkerClass = Field(WorkerClass.UVICORN, alias="REFERENCE_WORKER_CLASS")
+    # Follows from the worker class when nothing is said.
+    mode: Mode = Field(None, alias="REFERENCE_MODE", validate_default=True)
     rendering: Rendering = Field(Rendering.INLINE, alias="REFERENCE_RENDERING")
     transactions: Transactions = Field(Transactions.HELD, alias="REFERENCE_TRANSACTIONS")
 
@@ -83,6 +92,19 @@ class Settings(BaseSettings):
         if not separator:
             raise ValueError("must be a URL such as postgres://user:password@host:5432/name")
         return f"postgresql+asyncpg://{rest}"
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _held(cls, mode: str | None, known: ValidationInfo) -> str:
+        is_sync = known.data.get("worker_class") is WorkerClass.SYNC
+        if mode is None:
+            return Mode.SYNC if is_sync else Mode.BACKGROUND
+        if is_sync and mode != Mode.SYNC:
+            raise ValueError(
+                "must be sync, or left out, where REFERENCE_WORKER_CLASS is sync: such a worker holds each request until "
+                "its proposal is written"
+            )
+        return mode
 
     @property
     def worker_count(self) -> int:

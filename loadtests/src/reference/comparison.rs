@@ -16,7 +16,7 @@ use crate::reference::open::{self, OpenRun};
 use crate::reference::service::{Conditions, Kind, Service, ServiceError};
 
 /// Version of the JSON form of [`Comparison`]; raised whenever a field changes its meaning.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// Both services, side by side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,8 +44,8 @@ pub struct Measured {
     pub costs: Option<Costs>,
     /// What became of generations in flight.
     pub fates: Vec<Fate>,
-    /// Arrivals at random instants, which the simulator is held against.
-    pub open: Option<OpenRun>,
+    /// Arrivals at random instants, which the simulator is held against: a run for each kind of workers.
+    pub open: Vec<OpenRun>,
     /// Rules of the HTTP contract, each with what was found.
     pub contract: Vec<Checked>,
 }
@@ -60,7 +60,7 @@ impl Measured {
             open,
             contract,
         } = self;
-        costs.is_some() || open.is_some() || !fates.is_empty() || !contract.is_empty()
+        costs.is_some() || !open.is_empty() || !fates.is_empty() || !contract.is_empty()
     }
 }
 
@@ -181,7 +181,7 @@ pub async fn compare(
             kind,
             costs: None,
             fates: vec![],
-            open: None,
+            open: vec![],
             contract: vec![],
         };
         let parts = Part::ALL.into_iter();
@@ -232,8 +232,15 @@ async fn measure(
             measured.costs = Some(costs::of(service, cells, document, say).await?);
         }
         Part::Open => {
-            say(&format!("{label}: arrivals at random"));
-            measured.open = Some(open::of(service, document).await?);
+            for &model in open::worker_models(service.kind) {
+                say(&format!(
+                    "{}: arrivals at random",
+                    open::label(model, service.kind)
+                ));
+                measured
+                    .open
+                    .push(open::of(service, model, document).await?);
+            }
         }
         Part::Fates => {
             let mut fates = vec![];

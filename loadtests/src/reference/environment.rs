@@ -18,7 +18,7 @@ const CHECK: &str = "\
 import sys
 sys.path.insert(0, sys.argv[1])
 try:
-    import asyncpg, gunicorn.app.base, python_multipart, uvicorn_worker
+    import a2wsgi, asyncpg, gunicorn.app.base, python_multipart, uvicorn_worker
     import service.app, service.pdf
     service.pdf.warm_up()
 except ImportError as error:
@@ -229,6 +229,7 @@ mod tests {
             fs::write(at(package).join("__init__.py"), "").expect("writable");
         }
         for (module, code) in [
+            ("a2wsgi", ""),
             ("asyncpg", ""),
             ("python_multipart", ""),
             ("uvicorn_worker", ""),

@@ -43,11 +43,15 @@ pub(super) async fn of(
         clients.spawn(async move {
             let document = direct.upload().await?;
             let key = format!("order-{number}");
-            if through.hold(&document, &key).await {
+            let is_told = async || {
+                let answer = through.hold(&document, &key).await;
+                answer.is_ok_and(|generation| generation.succeeded())
+            };
+            if is_told().await {
                 return Ok(true);
             }
             tokio::time::sleep(pause).await;
-            Ok::<_, ServiceError>(through.hold(&document, &key).await)
+            Ok::<_, ServiceError>(is_told().await)
         });
     }
     let answered: Vec<bool> = clients

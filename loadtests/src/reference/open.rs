@@ -1,53 +1,69 @@
 //! Poisson arrivals at a service, and what the simulator says of the same arrivals.
 
-use std::collections::HashMap;
-use std::time::Duration as WallDuration;
+mod arrivals;
 
 use serde::{Deserialize, Serialize};
-use simulator::scenario::{Arrivals, GenerationLength, InvalidScenario, Scenario, Tasks, Workload};
+use simulator::scenario::{
+    Arrivals, Fleet, GenerationLength, InvalidScenario, Scenario, Tasks, WorkerModel, Workload,
+};
 use simulator::simulate;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use crate::fidelity::{seconds, tracks};
 use crate::histogram::Latencies;
-use crate::measurement::{Plan, Shard};
 use crate::reference::profile::Stack;
-use crate::reference::service::{Conditions, Service, ServiceError};
-use crate::reference::user::{Generation, User};
-use crate::schedule::arrivals_s;
+use crate::reference::service::{CALLS_PER_GENERATION, Conditions, Kind};
 use crate::stats::{count_as_f64, count_u64_as_f64};
 
-/// Arrivals in an hour of real time: compressed, they use a quarter of the proposal's 2 vCPU on quick cores and half on
-/// slow ones, so that PDFs are rendered side by side and one after the other.
-const RATE_PER_HOUR: f64 = 24.0;
-/// Length of the schedule, in generations.
-const GENERATIONS_LONG: f64 = 10.0;
+pub(super) use arrivals::of;
+
+/// How the workers of a service are measured, one run each: the reference as proposed also with workers that do one thing
+/// at a time.
+pub(super) fn worker_models(kind: Kind) -> &'static [WorkerModel] {
+    match kind {
+        Kind::FastApi => &[WorkerModel::Async, WorkerModel::Sync],
+        // A slot of the backend is no process, and tuned is of the async workers.
+        Kind::Rust | Kind::FastApiTuned => &[WorkerModel::Async],
+    }
+}
+
+/// The name of a service with such workers.
+pub fn label(worker_model: WorkerModel, kind: Kind) -> String {
+    match worker_model {
+        WorkerModel::Async => kind.label().to_owned(),
+        WorkerModel::Sync => format!("{}, sync workers", kind.label()),
+    }
+}
 
 /// One run under Poisson arrivals. Times are compressed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpenRun {
+    /// What a worker does while its generation waits for OpenAI: take others (`async`), whose clients poll, or nothing
+    /// (`sync`), where each client holds its request open for its generation.
+    pub worker_model: WorkerModel,
     /// Arrivals per hour of real time, as planned.
     pub rate_per_hour: f64,
-    /// When each generation was accepted, in seconds after the first.
-    pub accepted_s: Vec<f64>,
-    /// From then until it had ended, by the service's clock.
+    /// When each generation arrived, in seconds after the first: was accepted, by the service's clock; or was sent, where
+    /// the request is held, for it may wait for long until a worker accepts it.
+    pub arrived_s: Vec<f64>,
+    /// From then until it had ended, or was answered.
     pub sojourn_s: Vec<f64>,
     /// Which worker process wrote each, counted from 0 in the order in which they are met.
     pub worker: Vec<u32>,
-    /// Answered polls, of all of them.
+    /// Answered polls, of all of them; none where requests are held.
     pub polls: u64,
-    /// CPU seconds of the service from the first acceptance until the last end.
+    /// CPU seconds of the service from the first arrival until the last end.
     pub cpu_s: f64,
+    /// CPU seconds that one PDF took, by the service's log.
+    pub rendering_cpu_s: f64,
 }
 
 /// The figures of one side.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Figures {
-    /// Generations per compressed hour, from the first acceptance until the last end.
+    /// Generations per compressed hour, from the first arrival until the last end.
     pub throughput_per_hour: f64,
-    /// Median of accepted until ended, in compressed seconds.
+    /// Median of arrived until ended, in compressed seconds.
     pub sojourn_p50_s: f64,
     /// Its 95 % quantile.
     pub sojourn_p95_s: f64,
@@ -75,14 +91,14 @@ impl Figures {
     }
 
     fn of(
-        accepted_s: &[f64],
+        arrived_s: &[f64],
         sojourn_s: &[f64],
         (window_s, openai_s): (f64, f64),
         cpu_utilization: f64,
     ) -> Self {
         let sojourns = Latencies::of(sojourn_s.iter().copied());
         Self {
-            throughput_per_hour: count_as_f64(accepted_s.len()) * 3600.0 / window_s,
+            throughput_per_hour: count_as_f64(arrived_s.len()) * 3600.0 / window_s,
             sojourn_p50_s: sojourns.quantile_s(0.5).unwrap_or(0.0),
             sojourn_p95_s: sojourns.quantile_s(0.95).unwrap_or(0.0),
             beyond_openai_p95_s: sojourns
@@ -94,9 +110,9 @@ impl Figures {
 }
 
 impl OpenRun {
-    /// From the first acceptance until the last end, in compressed seconds.
+    /// From the first arrival until the last end, in compressed seconds.
     fn window_s(&self) -> f64 {
-        let ends = self.accepted_s.iter().zip(&self.sojourn_s);
+        let ends = self.arrived_s.iter().zip(&self.sojourn_s);
         ends.map(|(at_s, took_s)| at_s + took_s).fold(0.0, f64::max)
     }
 
@@ -105,16 +121,20 @@ impl OpenRun {
         let window_s = self.window_s();
         let used = self.cpu_s / window_s / conditions.vcpu;
         let openai_s = conditions.generation().as_secs_f64();
-        Figures::of(
-            &self.accepted_s,
-            &self.sojourn_s,
-            (window_s, openai_s),
-            used,
-        )
+        Figures::of(&self.arrived_s, &self.sojourn_s, (window_s, openai_s), used)
     }
 
-    /// What the simulator says of the same arrivals: async workers, each with PDFs in its event loop, of what such a stack
-    /// was found to cost.
+    /// How dear CPU time was meanwhile: what the same PDF took, in what it took in the batches. On shared cores that is
+    /// another figure minutes later, and where fewer are rendered side by side.
+    pub fn pace(&self, stack: &Stack) -> f64 {
+        match stack.pdf_cpu_s > 0.0 {
+            true => self.rendering_cpu_s / stack.pdf_cpu_s,
+            false => 1.0,
+        }
+    }
+
+    /// What the simulator says of the same arrivals: such workers, of what such a stack was found to cost in the batches,
+    /// at the [pace](Self::pace) of this run.
     ///
     /// # Errors
     /// When they cannot be simulated.
@@ -123,24 +143,7 @@ impl OpenRun {
         stack: &Stack,
         conditions: &Conditions,
     ) -> Result<Figures, InvalidScenario> {
-        let at = self.accepted_s.iter().map(|at_s| seconds(*at_s));
-        let length = GenerationLength::Deterministic {
-            length: seconds(conditions.generation().as_secs_f64()),
-        };
-        // A client waits for an answer before it waits to ask again, which no speed-up shrinks.
-        let poll_every_s = self.sojourn_s.iter().sum::<f64>() / count_u64_as_f64(self.polls);
-        let workload = Workload {
-            poll_every: seconds(poll_every_s),
-            ..Workload::new(Arrivals::Trace { at: at.collect() }, length)
-        };
-        let memory_gib = count_u64_as_f64(conditions.memory_mib) / 1024.0;
-        let fleet = stack.fleet(
-            conditions.vcpu,
-            memory_gib,
-            conditions.workers,
-            Tasks::fixed(1),
-        );
-        let mut scenario = Scenario::new(workload, stack.profile(conditions.workers), fleet);
+        let mut scenario = self.scenario(&stack.at_pace(self.pace(stack)), conditions);
         // Long enough for all to end; then again for as long as that took, for CPU use.
         scenario.warmup = simulator::time::Duration::ZERO;
         scenario.horizon = seconds(self.window_s() * 3.0);
@@ -149,10 +152,10 @@ impl OpenRun {
         let ended = tracks
             .iter()
             .filter_map(|track| Some((track.created_s, track.finished_s?)));
-        let (accepted_s, ends_s): (Vec<f64>, Vec<f64>) = ended.unzip();
+        let (arrived_s, ends_s): (Vec<f64>, Vec<f64>) = ended.unzip();
         let sojourn_s: Vec<f64> = ends_s
             .iter()
-            .zip(&accepted_s)
+            .zip(&arrived_s)
             .map(|(end, at)| end - at)
             .collect();
         let window_s = ends_s.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
@@ -160,110 +163,105 @@ impl OpenRun {
         let used = simulate(&scenario)?.cpu_utilization;
         let openai_s = conditions.generation().as_secs_f64();
         Ok(Figures::of(
-            &accepted_s,
+            &arrived_s,
             &sojourn_s,
             (window_s, openai_s),
             used,
         ))
     }
-}
 
-/// Sends users on a schedule that is planned before anything is sent, and waits for the last one.
-pub(super) async fn of(service: &Service<'_>, document: &[u8]) -> Result<OpenRun, ServiceError> {
-    let conditions = *service.conditions();
-    let sandbox = service.sandbox().await?;
-    let openai = conditions.openai().await?;
-    let started = service.start(&sandbox, &openai, "open", &[]).await?;
-    let user = User::enter(started.base_url(), document.to_vec()).await?;
-    // One generation for each worker that is not counted: it loads what only a first one loads.
-    let mut first = Vec::new();
-    for _ in 0..2 * conditions.workers {
-        first.push(user.begin().await?);
-    }
-    let patience = conditions.patience();
-    super::fate::follow(&user, &first, Instant::now() + patience).await;
-
-    let plan = Plan {
-        rate_per_hour: RATE_PER_HOUR,
-        length_s: conditions.generation().as_secs_f64() * GENERATIONS_LONG,
-        warmup_s: 0.0,
-        seed: conditions.seed,
-    };
-    let planned_s = arrivals_s(&plan, conditions.speedup, Shard { index: 1, of: 1 });
-    let first_s = planned_s.first().copied().unwrap_or(0.0);
-    let (cpu_before_s, polls_before) = (started.tree.cpu_s(), user.polls());
-    let began = Instant::now();
-    let mut clients = JoinSet::new();
-    for at_s in &planned_s {
-        tokio::time::sleep_until(began + WallDuration::from_secs_f64(at_s - first_s)).await;
-        let user = user.clone();
-        clients.spawn(async move {
-            let begun = user.begin().await?;
-            let ended = user.follow(&begun.id, Instant::now() + patience).await;
-            Ok::<_, ServiceError>(ended)
-        });
-    }
-    let followed: Vec<_> = clients
-        .join_all()
-        .await
-        .into_iter()
-        .collect::<Result<_, _>>()?;
-    let ended: Vec<Generation> = followed.into_iter().flatten().collect();
-    let cpu_s = started.tree.cpu_s() - cpu_before_s;
-    let polls = user.polls() - polls_before;
-    let log = std::fs::read_to_string(&started.log).unwrap_or_default();
-    started.stop().await;
-    openai.stop().await;
-    let mut spans: Vec<(f64, f64, &str)> = ended
-        .iter()
-        .filter(|generation| generation.succeeded())
-        .filter_map(|generation| {
-            let created_s = crate::sampler::unix_s(generation.created_at.into());
-            let finished_s = crate::sampler::unix_s(generation.finished_at?.into());
-            Some((created_s, finished_s - created_s, &*generation.id))
-        })
-        .collect();
-    if spans.len() < planned_s.len() {
-        return Err(ServiceError::Failures {
-            service: service.kind.label(),
-            failed: planned_s.len() - spans.len(),
-            total: planned_s.len(),
-            reason: ended
-                .iter()
-                .find_map(|generation| generation.error.as_ref())
-                .map_or("not ended in time".to_owned(), |error| error.detail.clone()),
-        });
-    }
-    spans.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let origin_s = spans.first().map_or(0.0, |span| span.0);
-    Ok(OpenRun {
-        rate_per_hour: RATE_PER_HOUR,
-        accepted_s: spans.iter().map(|span| span.0 - origin_s).collect(),
-        sojourn_s: spans.iter().map(|span| span.1).collect(),
-        worker: workers(&log, spans.iter().map(|span| span.2)),
-        polls,
-        cpu_s,
-    })
-}
-
-/// Which process wrote each generation, by the lines `date time PID … generation ID: render took …`.
-fn workers<'a>(log: &str, ids: impl Iterator<Item = &'a str>) -> Vec<u32> {
-    let mut by_id = HashMap::new();
-    for line in log.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if let [_, _, pid, .., "generation", id, "render", "took", _, _] = words[..] {
-            by_id.insert(id.trim_end_matches(':'), pid);
+    fn scenario(&self, stack: &Stack, conditions: &Conditions) -> Scenario {
+        let memory_gib = count_u64_as_f64(conditions.memory_mib) / 1024.0;
+        let openai_s = conditions.generation().as_secs_f64();
+        let at = self.arrived_s.iter().map(|at_s| seconds(*at_s));
+        let arrivals = Arrivals::Trace { at: at.collect() };
+        let workload = |length_s| {
+            let length = seconds(length_s);
+            Workload::new(arrivals, GenerationLength::Deterministic { length })
+        };
+        let (vcpu, workers, one) = (conditions.vcpu, conditions.workers, Tasks::fixed(1));
+        match self.worker_model {
+            WorkerModel::Async => {
+                // A client waits for an answer before it waits to ask again, which no speed-up shrinks.
+                let poll_every_s =
+                    self.sojourn_s.iter().sum::<f64>() / count_u64_as_f64(self.polls);
+                let workload = Workload {
+                    poll_every: seconds(poll_every_s),
+                    steps_per_generation: CALLS_PER_GENERATION,
+                    ..workload(openai_s)
+                };
+                let fleet = stack.fleet(vcpu, memory_gib, workers, one);
+                Scenario::new(workload, stack.profile(workers), fleet)
+            }
+            // Such a worker computes while no call of its generation is open, and the simulator spends CPU time within a
+            // length: so that is of both.
+            WorkerModel::Sync => Scenario::new(
+                workload(openai_s + stack.held_cpu_s()),
+                stack.held_profile(workers),
+                Stack::held(Fleet::new(vcpu, memory_gib, workers, one)),
+            ),
         }
     }
-    let mut met = vec![];
-    ids.map(|id| {
-        let pid = by_id.get(id).copied().unwrap_or_default();
-        let known = met.iter().position(|one| *one == pid);
-        let index = known.unwrap_or_else(|| {
-            met.push(pid);
-            met.len() - 1
-        });
-        u32::try_from(index).unwrap_or(u32::MAX)
-    })
-    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_order_waits_for_a_worker_that_computes_and_calls_one_after_the_other() {
+        let conditions = Conditions {
+            workers: 2,
+            vcpu: 2.0,
+            memory_mib: 4096,
+            speedup: 100.0,
+            generations: 2,
+            repetitions: 1,
+            rounds: 1,
+            seed: 7,
+        };
+        let stack = Stack {
+            cpu_s_beside: 0.4,
+            cpu_s_per_poll: 0.5,
+            pdf_cpu_s: 0.6,
+            first_process_mib: 30.0,
+            worker_mib: 100.0,
+            generation_kib: 100.0,
+        };
+        let run = OpenRun {
+            worker_model: WorkerModel::Sync,
+            rate_per_hour: 24.0,
+            arrived_s: vec![0.0, 1.0, 2.0, 3.0],
+            sojourn_s: vec![10.0, 10.0, 18.0, 18.0],
+            worker: vec![0, 1, 0, 1],
+            polls: 0,
+            cpu_s: 4.2,
+            rendering_cpu_s: 0.6,
+        };
+        // Each worker has one for 9 s of OpenAI and a second of its own: ends after 10, 11, 20 and 21 s. Nobody polls.
+        let predicted = run.predicted(&stack, &conditions).expect("it can run");
+        let by_hand = Figures {
+            throughput_per_hour: 4.0 * 3600.0 / 21.0,
+            sojourn_p50_s: 10.0,
+            sojourn_p95_s: 18.0,
+            beyond_openai_p95_s: 9.0,
+            cpu_utilization: 4.0 / 21.0 / 2.0,
+        };
+        for ((name, said, ..), (_, is, ..)) in predicted.rows().into_iter().zip(by_hand.rows()) {
+            assert!((said / is - 1.0).abs() < 0.01, "{name}: {said} for {is}");
+        }
+        // At half the pace all that is computed takes half as long, and OpenAI as long as before.
+        let quicker = OpenRun {
+            rendering_cpu_s: 0.3,
+            ..run.clone()
+        };
+        let predicted = quicker.predicted(&stack, &conditions).expect("it can run");
+        assert!(
+            (predicted.sojourn_p50_s - 9.5).abs() < 0.05,
+            "{predicted:?}"
+        );
+        let measured = run.measured(&conditions);
+        assert!((measured.throughput_per_hour / by_hand.throughput_per_hour - 1.0).abs() < 1e-9);
+        assert!((measured.cpu_utilization - 4.2 / 21.0 / 2.0).abs() < 1e-9);
+    }
 }

@@ -1,8 +1,10 @@
-//! The reference as the simulator runs it: async workers, each an event loop of its own, of measured cost.
+//! The reference as the simulator runs it, of measured cost: async workers, each an event loop of its own, or sync ones,
+//! each with one generation.
 
 use simulator::scenario::{
     Fleet, Gunicorn, JobStore, Mode, Profile, Tasks, UpstreamCall, WorkerModel,
 };
+use simulator::time::Duration;
 
 use crate::reference::comparison::Comparison;
 use crate::reference::costs::Costs;
@@ -12,6 +14,8 @@ use crate::reference::service::{Conditions, Kind};
 const POOL_CONNECTIONS_MAX: u32 = 30;
 /// More connections than any class takes.
 const DB_CONNECTIONS_UNBOUND: u32 = 100_000;
+/// The longest silence that a load balancer allows a request: compressed, far longer than any.
+const IDLE_TIMEOUT_S_MAX: u64 = 4000;
 
 /// What one worker process of the reference costs, whatever their number.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,6 +68,31 @@ impl Stack {
         }
     }
 
+    /// The same stack where CPU time is dearer by this factor.
+    #[must_use]
+    pub fn at_pace(&self, factor: f64) -> Self {
+        Self {
+            cpu_s_beside: self.cpu_s_beside * factor,
+            cpu_s_per_poll: self.cpu_s_per_poll * factor,
+            pdf_cpu_s: self.pdf_cpu_s * factor,
+            ..*self
+        }
+    }
+
+    /// CPU seconds of a generation whose request is held: no client polls.
+    pub fn held_cpu_s(&self) -> f64 {
+        self.cpu_s_beside + self.pdf_cpu_s
+    }
+
+    /// The cost of such a generation on a task of so many worker processes.
+    pub fn held_profile(&self, workers: u32) -> Profile {
+        Profile {
+            cpu_s_per_generation: self.held_cpu_s(),
+            cpu_s_per_poll: 0.0,
+            ..self.profile(workers)
+        }
+    }
+
     /// What its worker processes do.
     pub fn workers(&self) -> Gunicorn {
         Gunicorn {
@@ -82,6 +111,19 @@ impl Stack {
             worker_model: WorkerModel::Async,
             gunicorn: Some(self.workers()),
             upstream_call: UpstreamCall::Blocking,
+            ..fleet
+        }
+    }
+
+    /// Turns `fleet` into one of this stack's sync workers: each holds one request, and nobody cuts it.
+    #[must_use]
+    pub fn held(fleet: Fleet) -> Fleet {
+        Fleet {
+            mode: Mode::Sync,
+            worker_model: WorkerModel::Sync,
+            gunicorn: None,
+            upstream_call: UpstreamCall::Blocking,
+            alb_idle_timeout: Duration::from_secs(IDLE_TIMEOUT_S_MAX),
             ..fleet
         }
     }

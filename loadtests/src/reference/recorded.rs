@@ -78,7 +78,9 @@ pub fn join(known: Comparison, new: Comparison) -> Result<Comparison, JoinError>
 
 fn fill(one: &mut Measured, old: Measured) {
     one.costs = one.costs.take().or(old.costs);
-    one.open = one.open.take().or(old.open);
+    if one.open.is_empty() {
+        one.open = old.open;
+    }
     if one.fates.is_empty() {
         one.fates = old.fates;
     }

@@ -148,6 +148,15 @@ impl User {
         })
     }
 
+    /// The same user with a connection of its own, as if another: a worker process keeps those that it has accepted, and
+    /// would get all generations of one.
+    ///
+    /// # Errors
+    /// Never in practice: the client's TLS cannot be set up.
+    pub fn apart(&self) -> Result<Self, UserError> {
+        self.at(&self.base_url)
+    }
+
     /// Uploads the document; its id.
     ///
     /// # Errors
@@ -171,27 +180,24 @@ impl User {
     /// # Errors
     /// When the service does not answer as the contract says.
     pub async fn begin(&self) -> Result<Generation, UserError> {
-        // Each order comes on a connection of its own, as from another user: a worker process keeps those that it has
-        // accepted, and would get all generations of one.
-        let user = self.at(&self.base_url)?;
+        let user = self.apart()?;
         let document = user.upload().await?;
         let what = "create a generation";
         body(what, ask(what, user.order(&document), 202).await?).await
     }
 
-    /// Asks for a proposal and waits for the answer to the same request; whether it told of a finished proposal. `key`
-    /// is the order's own, however often it is sent.
-    pub async fn hold(&self, document: &str, key: &str) -> bool {
+    /// Asks for a proposal and waits for the answer to the same request, the generation once it has ended. `key` is the
+    /// order's own, however often it is sent.
+    ///
+    /// # Errors
+    /// When the request is cut, or its answer tells of no end.
+    pub async fn hold(&self, document: &str, key: &str) -> Result<Generation, UserError> {
         let request = self
             .order(document)
             .header("prefer", format!("wait={}", REQUEST_TIMEOUT.as_secs()))
             .header("idempotency-key", key);
         let what = "hold a request";
-        let Ok(response) = ask(what, request, 200).await else {
-            return false;
-        };
-        let told = body::<Generation>(what, response).await;
-        told.is_ok_and(|generation| generation.succeeded())
+        body(what, ask(what, request, 200).await?).await
     }
 
     fn order(&self, document: &str) -> RequestBuilder {

@@ -11,6 +11,7 @@ use loadtests::reference::recorded;
 use loadtests::reference::service::Kind;
 use loadtests::stats::{fit_line, mean};
 use serde::de::DeserializeOwned;
+use simulator::scenario::WorkerModel;
 
 /// Each has one cell in common: the proposal's workers on the proposal's vCPU.
 const SPEEDUPS: [u32; 3] = [1, 20, 60];
@@ -91,18 +92,22 @@ fn the_readme_says_what_was_compared() {
     }
     let reference = comparison.service(Kind::FastApi).expect("measured");
     // Recorded apart, on a quiet machine.
-    let Some(open) = &reference.open else {
-        return;
-    };
     let stack = Stack::proposed(comparison).expect("measured");
-    let measured = open.measured(&comparison.conditions);
-    let predicted = open.predicted(&stack, &comparison.conditions);
-    let predicted = predicted.expect("a fleet that can be simulated");
-    for ((name, is, _, digits), (_, said, ..)) in measured.rows().into_iter().zip(predicted.rows())
-    {
-        let error = (said / is - 1.0) * 100.0;
-        let row = format!("| {name} | {is:.digits$} | {said:.digits$} | {error:+.1} |");
-        assert!(readme.contains(&row), "loadtests/README.md lacks {row}");
+    for run in &reference.open {
+        let workers = match run.worker_model {
+            WorkerModel::Async => "async",
+            WorkerModel::Sync => "sync",
+        };
+        let measured = run.measured(&comparison.conditions);
+        let predicted = run.predicted(&stack, &comparison.conditions);
+        let predicted = predicted.expect("a fleet that can be simulated");
+        let rows = measured.rows().into_iter().zip(predicted.rows());
+        for ((name, is, _, digits), (_, said, ..)) in rows {
+            let error = (said / is - 1.0) * 100.0;
+            let row =
+                format!("| {workers} | {name} | {is:.digits$} | {said:.digits$} | {error:+.1} |");
+            assert!(readme.contains(&row), "loadtests/README.md lacks {row}");
+        }
     }
 }
 

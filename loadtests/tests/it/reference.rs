@@ -12,7 +12,7 @@ use loadtests::reference::comparison::{Asked, Comparison, Part, Services, compar
 use loadtests::reference::environment::{Environment, NotMeasured};
 use loadtests::reference::service::{CALLS_PER_GENERATION, Conditions, Kind, Service};
 use loadtests::reference::table::differences;
-use loadtests::reference::user::User;
+use loadtests::reference::user::{Generation, User};
 use loadtests::source_document::source_document;
 
 use crate::backend;
@@ -223,6 +223,89 @@ async fn a_generation_of_the_reference_does_with_the_connection_it_holds() {
     let log = std::fs::read_to_string(&started.log).unwrap_or_default();
     let ended = ended.unwrap_or_else(|| panic!("it does not end\n{log}"));
     assert!(ended.succeeded(), "{ended:?}\n{log}");
+    started.stop().await;
+    openai.stop().await;
+    stack.stop().await.expect("nothing is left behind");
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
+fn a_sync_worker_is_refused_a_background_task() {
+    let Some(environment) = environment() else {
+        eprintln!(
+            "skipped: the reference's environment is not made yet, `cargo sizing compare` makes it"
+        );
+        return;
+    };
+    let refused = |options: &[&str]| {
+        let mut serve = std::process::Command::new(&environment.python);
+        serve.arg(&environment.script).arg("serve").args(options);
+        serve.env_remove("REFERENCE_MODE").envs([
+            ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none"),
+            ("REDIS_URL", "redis://127.0.0.1:1"),
+            ("S3_BUCKET", "none"),
+            ("OPENAI_API_KEY", "scripted"),
+        ]);
+        let output = serve.output().expect("Python runs");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = refused(&["--worker-class", "sync", "--mode", "background"]);
+    assert!(
+        said.contains("read REFERENCE_MODE: ") && said.contains("must be sync, or left out"),
+        "{said}"
+    );
+    let said = refused(&["--worker-class", "threads"]);
+    assert!(said.contains("--worker-class: invalid choice"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
+async fn a_sync_worker_of_the_reference_takes_no_order_before_it_has_answered_the_last() {
+    let Some(environment) = environment() else {
+        eprintln!(
+            "skipped: the reference's environment is not made yet, `cargo sizing compare` makes it"
+        );
+        return;
+    };
+    let stack = Stack::start_with(ProviderChoice::Native)
+        .await
+        .expect("a stack");
+    let service = Service::fastapi(&stack, CONDITIONS, &environment, false);
+    let sandbox = service.sandbox().await.expect("its tables are made");
+    let openai = CONDITIONS.openai().await.expect("a scripted OpenAI");
+    let sync = [("REFERENCE_WORKER_CLASS", "sync".to_owned())];
+    let started = service
+        .start(&sandbox, &openai, "sync", &sync)
+        .await
+        .expect("it starts");
+    let document = source_document(3).expect("a PDF");
+    let user = User::enter(started.base_url(), document)
+        .await
+        .expect("register and log in");
+    let document = user.upload().await.expect("an upload");
+    let (one, other) = (user.apart().expect("TLS"), user.apart().expect("TLS"));
+    let held = tokio::join!(one.hold(&document, "one"), other.hold(&document, "other"));
+    let log = std::fs::read_to_string(&started.log).unwrap_or_default();
+    let (Ok(one), Ok(other)) = held else {
+        panic!("{held:?}\n{log}");
+    };
+    assert!(one.succeeded() && other.succeeded(), "{one:?} {other:?}");
+    // A row is created by the worker that has accepted its order.
+    let finished = |one: &Generation| one.finished_at.expect("it has ended");
+    assert!(
+        one.created_at >= finished(&other) || other.created_at >= finished(&one),
+        "{one:?} {other:?}"
+    );
+    assert_eq!(
+        openai.billing().responses_completed,
+        u64::from(2 * CALLS_PER_GENERATION)
+    );
+    // Its clients are closed, and it goes in peace.
+    started.terminate().await;
+    assert!(started.has_gone_within(Duration::from_secs(30)).await);
+    let log = std::fs::read_to_string(&started.log).unwrap_or_default();
+    assert!(!log.contains("Traceback"), "{log}");
     started.stop().await;
     openai.stop().await;
     stack.stop().await.expect("nothing is left behind");
