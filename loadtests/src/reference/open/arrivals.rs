@@ -227,16 +227,17 @@ fn renderings<'a>(log: &'a str, ids: impl Iterator<Item = &'a str>) -> Vec<Rende
 
 /// Which process each was of, counted from 0 in the order in which they are met.
 fn workers(renderings: &[Rendering<'_>]) -> Vec<u32> {
-    let mut met = vec![];
-    let index = |one: &Rendering<'_>| {
+    let mut met: Vec<&str> = vec![];
+    let mut workers = vec![];
+    for one in renderings {
         let known = met.iter().position(|pid| *pid == one.pid);
         let index = known.unwrap_or_else(|| {
             met.push(one.pid);
             met.len() - 1
         });
-        u32::try_from(index).unwrap_or(u32::MAX)
-    };
-    renderings.iter().map(index).collect()
+        workers.push(u32::try_from(index).unwrap_or(u32::MAX));
+    }
+    workers
 }
 
 #[cfg(test)]
