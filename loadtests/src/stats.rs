@@ -44,6 +44,15 @@ impl Mean {
     }
 }
 
+/// The middle one of the samples, of an even number the mean of the middle two; `None` without any.
+pub fn median(samples: &[f64]) -> Option<f64> {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let upper = *sorted.get(sorted.len() / 2)?;
+    let lower = sorted[(sorted.len() - 1) / 2];
+    Some(f64::midpoint(lower, upper))
+}
+
 /// The 97.5 % quantile of Student's t distribution: with it, `value ± t * std_err` holds the mean with
 /// 95 % confidence. `None` without a degree of freedom.
 ///
@@ -219,6 +228,19 @@ pub fn count_u64_as_f64(count: u64) -> f64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_middle_one_of_several_is_not_moved_by_an_outlier() {
+        assert_eq!(median(&[]), None);
+        for (samples, middle) in [
+            (&[2.0][..], 2.0),
+            (&[3.0, 1.0], 2.0),
+            (&[9.0, 1.0, 2.0], 2.0),
+            (&[-99.0, 1.0, 4.0, 2.0], 1.5),
+        ] {
+            assert_eq!(median(samples), Some(middle), "{samples:?}");
+        }
+    }
 
     #[test]
     fn mean_of_nothing_is_none() {

@@ -160,6 +160,12 @@ impl Task {
             finish_ns,
             generation: key,
         });
+        self.ask(demand_pico_vcpu);
+    }
+
+    /// More is asked of the CPU, until it is given back with [`Task::release`]. The clock must be up to date.
+    #[inline]
+    pub(super) fn ask(&mut self, demand_pico_vcpu: u128) {
         self.demand_pico_vcpu += demand_pico_vcpu;
         self.demand_peak_pico_vcpu = self.demand_peak_pico_vcpu.max(self.demand_pico_vcpu);
     }

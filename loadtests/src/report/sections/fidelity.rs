@@ -36,7 +36,7 @@ pub fn fidelity(document: &mut Document, fidelity: &Fidelity) {
          cells only; marked runs are listed and not counted. Errors are predicted over measured, less 1; of waits, the difference over the length \
          of a generation.{} {}",
         if has_passes(fidelity) {
-            " Of several passes over one shape the table has the mean error, and the list every run."
+            " Of several passes over one shape the table has the middle error (of two their mean), and the list every run."
         } else {
             ""
         },

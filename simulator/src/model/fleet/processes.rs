@@ -61,11 +61,13 @@ impl Fleet<'_> {
         let task = self.service.task(slot);
         task.release(generation.demand_pico_vcpu);
         generation.demand_pico_vcpu = 0;
+        // Its client polls all the while, and other workers answer.
+        let polls = self.demand_of_polls_pico_vcpu;
         if generation.on_loop {
             generation.on_loop = false;
             let is_over = generation.calls_left == 0;
             if !is_over {
-                generation.demand_pico_vcpu = self.demand_of_polls_pico_vcpu;
+                generation.demand_pico_vcpu = polls;
                 task.start(key, workers.call(generation), generation.demand_pico_vcpu);
             }
             let next = workers.next_on_loop(slot, process);
@@ -82,6 +84,8 @@ impl Fleet<'_> {
             return false;
         }
         generation.on_loop = true;
+        generation.demand_pico_vcpu = polls;
+        task.ask(polls);
         let first = workers.enter_loop(slot, process, key);
         self.work(slot, first.then_some(key));
         true
@@ -91,10 +95,10 @@ impl Fleet<'_> {
     fn work(&mut self, slot: usize, key: Option<GenerationKey>) {
         let generation = key.and_then(|key| self.generations.get(key));
         if let (Some(key), Some(generation), Some(workers)) = (key, generation, &self.gunicorn) {
-            generation.demand_pico_vcpu = u128::from(nanos_from_f64(PICO));
+            let core = u128::from(nanos_from_f64(PICO));
+            generation.demand_pico_vcpu += core;
             let work = workers.work_after(generation);
-            let task = self.service.task(slot);
-            task.start(key, work, generation.demand_pico_vcpu);
+            self.service.task(slot).start(key, work, core);
         }
     }
 
