@@ -44,9 +44,17 @@ const BROKEN: [&str; 12] = [
     "metrics and the interface's description are served",
 ];
 
+/// The reference's environment; where there is none, says that the test is skipped.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 fn environment() -> Option<Environment> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("reference");
-    Environment::find(&source, &harness::cache_folder())
+    let found = Environment::find(&source, &harness::cache_folder());
+    if found.is_none() {
+        eprintln!(
+            "skipped: the reference's environment is not made yet, `cargo sizing compare` makes it"
+        );
+    }
+    found
 }
 
 /// One part of the services, natively, with these numbers of generations at a time.
@@ -135,12 +143,8 @@ async fn the_reference_differs_from_the_contract_where_it_is_said_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 async fn the_reference_writes_a_proposal_of_the_pages_it_says() {
     let Some(environment) = environment() else {
-        eprintln!(
-            "skipped: the reference's environment is not made yet, `cargo sizing compare` makes it"
-        );
         return;
     };
     let stack = Stack::start_with(ProviderChoice::Native)
@@ -190,12 +194,8 @@ async fn the_reference_writes_a_proposal_of_the_pages_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 async fn a_generation_of_the_reference_does_with_the_connection_it_holds() {
     let Some(environment) = environment() else {
-        eprintln!(
-            "skipped: the reference's environment is not made yet, `cargo sizing compare` makes it"
-        );
         return;
     };
     let stack = Stack::start_with(ProviderChoice::Native)
@@ -229,12 +229,8 @@ async fn a_generation_of_the_reference_does_with_the_connection_it_holds() {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 fn a_sync_worker_is_refused_a_background_task() {
     let Some(environment) = environment() else {
-        eprintln!(
-            "skipped: the reference's environment is not made yet, `cargo sizing compare` makes it"
-        );
         return;
     };
     let refused = |options: &[&str]| {
@@ -260,12 +256,8 @@ fn a_sync_worker_is_refused_a_background_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 async fn a_sync_worker_of_the_reference_takes_no_order_before_it_has_answered_the_last() {
     let Some(environment) = environment() else {
-        eprintln!(
-            "skipped: the reference's environment is not made yet, `cargo sizing compare` makes it"
-        );
         return;
     };
     let stack = Stack::start_with(ProviderChoice::Native)
