@@ -140,7 +140,8 @@ impl Worker {
 }
 
 /// The one place that claims: one query per wake-up, however many slots are free. Between wake-ups it looks now and then
-/// whether one was missed, which costs less than a claim.
+/// whether one was missed, which costs less than a claim; without a free slot there is nothing to look for, and the next
+/// one wakes it.
 async fn claim_while_running(worker: &Arc<Worker>) {
     let config = &worker.state.config.worker;
     let mut failures = 0;
@@ -153,6 +154,9 @@ async fn claim_while_running(worker: &Arc<Worker>) {
                 woken = more_may_wait;
                 if more_may_wait {
                     continue;
+                }
+                if worker.free_slots() == 0 {
+                    pause = Duration::MAX;
                 }
             }
             Err(error) => {
