@@ -16,8 +16,6 @@ const REMEMBERED_MIN: usize = 4;
 /// Of the responses remembered, the part that was shorter than the one that is reckoned with: a tenth, and
 /// of few none.
 const SHORTER: usize = 10;
-/// Of that one's length, the part in which an end is not expected.
-const QUIET: f64 = 0.9;
 
 /// How long responses took, by the kind of their step.
 #[derive(Debug, Default)]
@@ -45,11 +43,11 @@ impl ResponseTimes {
         let mut sorted: Vec<Duration> = times.iter().copied().collect();
         sorted.sort_unstable();
         let reckoned_with = sorted.get(sorted.len() / SHORTER);
-        reckoned_with.map_or(Duration::ZERO, |time| time.mul_f64(QUIET))
+        reckoned_with.copied().unwrap_or_default()
     }
 }
 
-/// The pause after a poll of a response of this `age`: until its quiet time is over, but no longer than half
+/// The pause before the next poll of a response of this `age`: until its quiet time is over, but no longer than half
 /// of that, so that one that ends early all the same is noticed so much later at most. It is a whole number
 /// of intervals: beats are left out, and an end is seen at the one at which it always was.
 pub(super) fn pause(age: Duration, quiet: Duration, interval: Duration) -> Duration {
@@ -70,7 +68,8 @@ mod tests {
     /// Polls of one response that takes `length`, and when the last one found it ended.
     fn followed(times: &ResponseTimes, length: Duration) -> (u32, Duration) {
         let quiet = times.quiet("section");
-        let (mut age, mut polls, mut pending_for) = (INTERVAL, 1, Duration::ZERO);
+        let mut age = pause(Duration::ZERO, quiet, INTERVAL);
+        let (mut polls, mut pending_for) = (1, Duration::ZERO);
         while age < length {
             pending_for = age;
             age += pause(age, quiet, INTERVAL);
@@ -100,7 +99,7 @@ mod tests {
     #[test]
     fn fewer_polls_notice_ends_hardly_later() {
         // At an even cadence they are 36, 38 and 43 polls, and scattered ends are seen 2.5 s late.
-        let expected = [(0.0, 9.0, 1), (0.3, 21.0, 3_100), (0.6, 34.0, 3_400)];
+        let expected = [(0.0, 5.0, 1), (0.3, 20.0, 3_700), (0.6, 33.0, 3_800)];
         for (sigma, polls_max, late_max_ms) in expected {
             let (polls, late) = mean_of(sigma);
             assert!(polls < polls_max, "sigma {sigma}: {polls} polls");
@@ -119,12 +118,12 @@ mod tests {
         }
         assert_eq!(times.quiet("section"), Duration::ZERO);
         times.ended("section", Duration::from_secs(100));
-        assert_eq!(times.quiet("section"), Duration::from_secs(90));
+        assert_eq!(times.quiet("section"), Duration::from_secs(100));
         assert_eq!(times.quiet("outline"), Duration::ZERO);
         for _ in 0..REMEMBERED {
             times.ended("section", Duration::from_secs(20));
         }
-        assert_eq!(times.quiet("section"), Duration::from_secs(18));
+        assert_eq!(times.quiet("section"), Duration::from_secs(20));
     }
 
     proptest! {

@@ -218,7 +218,7 @@ async fn find_or_create(
             uncertain,
         } => {
             let response_id = create(&worker, &claim, step, &prompt(material), uncertain).await?;
-            let schedule = Schedule::fresh(&worker);
+            let schedule = Schedule::fresh(&worker, step);
             Ok(Taken::Asked {
                 response_id,
                 schedule,
@@ -312,11 +312,12 @@ struct Schedule {
 }
 
 impl Schedule {
-    fn fresh(worker: &Worker) -> Self {
+    fn fresh(worker: &Worker, step: Step) -> Self {
         let (now, config) = (Instant::now(), &worker.state.config.openai);
+        let quiet = worker.response_times.quiet(step.kind());
         Self {
             created: now,
-            first: now + config.poll_interval,
+            first: now + pause(Duration::ZERO, quiet, config.poll_interval),
             deadline: now + config.step_timeout,
         }
     }
