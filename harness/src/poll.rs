@@ -71,14 +71,16 @@ where
             Ok(Progress::NotYet(now)) => status = now,
             Err(_) => {}
         }
-        if Instant::now() + pause >= deadline {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
             return Err(PollError::TimedOut {
                 what: what.to_owned(),
                 timeout,
                 status,
             });
         }
-        tokio::time::sleep(pause).await;
+        // However long the pauses have become, the last question is asked at the deadline.
+        tokio::time::sleep(pause.min(left)).await;
         pause = (pause * 3 / 2).min(PAUSE_MAX);
     }
 }
@@ -105,6 +107,21 @@ mod tests {
             message.ends_with(&format!("asked {asked} times")),
             "{message}"
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_ready_shortly_before_the_deadline_is_noticed() {
+        let timeout = Duration::from_millis(300);
+        let ready_at = Instant::now() + Duration::from_millis(290);
+        let result = until("dawn", timeout, || {
+            std::future::ready(if Instant::now() >= ready_at {
+                Progress::Ready(())
+            } else {
+                Progress::NotYet("dark".to_owned())
+            })
+        })
+        .await;
+        assert!(result.is_ok(), "{result:?}");
     }
 
     #[tokio::test]
