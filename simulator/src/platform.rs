@@ -10,6 +10,9 @@ use crate::prices::fargate_pairs;
 use crate::scenario::{CacheMode, DeploymentStrategy, Fleet, JobStore, Mode, Scenario, StopOrder};
 use crate::time::Duration;
 
+/// The longest idle time-out that a load balancer can be given, in seconds: botocore 1.44.5, `elbv2/LoadBalancerAttribute`.
+pub const ALB_IDLE_TIMEOUT_S_MAX: u32 = 4000;
+
 /// Where a fleet runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -354,7 +357,9 @@ fn request_limit(scenario: &Scenario, find: &mut impl FnMut(&str, bool, String))
         return;
     }
     let why = match fleet.platform.offer() {
-        None => "the load balancer's idle time-out, settable up to 4000 s".to_owned(),
+        None => {
+            format!("the load balancer's idle time-out, settable up to {ALB_IDLE_TIMEOUT_S_MAX} s")
+        }
         Some(offer) if offer.silent_request_max() < offer.request_max => format!(
             "without data, and after {} with data; {}",
             offer.request_max,

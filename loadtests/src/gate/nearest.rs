@@ -4,6 +4,7 @@ use hcl::Value;
 use serde::Serialize;
 use simulator::capacity::capacity_per_hour;
 use simulator::cost;
+use simulator::platform::ALB_IDLE_TIMEOUT_S_MAX;
 use simulator::replications::Interval;
 use simulator::scenario::InvalidScenario;
 
@@ -147,7 +148,10 @@ fn axes(configuration: &Configuration, causes: &[Cause]) -> Vec<(&'static str, V
         ),
         ("cache_mode", words(&["elasticache", "sidecar", "none"])),
         ("nat_gateways", numbers(&[0, 1, 2])),
-        ("alb_idle_timeout_s", numbers(&[960, 1200, 4000])),
+        (
+            "alb_idle_timeout_s",
+            numbers(&[960, 1200, ALB_IDLE_TIMEOUT_S_MAX.into()]),
+        ),
         ("deregistration_delay_s", numbers(&[30, 60, 300, 900, 1200])),
         ("stop_timeout_s", numbers(&[30, 60, 120])),
         ("generation_mode", words(&["queue"])),

@@ -1,6 +1,7 @@
 //! The reference as the simulator runs it, of measured cost: async workers, each an event loop of its own, or sync ones,
 //! each with one generation.
 
+use simulator::platform::ALB_IDLE_TIMEOUT_S_MAX;
 use simulator::scenario::{
     Fleet, Gunicorn, JobStore, Mode, Profile, Tasks, UpstreamCall, WorkerModel,
 };
@@ -14,8 +15,6 @@ use crate::reference::service::{Conditions, Kind};
 const POOL_CONNECTIONS_MAX: u32 = 30;
 /// More connections than any class takes.
 const DB_CONNECTIONS_UNBOUND: u32 = 100_000;
-/// The longest silence that a load balancer allows a request: compressed, far longer than any.
-const IDLE_TIMEOUT_S_MAX: u64 = 4000;
 
 /// What one worker process of the reference costs, whatever their number.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -123,7 +122,8 @@ impl Stack {
             worker_model: WorkerModel::Sync,
             gunicorn: None,
             upstream_call: UpstreamCall::Blocking,
-            alb_idle_timeout: Duration::from_secs(IDLE_TIMEOUT_S_MAX),
+            // Compressed, far longer than any request.
+            alb_idle_timeout: Duration::from_secs(ALB_IDLE_TIMEOUT_S_MAX.into()),
             ..fleet
         }
     }

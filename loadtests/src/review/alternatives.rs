@@ -1,6 +1,7 @@
 //! The platforms that the review compares, on the same two instances of 2 vCPU and 4 GiB, priced from public prices.
 
 use serde::Serialize;
+use simulator::platform::ALB_IDLE_TIMEOUT_S_MAX;
 
 use super::Text;
 use super::evidence::Evidence;
@@ -81,8 +82,6 @@ pub(super) const APP_RUNNER_LIMIT_S: u64 = 120;
 pub(super) const CLOUD_RUN_LIMIT_S: u64 = 3600;
 /// See [`APP_RUNNER_LIMIT_S`].
 pub(super) const RAILWAY_LIMIT_S: u64 = 300;
-/// The load balancer's longest idle time-out: botocore 1.44.5, `elbv2/LoadBalancerAttribute`.
-const ALB_LIMIT_S: u64 = 4000;
 const RENDER_LIMIT_S: u64 = 6000;
 
 pub(super) fn rows(evidence: &Evidence) -> Vec<Alternative> {
@@ -101,7 +100,7 @@ pub(super) fn rows(evidence: &Evidence) -> Vec<Alternative> {
     vec![
         row(
             "ECS Fargate + ALB",
-            ALB_LIMIT_S,
+            ALB_IDLE_TIMEOUT_S_MAX.into(),
             bill.fargate().as_usd(),
             Some(bill.total().as_usd()),
             say!(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use simulator::platform::ALB_IDLE_TIMEOUT_S_MAX;
 use simulator::prices::fargate_pairs;
 
 /// A number of the page, from `least` to `most`.
@@ -36,7 +37,7 @@ pub(super) const BOUNDS: [Bounds; 8] = [
     whole("tasks_min", 1, 50),
     whole("tasks_desired", 1, 50),
     whole("tasks_max", 1, 50),
-    whole("alb_idle_timeout_s", 1, 4_000),
+    whole("alb_idle_timeout_s", 1, ALB_IDLE_TIMEOUT_S_MAX),
     whole("deregistration_delay_s", 0, 3_600),
     whole("stop_timeout_s", 2, 120),
 ];

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hcl::Value;
+use simulator::platform::ALB_IDLE_TIMEOUT_S_MAX;
 use simulator::prices::{fargate_memories_gib, price_book};
 
 use super::{Sizing, TerraformError, shown};
@@ -151,7 +152,12 @@ fn check(path: &Path, sizing: &Sizing) -> Result<(), TerraformError> {
             5_000,
         ),
         ("nat_gateways", sizing.nat_gateways.into(), 0, 2),
-        ("alb_idle_timeout_s", sizing.alb_idle_timeout_s, 1, 4_000),
+        (
+            "alb_idle_timeout_s",
+            sizing.alb_idle_timeout_s,
+            1,
+            ALB_IDLE_TIMEOUT_S_MAX.into(),
+        ),
         (
             "deregistration_delay_s",
             sizing.deregistration_delay_s,

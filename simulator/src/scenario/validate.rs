@@ -7,6 +7,7 @@ use super::{
     Arrivals, Assumption, Case, Fleet, GenerationLength, InvalidScenario, Profile, Scenario,
     Workload,
 };
+use crate::platform::ALB_IDLE_TIMEOUT_S_MAX;
 use crate::prices::{fargate_memories_gib, fargate_pairs, price_book};
 use crate::slo::Slo;
 use crate::time::Duration;
@@ -292,7 +293,7 @@ fn fleet(fleet: &Fleet) -> Checked {
         "fleet.alb_idle_timeout",
         fleet.alb_idle_timeout,
         seconds(1),
-        seconds(4000),
+        seconds(ALB_IDLE_TIMEOUT_S_MAX.into()),
     )?;
     span(
         "fleet.deregistration_delay",
