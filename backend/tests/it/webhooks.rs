@@ -265,6 +265,26 @@ async fn settled_after_one(world: &World) -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_delivery_that_nobody_was_told_of_is_found_by_a_heartbeat() -> anyhow::Result<()> {
+    let world = world(1.0).await?.set("HEARTBEAT_MS", 50);
+    let receiver = Receiver::start(&[]).await?;
+    let service = world.serve(Role::All).await?;
+    let user = service.client().registered().await?;
+    let id = ordered(&user, &receiver.url).await?;
+    user.wait_for(&id, "succeeded").await?;
+    receiver.called(1).await?;
+    settled(&world).await?;
+    // The outbox is read once more after a delivery, and sleeps then until it is told.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let unheard = "UPDATE webhook_deliveries SET delivered_at = NULL, due_at = now()";
+    sqlx::query(unheard)
+        .execute(&world.database().await?)
+        .await?;
+    receiver.called(2).await?;
+    service.stop().await
+}
+
+#[tokio::test]
 async fn secrets_are_each_users_own_and_stay() -> anyhow::Result<()> {
     let world = world(1.0).await?;
     let service = world.serve(Role::Api).await?;
