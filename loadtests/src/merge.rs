@@ -304,6 +304,30 @@ mod tests {
         assert!(refused(other).to_string().contains("its load differs"));
     }
 
+    #[test]
+    fn passes_are_those_of_the_first_speedup_and_all_are_of_one_machine() {
+        let at = |speedup| {
+            let mut one = measurement(vec![cell(6, 0.05, 40_000)]);
+            one.load.speedup = speedup;
+            one
+        };
+        let parts = named(vec![at(60.0), at(1.0), at(60.0)]);
+        let (passes, others) = by_speedup(parts).expect("one machine");
+        let speedups =
+            |all: &[Measurement]| -> Vec<f64> { all.iter().map(|one| one.load.speedup).collect() };
+        let passes: Vec<_> = passes.into_iter().map(|(_, pass)| pass).collect();
+        assert_eq!(speedups(&passes), [60.0, 60.0]);
+        assert_eq!(speedups(&others), [1.0]);
+        let mut elsewhere = at(1.0);
+        elsewhere.hardware.provider = "docker".to_owned();
+        let refused = by_speedup(named(vec![at(60.0), elsewhere])).expect_err("another provider");
+        assert!(
+            refused
+                .to_string()
+                .contains("its machine or provider differs")
+        );
+    }
+
     fn part(index: u32, of: u32, latencies_s: &[f64]) -> Measurement {
         let count = u64::try_from(latencies_s.len()).expect("few");
         let run = OpenRun {
