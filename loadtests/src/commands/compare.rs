@@ -7,6 +7,7 @@ use loadtests::command_line::CompareArguments;
 use loadtests::exit_code::Outcome;
 use loadtests::progress::Progress;
 use loadtests::reference::comparison::{Asked, Comparison, Part};
+use loadtests::reference::promises::WithPromises;
 use loadtests::reference::recorded;
 use loadtests::report::{self, Document};
 use loadtests::review::{Language, Stacks};
@@ -54,7 +55,7 @@ pub(crate) fn run(arguments: &CompareArguments, quiet: bool) -> Result<Outcome> 
         record(comparison.clone())?;
     }
     if arguments.json {
-        say(&json(&comparison)?)?;
+        say(&json(&WithPromises::of(&comparison))?)?;
         return Ok(Outcome::Success);
     }
     show(&document)?;
@@ -94,7 +95,7 @@ fn record(comparison: Comparison) -> Result<()> {
 fn show_recorded(as_json: bool) -> Result<Outcome> {
     let comparison = recorded::comparison();
     if as_json {
-        say(&json(comparison)?)?;
+        say(&json(&WithPromises::of(comparison))?)?;
         return Ok(Outcome::Success);
     }
     let calibration = read_calibration(Path::new(CALIBRATION))?;

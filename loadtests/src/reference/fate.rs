@@ -84,6 +84,9 @@ pub struct Fate {
     /// Seconds from SIGTERM or SIGKILL until the last process had gone, as measured. SIGKILL comes after 30 s divided by
     /// the speed-up; what processes take to end does not shrink.
     pub stop_s: Option<f64>,
+    /// Whether anything was left for SIGKILL after SIGTERM; absent in older recordings and where there was no SIGTERM.
+    #[serde(default)]
+    pub killed: Option<bool>,
     /// Longest time without an answer of `/health` while the service was meant to run, in seconds as measured. Of it, the
     /// wait for generations has shrunk with the speed-up, and the start of processes has not.
     pub unanswered_s: Option<f64>,
@@ -104,6 +107,7 @@ impl Fate {
             responses_wasted: wasted,
             responses_repeated: Some(repeated),
             stop_s: None,
+            killed: None,
             unanswered_s: None,
         }
     }
@@ -152,7 +156,7 @@ pub async fn of(
     for _ in 0..conditions.generations {
         begun.push(user.begin().await?);
     }
-    let (ended, stop_s, unanswered_s, last) = match event {
+    let (ended, stop, unanswered_s, last) = match event {
         Event::MaxRequests => {
             let unanswered_s =
                 through_recycling(&started, &user, &begun, conditions.generation()).await?;
@@ -168,7 +172,7 @@ pub async fn of(
         _ => {
             // In the middle of the second call.
             tokio::time::sleep(conditions.compressed(270.0)).await;
-            let stop_s = end(&started, event, conditions.compressed(STOP_TIMEOUT_S)).await;
+            let stop = end(&started, event, conditions.compressed(STOP_TIMEOUT_S)).await;
             started.stop().await;
             let again = service
                 .start(&sandbox, &openai, &format!("{name}-again"), &extra)
@@ -176,7 +180,7 @@ pub async fn of(
             // Long enough for a lease to expire and for a whole generation from its beginning.
             let deadline = Instant::now() + conditions.generation() + Duration::from_secs(15);
             let ended = follow(&user.at(again.base_url())?, &begun, deadline).await;
-            (ended, Some(stop_s), None, again)
+            (ended, Some(stop), None, again)
         }
     };
     last.stop().await;
@@ -184,24 +188,38 @@ pub async fn of(
     let fate = Fate::of(event, conditions.generations, finished, &openai);
     openai.stop().await;
     Ok(Fate {
-        stop_s,
+        stop_s: stop.map(|stop| stop.took_s),
+        killed: stop.and_then(|stop| stop.killed),
         unanswered_s,
         ..fate
     })
 }
 
-/// Ends a service as its engine would; how long that took, in seconds.
-async fn end(started: &Started, event: Event, stop_timeout: Duration) -> f64 {
+/// How a service ended.
+#[derive(Clone, Copy)]
+struct Stop {
+    /// Seconds until its last process had gone.
+    took_s: f64,
+    /// Whether SIGTERM was not enough, where it was sent.
+    killed: Option<bool>,
+}
+
+/// Ends a service as its engine would.
+async fn end(started: &Started, event: Event, stop_timeout: Duration) -> Stop {
     let began = Instant::now();
+    let mut killed = None;
     if event == Event::Sigterm {
         started.terminate().await;
-        if started.has_gone_within(stop_timeout).await {
-            return began.elapsed().as_secs_f64();
-        }
+        killed = Some(!started.has_gone_within(stop_timeout).await);
     }
-    started.kill().await;
-    started.has_gone_within(Duration::from_secs(10)).await;
-    began.elapsed().as_secs_f64()
+    if killed != Some(false) {
+        started.kill().await;
+        started.has_gone_within(Duration::from_secs(10)).await;
+    }
+    Stop {
+        took_s: began.elapsed().as_secs_f64(),
+        killed,
+    }
 }
 
 /// The generations that have ended by `deadline`, each followed by a client of its own.

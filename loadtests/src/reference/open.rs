@@ -1,6 +1,7 @@
 //! Poisson arrivals at a service, and what the simulator says of the same arrivals.
 
 mod arrivals;
+pub(super) mod table;
 
 use serde::{Deserialize, Serialize};
 use simulator::scenario::{

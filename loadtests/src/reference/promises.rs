@@ -1,13 +1,16 @@
 //! What this backend promises against the proposal's stack: at most such a part of its CPU and memory.
 
-use crate::reference::cells::Cell;
+use serde::Serialize;
+
+use crate::reference::cells::{Cell, CellCosts};
 use crate::reference::comparison::Comparison;
 use crate::reference::costs::Costs;
 use crate::reference::service::Kind;
 use crate::stats::{Mean, Quotient, quotient};
 
 /// How a promise stands, by the whole 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// The interval lies within what is promised.
     Kept,
@@ -59,12 +62,13 @@ impl Subject {
         }
     }
 
-    /// What a service was found to take; `None` where that says nothing, for it was not measured or generations failed.
+    /// What a service was found to take; `None` where that says nothing, for it was not measured, or generations failed or
+    /// waited for CPU.
     fn figure(self, costs: &Costs) -> Option<Mean> {
         match self {
             Self::Cpu(cell) => {
-                let found = costs.cell(cell).filter(|found| found.failed == 0)?;
-                Some(found.cpu_s_per_generation)
+                let keeps_up = |found: &&CellCosts| found.failed == 0 && !found.is_cpu_bound();
+                Some(costs.cell(cell).filter(keeps_up)?.cpu_s_per_generation)
             }
             Self::InFlightMemory => Some(costs.in_flight_mib_per_generation),
             Self::IdleMemory => Some(costs.memory_idle_mib),
@@ -104,36 +108,78 @@ impl Promise {
     }
 }
 
+/// A comparison with how its promises stand, for programs: the comparison's own fields, and `promises` beside them.
+#[derive(Debug, Serialize)]
+pub struct WithPromises<'a> {
+    #[serde(flatten)]
+    comparison: &'a Comparison,
+    promises: Vec<Told>,
+}
+
+/// One promise of [`WithPromises`].
+#[derive(Debug, Serialize)]
+struct Told {
+    of: String,
+    share_max: f64,
+    share: f64,
+    share_ci95: [f64; 2],
+    standing: Standing,
+}
+
+impl<'a> WithPromises<'a> {
+    /// All that it says anything of.
+    pub fn of(comparison: &'a Comparison) -> Self {
+        let told = |promise: &Promise| Told {
+            of: promise.subject.label(),
+            share_max: 1.0 / promise.one_in,
+            share: promise.share.value,
+            share_ci95: [promise.share.low, promise.share.high],
+            standing: promise.standing(),
+        };
+        Self {
+            comparison,
+            promises: promises(comparison).iter().map(told).collect(),
+        }
+    }
+}
+
 /// A share as `1/24 (1/30 to 1/20)`, from the smallest to the greatest.
 pub(crate) fn shown(share: Quotient) -> String {
     let Quotient { value, low, high } = share;
     format!("{} ({} to {})", part(value), part(low), part(high))
 }
 
-/// What Rust would take of the proposal's CPU for a generation if its clients polled as often.
+/// What Rust would take of the proposal's CPU for a generation if the clients of both polled alike.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AtEqualPolls {
     /// Polls of a client for one generation, of Rust: it tells them when to come back.
     pub rust_polls: f64,
     /// Those of the proposal's service, at an even cadence.
     pub other_polls: f64,
-    /// The share, each further poll at the CPU of one in [`Costs::poll`].
-    pub share: f64,
+    /// Rust's share if both were polled as often as the proposal's, each poll at the CPU of one in [`Costs::poll`].
+    pub both_often: f64,
+    /// Its share if both were polled as seldom as Rust.
+    pub both_seldom: f64,
 }
 
 /// As [`AtEqualPolls`] says of one cell; `None` where a service was not measured in it.
 pub fn at_equal_polls(comparison: &Comparison, cell: Cell) -> Option<AtEqualPolls> {
-    let rust = comparison.costs(Kind::Rust)?;
-    let (own, other) = (
-        rust.cell(cell)?,
-        comparison.costs(Kind::FastApi)?.cell(cell)?,
+    let (rust, fastapi) = (
+        comparison.costs(Kind::Rust)?,
+        comparison.costs(Kind::FastApi)?,
     );
+    let (own, other) = (rust.cell(cell)?, fastapi.cell(cell)?);
     let further = other.polls_per_generation - own.polls_per_generation;
-    let cpu_s = own.cpu_s_per_generation.value + further * rust.poll.cpu_ms / 1000.0;
+    let further_s = |costs: &Costs| further * costs.poll.cpu_ms / 1000.0;
+    let (own_s, other_s) = (
+        own.cpu_s_per_generation.value,
+        other.cpu_s_per_generation.value,
+    );
     Some(AtEqualPolls {
         rust_polls: own.polls_per_generation,
         other_polls: other.polls_per_generation,
-        share: cpu_s / other.cpu_s_per_generation.value,
+        both_often: (own_s + further_s(rust)) / other_s,
+        both_seldom: own_s / (other_s - further_s(fastapi)),
     })
 }
 
@@ -181,7 +227,6 @@ pub fn promises(comparison: &Comparison) -> Vec<Promise> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::cells::CellCosts;
 
     fn promise(low: f64, high: f64) -> Promise {
         Promise {
@@ -204,6 +249,23 @@ mod tests {
     }
 
     #[test]
+    fn programs_are_told_how_promises_stand() {
+        let comparison = crate::reference::recorded::comparison();
+        let told = serde_json::to_value(WithPromises::of(comparison)).expect("a value");
+        assert_eq!(told["conditions"]["workers"], comparison.conditions.workers);
+        let idle = &told["promises"]
+            .as_array()
+            .expect("some")
+            .last()
+            .expect("one");
+        assert_eq!(
+            (&idle["of"], &idle["share_max"]),
+            (&"idle memory".into(), &0.05.into())
+        );
+        assert_eq!(idle["standing"], "kept");
+    }
+
+    #[test]
     fn shares_are_shown_as_parts() {
         assert_eq!(promise(0.04, 0.05).shown(), "1/22 (1/25 to 1/20)");
         assert_eq!(promise(-0.01, 0.25).shown(), "1/8.3 (0 to 1/4.0)");
@@ -212,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn polled_as_often_rust_takes_what_its_further_polls_take() {
+    fn polled_alike_each_service_has_the_polls_of_the_other() {
         let mut comparison = crate::reference::recorded::comparison().clone();
         let cell = comparison.conditions.base();
         for service in &mut comparison.services {
@@ -222,16 +284,20 @@ mod tests {
                 Kind::Rust => (30.0, 0.03),
                 Kind::FastApi | Kind::FastApiTuned => (130.0, 1.0),
             };
-            costs.poll.cpu_ms = 0.1;
+            costs.poll.cpu_ms = match service.kind {
+                Kind::Rust => 0.1,
+                Kind::FastApi | Kind::FastApiTuned => 4.0,
+            };
             costs.cells[0].polls_per_generation = polls;
             costs.cells[0].cpu_s_per_generation.value = cpu_s;
         }
         let found = at_equal_polls(&comparison, cell).expect("both were measured");
-        assert!((found.share - 0.04).abs() < 1e-12, "{found:?}");
+        assert!((found.both_often - 0.04).abs() < 1e-12, "{found:?}");
+        assert!((found.both_seldom - 0.05).abs() < 1e-12, "{found:?}");
     }
 
     #[test]
-    fn the_cpu_is_promised_in_each_cell_in_which_nothing_failed() {
+    fn the_cpu_is_promised_in_each_cell_that_both_keep_up_with() {
         let mut comparison = crate::reference::recorded::comparison().clone();
         let base = comparison.conditions.base();
         let twice = Cell {
@@ -268,5 +334,17 @@ mod tests {
             }
         }
         assert_eq!(cpu(&comparison), both[..1]);
+        for service in &mut comparison.services {
+            let costs = service.costs.as_mut().expect("measured");
+            costs.cells[1].failed = 0;
+            if let Some(pace) = &mut costs.cells[1].pace {
+                pace.cpu_utilization = if service.kind == Kind::FastApi {
+                    0.9
+                } else {
+                    0.01
+                };
+            }
+        }
+        assert_eq!(cpu(&comparison), both[..1], "it waits for CPU");
     }
 }

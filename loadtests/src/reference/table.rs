@@ -6,9 +6,8 @@ use crate::reference::cells::CellCosts;
 use crate::reference::comparison::{Comparison, Measured};
 use crate::reference::costs::Costs;
 use crate::reference::fate::{HEALTH_EVERY, HEALTH_TIMEOUT, STOP_TIMEOUT_S};
-use crate::reference::open::{Figures, label};
+use crate::reference::open;
 use crate::reference::probe::{Latencies, Throughput};
-use crate::reference::profile::Stack;
 use crate::reference::promises::{Standing, at_equal_polls, part, promises, shown};
 use crate::reference::service::Kind;
 use crate::report::document::{Block, Document, Table};
@@ -24,7 +23,7 @@ pub fn add(document: &mut Document, comparison: &Comparison) {
     ));
     costs(document, comparison);
     fates(document, comparison);
-    open(document, comparison);
+    open::table::add(document, comparison);
     contract(document, comparison);
     for (kind, reason) in &comparison.not_measured {
         let what = match comparison.service(*kind) {
@@ -35,7 +34,7 @@ pub fn add(document: &mut Document, comparison: &Comparison) {
     }
     let hardware = &comparison.hardware;
     document.paragraph(format!(
-        "Measured on {}, {} cores; provider {}; commit {}.",
+        "Measured on {}, {} cores; provider {}; commit {}, or an earlier one where parts were recorded one by one.",
         hardware.cpu_model, hardware.cpu_cores, hardware.provider, hardware.commit
     ));
 }
@@ -89,11 +88,13 @@ fn costs(document: &mut Document, comparison: &Comparison) {
         if let Some(found) = at_equal_polls(comparison, cell) {
             document.paragraph(format!(
                 "{}: the clients of Rust poll {:.0} times for a generation, for it tells them when to come back, those of \
-                 FastAPI {:.0} times. Polled as often, Rust would take {} of FastAPI's CPU.",
+                 FastAPI {:.0} times. Were both polled as often as FastAPI is, Rust would take {} of its CPU; both as seldom \
+                 as Rust is, {}.",
                 cell.label(),
                 found.rust_polls,
                 found.other_polls,
-                part(found.share),
+                part(found.both_often),
+                part(found.both_seldom),
             ));
         }
     }
@@ -224,7 +225,12 @@ const PLAIN: [Plain; 8] = [
             one.idle_cores
                 .map_or_else(String::new, |mean| stated(percent(mean), 2))
         },
-        Some(|one| one.idle_cores.map_or(f64::NAN, |mean| mean.value)),
+        // Nothing that can be told from nothing has a part of anything.
+        Some(|one| {
+            let told = one.idle_cores;
+            let told = told.filter(|mean| mean.ci95().is_none_or(|half| half < mean.value));
+            told.map_or(f64::NAN, |mean| mean.value)
+        }),
     ),
     (
         "memory after the generations, MiB",
@@ -323,7 +329,10 @@ fn fates(document: &mut Document, comparison: &Comparison) {
                 fate.responses_wasted.to_string(),
                 fate.responses_repeated
                     .map_or_else(String::new, |twice| twice.to_string()),
-                seconds(fate.stop_s),
+                match fate.killed {
+                    Some(true) => seconds(fate.stop_s) + ", killed",
+                    Some(false) | None => seconds(fate.stop_s),
+                },
                 seconds(fate.unanswered_s),
             ]);
         }
@@ -339,7 +348,8 @@ fn fates(document: &mut Document, comparison: &Comparison) {
     ));
     document.paragraph(format!(
         "The seconds are those of the clock: generations run {} times faster, and so does the time until SIGKILL, {:.1} s \
-         here; what processes take to start and to end is what it is, so neither column is to be multiplied. /health was \
+         here; what processes take to start and to end is what it is, so neither column is to be multiplied, and one that \
+         was killed may need no more than 30 s. /health was \
          asked {} ms after each answer and given up after {} s; silent is the longest wait for an answer, however often it \
          was asked for.",
         conditions.speedup,
@@ -347,62 +357,6 @@ fn fates(document: &mut Document, comparison: &Comparison) {
         HEALTH_EVERY.as_millis(),
         HEALTH_TIMEOUT.as_secs(),
     ));
-}
-
-fn open(document: &mut Document, comparison: &Comparison) {
-    let mut table = Table::new([
-        "Service",
-        "Figure",
-        "Measured",
-        "Simulated",
-        "Error, %",
-        "Promised, %",
-    ])
-    .keyed_by(2);
-    let mut paces = vec![];
-    let runs = comparison
-        .services
-        .iter()
-        .flat_map(|one| one.open.iter().map(move |run| (one.kind, run)));
-    for (kind, run) in runs {
-        let measured = run.measured(&comparison.conditions);
-        // The simulator has the reference's workers as proposed; the others stand beside it.
-        let stack = Stack::proposed(comparison).filter(|_| kind == Kind::FastApi);
-        let predicted = stack.and_then(|stack| run.predicted(&stack, &comparison.conditions).ok());
-        paces.extend(stack.map(|stack| format!("{:.2}", run.pace(&stack))));
-        let said = predicted.map(Figures::rows);
-        for (row, (name, is, promised, digits)) in measured.rows().into_iter().enumerate() {
-            let said = said.map(|said| said[row].1);
-            table.row([
-                label(run.worker_model, kind),
-                name.to_owned(),
-                format!("{is:.digits$}"),
-                said.map_or_else(String::new, |said| format!("{said:.digits$}")),
-                said.map_or_else(String::new, |said| {
-                    format!("{:+.1}", (said / is - 1.0) * 100.0)
-                }),
-                said.and(promised)
-                    .map_or_else(String::new, |most| format!("{:.0}", most * 100.0)),
-            ]);
-        }
-    }
-    if table.rows.is_empty() {
-        return;
-    }
-    document.paragraph(format!(
-        "Poisson arrivals, and what the simulator says of the same arrivals at FastAPI as proposed: workers of what a \
-         generation was found to cost in the batches, of which these runs are none. Its workers are async, and clients poll; \
-         or sync, each with one request that it holds to the end of its generation, which counts from when it was sent. \
-         Times are compressed.{}",
-        match paces.is_empty() {
-            true => String::new(),
-            false => format!(
-                " CPU time is as dear as in the run itself, by what a PDF took of it: {} of that in the batches.",
-                paces.join(" and ")
-            ),
-        }
-    ));
-    document.table(table);
 }
 
 fn contract(document: &mut Document, comparison: &Comparison) {
@@ -476,7 +430,6 @@ fn latencies(latencies: Latencies) -> String {
 mod tests {
     use super::*;
     use crate::reference::fate::{Event, Fate};
-    use crate::reference::open::{self, OpenRun};
     use crate::reference::recorded;
     use crate::report::markdown;
 
@@ -522,12 +475,13 @@ mod tests {
             responses_wasted: 9,
             responses_repeated: None,
             stop_s: Some(0.41),
+            killed: Some(true),
             unanswered_s: Some(3.5),
         }];
         let document = told(&comparison);
         let events = tables(&document).find(|table| table.header[0] == "Event");
         let row = &events.expect("one").rows[0];
-        assert_eq!(row[5..], ["9", "", "0.41", "3.50"]);
+        assert_eq!(row[5..], ["9", "", "0.41, killed", "3.50"]);
     }
 
     #[test]
@@ -570,45 +524,5 @@ mod tests {
         add(&mut document, &comparison);
         let text = markdown::render(&document);
         assert!(text.contains("**OPEN** idle memory: "), "{text}");
-    }
-
-    #[test]
-    fn both_kinds_of_workers_stand_beside_what_is_simulated_of_each() {
-        let run = |worker_model| OpenRun {
-            worker_model,
-            rate_per_hour: 24.0,
-            arrived_s: vec![0.0, 4.0],
-            sojourn_s: vec![10.0, 10.0],
-            worker: vec![0, 1],
-            polls: 320,
-            cpu_s: 2.0,
-            rendering_cpu_s: 0.5,
-        };
-        let mut comparison = recorded::comparison().clone();
-        for service in &mut comparison.services {
-            service.open = open::worker_models(service.kind)
-                .iter()
-                .map(|model| run(*model))
-                .collect();
-        }
-        let document = told(&comparison);
-        let arrivals = tables(&document).find(|table| table.header[1] == "Figure");
-        let rows = &arrivals.expect("one").rows;
-        let services: Vec<_> = rows.iter().step_by(5).map(|row| &*row[0]).collect();
-        assert_eq!(
-            services,
-            [
-                "Rust",
-                "FastAPI, as proposed",
-                "FastAPI, as proposed, sync workers",
-                "FastAPI, tuned"
-            ]
-        );
-        let simulated: Vec<_> = rows
-            .iter()
-            .step_by(5)
-            .map(|row| !row[3].is_empty())
-            .collect();
-        assert_eq!(simulated, [false, true, true, false], "{rows:?}");
     }
 }
