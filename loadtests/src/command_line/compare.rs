@@ -37,7 +37,7 @@ pub struct CompareArguments {
     pub speedup: f64,
     /// Numbers of generations in flight at a time, separated by commas. The CPU of a generation is measured with each, all
     /// else with one for each worker where that is among them, else with the fewest.
-    #[arg(long, value_delimiter = ',', value_name = "N,...", default_values_t = DEFAULT.generations, value_parser = numbers::generations)]
+    #[arg(long, value_delimiter = ',', value_name = "N,...", default_values_t = DEFAULT.generations, value_parser = numbers::generations_at_a_time)]
     pub generations: Vec<u32>,
     /// Batches of each number of generations on each vCPU count, and up to two more where they differ; two or more state an
     /// interval.
@@ -60,7 +60,7 @@ pub struct CompareArguments {
     /// on either stack.
     #[arg(long, conflicts_with_all = MEASURING)]
     pub recorded: bool,
-    /// Print the comparison as JSON instead of tables.
+    /// Print the comparison as JSON instead of tables, with how each promise stands.
     #[arg(long)]
     pub json: bool,
 }

@@ -26,7 +26,8 @@ pub struct MeasureArguments {
     #[arg(long, value_name = "I/N", requires = "open", value_parser = numbers::shard)]
     pub shard: Option<Shard>,
     /// `rust`, `fastapi` or `both`: what a generation costs this backend, the proposal's own stack, or both side by
-    /// side; `compare` measures more of them. Or, with --open and --rate, the URL of a deployment to send users to,
+    /// side: as `compare --parts costs` with its defaults (6 workers, 6 generations at a time, 2 vCPU, 4 GiB, 100 times
+    /// faster), which has more options; results are comparison.json and comparison.md. Or, with --open and --rate, the URL of a deployment to send users to,
     /// instead of starting one here: --speedup then says by how much its own waits are compressed, 1 when not given.
     #[arg(long, value_name = "rust|fastapi|both|URL", value_parser = MeasureTarget::parse)]
     pub target: Option<MeasureTarget>,
@@ -41,7 +42,7 @@ pub struct MeasureArguments {
         value_name = "PASSWORD"
     )]
     pub password: Option<String>,
-    /// Folder for measurement.json, calibration.json and fidelity.json.
+    /// Folder for measurement.json, calibration.json and fidelity.json; of services, for comparison.json and .md.
     #[arg(long, value_name = "DIR", default_value = "target/sizing")]
     pub out: PathBuf,
     /// Also put the measurement at an address in S3, `s3://BUCKET/KEY`: `sizing merge` joins what several
@@ -49,10 +50,11 @@ pub struct MeasureArguments {
     #[arg(long, value_name = "s3://...")]
     pub upload: Option<String>,
     /// Also write the results that this repository publishes, to loadtests/results: measurement-SPEEDUP.json,
-    /// fidelity-SPEEDUP.json and, when cells were held out to check it, calibration.json.
+    /// fidelity-SPEEDUP.json and, when cells were held out to check it, calibration.json; of services, comparison.json.
     #[arg(long, conflicts_with = "open")]
     pub record: bool,
-    /// Print the measurement as JSON (loadtests/schemas/measurement.schema.json) instead of a table.
+    /// Print the measurement as JSON (loadtests/schemas/measurement.schema.json) instead of a table; of services, the
+    /// comparison.
     #[arg(long)]
     pub json: bool,
 }

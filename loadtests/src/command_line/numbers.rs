@@ -29,6 +29,14 @@ pub(super) fn generations(text: &str) -> Result<u32, String> {
     )
 }
 
+pub(super) fn generations_at_a_time(text: &str) -> Result<u32, String> {
+    within(
+        text,
+        1..=1_000,
+        "a number of generations in flight is a whole number from 1 to 1000",
+    )
+}
+
 pub(super) fn vcpu(text: &str) -> Result<f64, String> {
     within(
         text,

@@ -13,12 +13,19 @@ pub const FILE: &str = "loadtests/results/comparison.json";
 pub enum JoinError {
     /// Measured elsewhere, or on something else.
     #[error(
-        "join what another machine or provider measured: remove the file to record all parts anew"
+        "join what {new} measured to what {known} did: leave out --record, or put the comparison.json that was just \
+         written in its place and record the other parts here too"
     )]
-    Hardware,
+    Hardware {
+        /// The machine, its provider and the file's version, of what is recorded.
+        known: String,
+        /// Of what was measured.
+        new: String,
+    },
     /// Measured under other conditions.
     #[error(
-        "join what was measured under other conditions: remove the file to record all parts anew"
+        "join what was measured under other conditions: leave out --record, or put the comparison.json that was just \
+         written in its place and record the other parts so too"
     )]
     Conditions,
 }
@@ -42,14 +49,20 @@ pub fn join(known: Comparison, new: Comparison) -> Result<Comparison, JoinError>
     }
     let machine = |one: &Comparison| {
         let hardware = &one.hardware;
-        (
-            hardware.cpu_model.clone(),
-            hardware.cpu_cores,
-            hardware.provider.clone(),
+        format!(
+            "{} ({}, {}, schema version {})",
+            hardware.cpu_model,
+            crate::plural(hardware.cpu_cores as u64, "core"),
+            hardware.provider,
+            one.schema_version
         )
     };
-    if machine(&known) != machine(&new) || known.schema_version != new.schema_version {
-        return Err(JoinError::Hardware);
+    let (recorded, measured) = (machine(&known), machine(&new));
+    if recorded != measured {
+        return Err(JoinError::Hardware {
+            known: recorded,
+            new: measured,
+        });
     }
     // How often costs were measured is told by each figure, and no other part knows of it.
     let of_any_number = |one: &Comparison| Conditions {
@@ -118,7 +131,7 @@ mod tests {
         elsewhere.hardware.cpu_model = "another".to_owned();
         assert!(matches!(
             join(known.clone(), elsewhere),
-            Err(JoinError::Hardware)
+            Err(JoinError::Hardware { .. })
         ));
         let mut otherwise = known.clone();
         otherwise.conditions.speedup = 7.0;
