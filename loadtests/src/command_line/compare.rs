@@ -63,6 +63,10 @@ pub struct CompareArguments {
     /// Print the comparison as JSON instead of tables, with how each promise stands.
     #[arg(long)]
     pub json: bool,
+    /// Whether costs are also measured with clients that poll as often as those of the other service: not by `measure`,
+    /// which has five minutes.
+    #[arg(skip = true)]
+    pub polled_alike: bool,
 }
 
 /// Options that only a measurement uses.
@@ -127,6 +131,7 @@ impl CompareArguments {
             record: false,
             recorded: false,
             json: false,
+            polled_alike: false,
         }
     }
 

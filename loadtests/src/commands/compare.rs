@@ -37,6 +37,7 @@ pub(crate) fn run(arguments: &CompareArguments, quiet: bool) -> Result<Outcome> 
             kinds: &kinds,
             parts: &parts,
             cells: &cells,
+            polled_alike: arguments.polled_alike,
         },
         arguments.backend.as_deref(),
         &progress,

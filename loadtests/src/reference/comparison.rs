@@ -141,6 +141,8 @@ pub struct Asked<'a> {
     pub parts: &'a [Part],
     /// The grid of the costs; the base cell of the conditions is one of it.
     pub cells: &'a Cells,
+    /// Whether its costs are also measured with clients that poll as often as those of the other service.
+    pub polled_alike: bool,
 }
 
 /// Measures what is asked of the services, one service after the other. A service ends with the first part that cannot be
@@ -187,7 +189,7 @@ pub async fn compare(
         let parts = Part::ALL.into_iter();
         let parts: Vec<Part> = parts.filter(|part| asked.parts.contains(part)).collect();
         for (index, &part) in parts.iter().enumerate() {
-            let ended = measure(&service, part, asked.cells, document, &say, &mut measured).await;
+            let ended = measure(&service, part, asked, document, &say, &mut measured).await;
             let Err(error) = ended else { continue };
             if kind == Kind::Rust {
                 return Err(error);
@@ -217,7 +219,7 @@ fn why_in_part(part: Part, left: &[Part], error: &str) -> String {
 async fn measure(
     service: &Service<'_>,
     part: Part,
-    cells: &Cells,
+    asked: Asked<'_>,
     document: &[u8],
     say: &impl Fn(&str),
     measured: &mut Measured,
@@ -229,7 +231,7 @@ async fn measure(
             measured.contract = contract::of(service, document).await?;
         }
         Part::Costs => {
-            measured.costs = Some(costs::of(service, cells, document, say).await?);
+            measured.costs = Some(costs::of(service, asked, document, say).await?);
         }
         Part::Open => {
             for &model in open::worker_models(service.kind) {

@@ -1,6 +1,7 @@
 //! What a generation costs a service: its CPU in every cell of the grid, its memory between few and many in flight; and
 //! what a service does that is measured once, beside the cell that all else is measured in.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,10 +10,12 @@ use tokio::time::Instant;
 use crate::histogram::Latencies as Histogram;
 use crate::measurement::VcpuLimit;
 use crate::reference::batch::{Batch, batch};
-use crate::reference::cells::{Cell, CellCosts, Cells, Pace};
+use crate::reference::cells::{Cell, CellCosts, Pace};
+use crate::reference::comparison::Asked;
 use crate::reference::fate;
 use crate::reference::in_flight::{self, Round, mib};
 use crate::reference::probe::{BUSY_EVERY, IDLE_EVERY, Latencies, Throughput, probed, throughput};
+use crate::reference::process_tree::ProcessTree;
 use crate::reference::service::{Conditions, Service, ServiceError};
 use crate::reference::user::{User, client};
 use crate::stats::{Mean, mean};
@@ -63,12 +66,38 @@ pub struct Costs {
     pub health: Throughput,
     /// The status of a generation under full load.
     pub poll: Throughput,
+    /// The base cell with clients that poll as often as those of the other service; absent where nobody looked.
+    #[serde(default)]
+    pub polled_alike: Option<PolledAlike>,
+}
+
+/// What a generation costs when its clients poll as often as those of the other service: every 5 s at the backend, as the
+/// reference asks for, and every 37.5 s at the reference, as the backend does on average.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolledAlike {
+    /// CPU seconds of one generation with its polls, over the batches.
+    pub cpu_s_per_generation: Mean,
+    /// Polls of its client, on average.
+    pub polls_per_generation: f64,
 }
 
 impl Costs {
     /// What was found in one cell, if it was measured.
     pub fn cell(&self, cell: Cell) -> Option<&CellCosts> {
         self.cells.iter().find(|one| one.cell == cell)
+    }
+
+    /// CPU seconds of one poll among generations that run, from batches of few and of many polls; where there were none,
+    /// under full load, where one costs less.
+    pub fn cpu_s_per_poll(&self, base: Cell) -> f64 {
+        let slope = || {
+            let (usual, other) = (self.cell(base)?, self.polled_alike?);
+            let polls = usual.polls_per_generation - other.polls_per_generation;
+            let cpu_s = usual.cpu_s_per_generation.value - other.cpu_s_per_generation.value;
+            (polls.abs() >= 1.0).then(|| (cpu_s / polls).max(0.0))
+        };
+        slope().unwrap_or(self.poll.cpu_ms / 1000.0)
     }
 }
 
@@ -78,10 +107,15 @@ impl Costs {
 /// When it does not start, does not answer as the contract says, or a generation of the base cell fails.
 pub(super) async fn of(
     service: &Service<'_>,
-    cells: &Cells,
+    asked: Asked<'_>,
     document: &[u8],
     say: &impl Fn(&str),
 ) -> Result<Costs, ServiceError> {
+    let Asked {
+        cells,
+        polled_alike,
+        ..
+    } = asked;
     let label = service.kind.label();
     let conditions = *service.conditions();
     let mut rounds = Vec::new();
@@ -94,7 +128,10 @@ pub(super) async fn of(
     }
     say(&format!("{label}: as many in flight as there can be"));
     let in_flight_max = in_flight::most(service, document).await?;
-    let mut found = Found::default();
+    let mut found = Found {
+        polled_alike,
+        ..Found::default()
+    };
     for &vcpu in cells.vcpus() {
         for together in service.shared_starts(cells.generations()) {
             let mut left = together;
@@ -110,6 +147,8 @@ pub(super) async fn of(
 /// What services that were started for cells did there.
 #[derive(Default)]
 struct Found {
+    /// Whether to look what polls alike cost.
+    polled_alike: bool,
     cells: Vec<CellCosts>,
     once: Option<Once>,
 }
@@ -123,6 +162,7 @@ struct Once {
     health_idle: Latencies,
     health: Throughput,
     poll: Throughput,
+    polled_alike: Option<PolledAlike>,
 }
 
 /// Starts a service on `vcpu` and measures the cells of these `generations`, one after the other; how many it came to.
@@ -201,6 +241,10 @@ async fn busy(
                 });
             }
             let memory_used_mib = mib(tree.memory_kib());
+            let polled_alike = match found.polled_alike {
+                true => alike(&service, &user, (tree, &log, &health), say).await?,
+                false => None,
+            };
             let health_full = throughput(tree, || Ok(client(REQUEST_TIMEOUT)?.get(&health)));
             let health_full = health_full.await?;
             // Of one that runs, as nearly all polls are.
@@ -216,6 +260,7 @@ async fn busy(
                 health_idle: Latencies::of(&idle),
                 health: health_full,
                 poll,
+                polled_alike,
             });
         }
         let failed = costs.failed > 0;
@@ -229,6 +274,41 @@ async fn busy(
     started.stop().await;
     openai.stop().await;
     Ok(measured)
+}
+
+/// Batches of the base cell whose clients poll as often as those of the other service; `None` where that is not looked at
+/// or a generation fails.
+async fn alike(
+    service: &Service<'_>,
+    user: &User,
+    (tree, log, health): (&ProcessTree, &Path, &str),
+    say: &impl Fn(&str),
+) -> Result<Option<PolledAlike>, ServiceError> {
+    let (kind, conditions) = (service.kind, service.conditions());
+    let Some(every_s) = kind.polled_alike_every_s() else {
+        return Ok(None);
+    };
+    let base = conditions.base();
+    say(&format!(
+        "{}: {}, polled every {every_s} s",
+        kind.label(),
+        base.label()
+    ));
+    let user = user.polling_every(conditions.compressed(every_s));
+    let mut batches = vec![];
+    for _ in 0..conditions.repetitions {
+        // Asked here too, or its answers would be missing in what is compared with the cell.
+        let one = batch(&user, (tree, log), conditions, base.generations);
+        let (_, one) = probed(health, BUSY_EVERY, one).await?;
+        batches.push(one?);
+    }
+    let told = || {
+        Some(PolledAlike {
+            cpu_s_per_generation: over(&batches, |batch| batch.cpu_s)?,
+            polls_per_generation: over(&batches, |batch| batch.polls)?.value,
+        })
+    };
+    Ok(told().filter(|_| batches.iter().all(|batch| batch.failed == 0)))
 }
 
 /// Whether a cell needs no further batch: it has as many as were asked for, and either its interval is narrow or it has
@@ -319,6 +399,7 @@ fn joined(
         health_idle: once.health_idle,
         health: once.health,
         poll: once.poll,
+        polled_alike: once.polled_alike,
     })
 }
 

@@ -78,7 +78,7 @@ pub enum NotMeasured {
     },
     /// A library of the system is missing that no wheel carries.
     #[error(
-        "WeasyPrint does not load ({0}): on Debian, apt-get install libpango-1.0-0 libpangoft2-1.0-0"
+        "WeasyPrint does not load ({0}): on Debian, apt-get install libpango-1.0-0 libpangoft2-1.0-0 fonts-dejavu-core"
     )]
     Pango(String),
     /// It does not load for another reason.

@@ -38,7 +38,7 @@ impl Stack {
     /// never returns what it has allocated.
     pub fn of(costs: &Costs, conditions: &Conditions) -> Option<Self> {
         let cell = costs.cell(conditions.base())?;
-        let cpu_s_per_poll = costs.poll.cpu_ms / 1000.0;
+        let cpu_s_per_poll = costs.cpu_s_per_poll(conditions.base());
         let pdf_cpu_s = cell.rendering_cpu_s.map_or(0.0, |mean| mean.value);
         let polls_s = cell.polls_per_generation * cpu_s_per_poll;
         let workers = f64::from(conditions.workers);

@@ -149,37 +149,26 @@ pub(crate) fn shown(share: Quotient) -> String {
     format!("{} ({} to {})", part(value), part(low), part(high))
 }
 
-/// What Rust would take of the proposal's CPU for a generation if the clients of both polled alike.
+/// Rust's share of the proposal's CPU for a generation, in the base cell, where the clients of both poll alike.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AtEqualPolls {
-    /// Polls of a client for one generation, of Rust: it tells them when to come back.
-    pub rust_polls: f64,
-    /// Those of the proposal's service, at an even cadence.
-    pub other_polls: f64,
-    /// Rust's share if both were polled as often as the proposal's, each poll at the CPU of one in [`Costs::poll`].
-    pub both_often: f64,
-    /// Its share if both were polled as seldom as Rust.
-    pub both_seldom: f64,
+pub struct PolledAlike {
+    /// Both as often as the proposal's service asks for.
+    pub often: Quotient,
+    /// Both as seldom as Rust does.
+    pub seldom: Quotient,
 }
 
-/// As [`AtEqualPolls`] says of one cell; `None` where a service was not measured in it.
-pub fn at_equal_polls(comparison: &Comparison, cell: Cell) -> Option<AtEqualPolls> {
-    let (rust, fastapi) = (
-        comparison.costs(Kind::Rust)?,
-        comparison.costs(Kind::FastApi)?,
-    );
-    let (own, other) = (rust.cell(cell)?, fastapi.cell(cell)?);
-    let further = other.polls_per_generation - own.polls_per_generation;
-    let further_s = |costs: &Costs| further * costs.poll.cpu_ms / 1000.0;
-    let (own_s, other_s) = (
-        own.cpu_s_per_generation.value,
-        other.cpu_s_per_generation.value,
-    );
-    Some(AtEqualPolls {
-        rust_polls: own.polls_per_generation,
-        other_polls: other.polls_per_generation,
-        both_often: (own_s + further_s(rust)) / other_s,
-        both_seldom: own_s / (other_s - further_s(fastapi)),
+/// As [`PolledAlike`] says; `None` where that was not measured of both.
+pub fn polled_alike(comparison: &Comparison) -> Option<PolledAlike> {
+    let of = |kind| {
+        let usual = comparison.base_cell(kind)?.cpu_s_per_generation;
+        let other = comparison.costs(kind)?.polled_alike?.cpu_s_per_generation;
+        Some((usual, other))
+    };
+    let ((rust_seldom, rust_often), (often, seldom)) = (of(Kind::Rust)?, of(Kind::FastApi)?);
+    Some(PolledAlike {
+        often: quotient(rust_often, often)?,
+        seldom: quotient(rust_seldom, seldom)?,
     })
 }
 
@@ -227,6 +216,7 @@ pub fn promises(comparison: &Comparison) -> Vec<Promise> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reference::costs;
 
     fn promise(low: f64, high: f64) -> Promise {
         Promise {
@@ -274,26 +264,38 @@ mod tests {
     }
 
     #[test]
-    fn polled_alike_each_service_has_the_polls_of_the_other() {
+    fn polled_alike_each_service_stands_beside_the_other_at_one_cadence() {
         let mut comparison = crate::reference::recorded::comparison().clone();
         let cell = comparison.conditions.base();
+        let mean = |value| Mean {
+            value,
+            std_err: value / 100.0,
+            n: 3,
+        };
         for service in &mut comparison.services {
             let costs = service.costs.as_mut().expect("measured");
             costs.cells.retain(|one| one.cell == cell);
-            let (polls, cpu_s) = match service.kind {
-                Kind::Rust => (30.0, 0.03),
-                Kind::FastApi | Kind::FastApiTuned => (130.0, 1.0),
-            };
-            costs.poll.cpu_ms = match service.kind {
-                Kind::Rust => 0.1,
-                Kind::FastApi | Kind::FastApiTuned => 4.0,
+            let (cpu_s, polls, alike_cpu_s, alike_polls) = match service.kind {
+                Kind::Rust => (0.03, 20.0, 0.05, 120.0),
+                Kind::FastApi | Kind::FastApiTuned => (1.0, 120.0, 0.6, 20.0),
             };
             costs.cells[0].polls_per_generation = polls;
-            costs.cells[0].cpu_s_per_generation.value = cpu_s;
+            costs.cells[0].cpu_s_per_generation = mean(cpu_s);
+            costs.polled_alike = Some(costs::PolledAlike {
+                cpu_s_per_generation: mean(alike_cpu_s),
+                polls_per_generation: alike_polls,
+            });
         }
-        let found = at_equal_polls(&comparison, cell).expect("both were measured");
-        assert!((found.both_often - 0.04).abs() < 1e-12, "{found:?}");
-        assert!((found.both_seldom - 0.05).abs() < 1e-12, "{found:?}");
+        let found = polled_alike(&comparison).expect("both were measured");
+        assert!((found.often.value - 0.05).abs() < 1e-12, "{found:?}");
+        assert!((found.seldom.value - 0.05).abs() < 1e-12, "{found:?}");
+        let per_poll = |kind| {
+            comparison
+                .costs(kind)
+                .map(|costs| costs.cpu_s_per_poll(cell))
+        };
+        let per_poll = [Kind::Rust, Kind::FastApi].map(|kind| per_poll(kind).expect("measured"));
+        assert!((per_poll[0] - 2e-4).abs() < 1e-12 && (per_poll[1] - 4e-3).abs() < 1e-12);
     }
 
     #[test]

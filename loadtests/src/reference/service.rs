@@ -23,6 +23,8 @@ pub const CALLS_PER_GENERATION: u32 = 5;
 pub const GENERATION_S: f64 = 900.0;
 /// Real seconds between two polls of a client, and between two polls of OpenAI.
 pub const POLL_S: f64 = 5.0;
+/// How often the backend asks to be polled on average over such a generation: 24 times.
+const SELDOM_POLL_S: f64 = 37.5;
 /// What a pool of the proposal's opens beyond its size, as `loadtests/reference/service/settings.py` has it.
 pub(super) const POOL_OVERFLOW: u32 = 20;
 /// The least compressed time between two polls of a client, in milliseconds: `FastAPI` answers about 1500 polls a second,
@@ -60,6 +62,16 @@ impl Kind {
             Self::Rust => "rust",
             Self::FastApi => "fastapi",
             Self::FastApiTuned => "fastapi-tuned",
+        }
+    }
+
+    /// How often its clients poll when they poll as those of the other service, in real seconds; `None` where that is not
+    /// looked at.
+    pub(super) fn polled_alike_every_s(self) -> Option<f64> {
+        match self {
+            Self::Rust => Some(POLL_S),
+            Self::FastApi => Some(SELDOM_POLL_S),
+            Self::FastApiTuned => None,
         }
     }
 }
@@ -437,6 +449,7 @@ impl<'a> Service<'a> {
                 ("RUST_LOG", "info".to_owned()),
                 ("OPENAI_POLL_INTERVAL_MS", compressed_ms(POLL_S)),
                 ("CLAIM_INTERVAL_MS", compressed_ms(10.0)),
+                ("SHUTDOWN_DRAIN_MS", compressed_ms(1.0)),
                 // Real, not compressed: a scheduling pause on a busy machine does not shrink.
                 ("HEARTBEAT_MS", "1000".to_owned()),
                 ("LEASE_MS", "5000".to_owned()),

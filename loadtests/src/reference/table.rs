@@ -8,7 +8,7 @@ use crate::reference::costs::Costs;
 use crate::reference::fate::{HEALTH_EVERY, HEALTH_TIMEOUT, STOP_TIMEOUT_S};
 use crate::reference::open;
 use crate::reference::probe::{Latencies, Throughput};
-use crate::reference::promises::{Standing, at_equal_polls, part, promises, shown};
+use crate::reference::promises::{Standing, part, polled_alike, promises, shown};
 use crate::reference::service::Kind;
 use crate::report::document::{Block, Document, Table};
 use crate::stats::{Mean, quotient};
@@ -84,19 +84,14 @@ fn costs(document: &mut Document, comparison: &Comparison) {
         CPU_UTILIZATION_MAX * 100.0,
         conditions.speedup,
     ));
-    for cell in comparison.cells() {
-        if let Some(found) = at_equal_polls(comparison, cell) {
-            document.paragraph(format!(
-                "{}: the clients of Rust poll {:.0} times for a generation, for it tells them when to come back, those of \
-                 FastAPI {:.0} times. Were both polled as often as FastAPI is, Rust would take {} of its CPU; both as seldom \
-                 as Rust is, {}.",
-                cell.label(),
-                found.rust_polls,
-                found.other_polls,
-                part(found.both_often),
-                part(found.both_seldom),
-            ));
-        }
+    if let Some(found) = polled_alike(comparison) {
+        document.paragraph(format!(
+            "Rust tells its clients when to come back, FastAPI always says 5 s. With clients that poll both alike, {}: every \
+             5 s Rust takes {} of FastAPI's CPU, every 37.5 s, as Rust says on average, {}. Of that nothing is promised.",
+            conditions.base().label(),
+            shown(found.often),
+            shown(found.seldom),
+        ));
     }
     document.table(cells_table(comparison, &measured));
     document.paragraph(format!(

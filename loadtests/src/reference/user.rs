@@ -108,6 +108,8 @@ pub struct User {
     uploads: Arc<AtomicU64>,
     /// Their polls that were answered.
     polls: Arc<AtomicU64>,
+    /// How often they poll; as often as the service asks for where nothing is said.
+    every: Option<Duration>,
 }
 
 impl User {
@@ -133,6 +135,7 @@ impl User {
             document: document.into(),
             uploads: Arc::default(),
             polls: Arc::default(),
+            every: None,
         })
     }
 
@@ -155,6 +158,15 @@ impl User {
     /// Never in practice: the client's TLS cannot be set up.
     pub fn apart(&self) -> Result<Self, UserError> {
         self.at(&self.base_url)
+    }
+
+    /// The same user, who polls every so often, whatever the service asks for.
+    #[must_use]
+    pub fn polling_every(&self, every: Duration) -> Self {
+        Self {
+            every: Some(every),
+            ..self.clone()
+        }
     }
 
     /// Uploads the document; its id.
@@ -237,14 +249,14 @@ impl User {
         self.polls.load(Ordering::Relaxed)
     }
 
-    /// Polls as often as the service asks for, through outages, until the generation has ended or
+    /// Polls, as often as the service asks for where the user has no cadence of its own, through outages, until the generation has ended or
     /// `deadline` has come. `None`: not ended by then.
     pub async fn follow(&self, id: &str, deadline: Instant) -> Option<Generation> {
         let polls = async {
             loop {
                 let wait = match self.look(id).await {
                     Ok((generation, _)) if generation.has_ended() => return generation,
-                    Ok((_, wait)) => wait,
+                    Ok((_, asked)) => self.every.unwrap_or(asked),
                     Err(_) => Duration::from_millis(250),
                 };
                 tokio::time::sleep(wait).await;

@@ -80,6 +80,7 @@ async fn measured(
     let document = source_document(3).expect("a PDF");
     let cells = Cells::new(generations.to_vec(), vec![CONDITIONS.vcpu]);
     let asked = Asked {
+        polled_alike: true,
         kinds,
         parts: &[part],
         cells: &cells.expect("a grid"),
