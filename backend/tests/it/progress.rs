@@ -223,7 +223,7 @@ async fn pollers_are_told_to_stay_away_while_much_remains() -> anyhow::Result<()
     let service = world.serve(Role::All).await?;
     let user = service.client().registered().await?;
     // Experience: a generation takes 1.2 s or more, so a tenth is far above the shortest delay of 20 ms.
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let done = user.generate().await?;
     user.wait_for(&done, "succeeded").await?;
     let took_ms = began.elapsed().as_millis();

@@ -27,8 +27,9 @@ pub struct MeasureArguments {
     pub shard: Option<Shard>,
     /// `rust`, `fastapi` or `both`: what a generation costs this backend, the proposal's own stack, or both side by
     /// side: as `compare --parts costs` with its defaults (6 workers, 6 generations at a time, 2 vCPU, 4 GiB, 100 times
-    /// faster), which has more options; results are comparison.json and comparison.md. Or, with --open and --rate, the URL of a deployment to send users to,
-    /// instead of starting one here: --speedup then says by how much its own waits are compressed, 1 when not given.
+    /// faster), which has more options; results are comparison.json and comparison.md. Or, with --open and --rate, the
+    /// URL of a deployment to send users to, instead of starting one here: --speedup then says by how much its own
+    /// waits are compressed, 1 when not given.
     #[arg(long, value_name = "rust|fastapi|both|URL", value_parser = MeasureTarget::parse)]
     pub target: Option<MeasureTarget>,
     /// An account of the target; without it, accounts are registered there.

@@ -151,22 +151,22 @@ pub(crate) fn shown(share: Quotient) -> String {
 
 /// Rust's share of the proposal's CPU for a generation, in the base cell, where the clients of both poll alike.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PolledAlike {
+pub struct SharesPolledAlike {
     /// Both as often as the proposal's service asks for.
     pub often: Quotient,
     /// Both as seldom as Rust does.
     pub seldom: Quotient,
 }
 
-/// As [`PolledAlike`] says; `None` where that was not measured of both.
-pub fn polled_alike(comparison: &Comparison) -> Option<PolledAlike> {
+/// As [`SharesPolledAlike`] says; `None` where that was not measured of both.
+pub fn polled_alike(comparison: &Comparison) -> Option<SharesPolledAlike> {
     let of = |kind| {
         let usual = comparison.base_cell(kind)?.cpu_s_per_generation;
         let other = comparison.costs(kind)?.polled_alike?.cpu_s_per_generation;
         Some((usual, other))
     };
     let ((rust_seldom, rust_often), (often, seldom)) = (of(Kind::Rust)?, of(Kind::FastApi)?);
-    Some(PolledAlike {
+    Some(SharesPolledAlike {
         often: quotient(rust_often, often)?,
         seldom: quotient(rust_seldom, seldom)?,
     })
