@@ -24,7 +24,7 @@ pub const GENERATION_S: f64 = 900.0;
 /// Real seconds between two polls of a client, and between two polls of OpenAI.
 pub const POLL_S: f64 = 5.0;
 /// How often the backend asks to be polled on average over such a generation: 24 times.
-const SELDOM_POLL_S: f64 = 37.5;
+pub(super) const SELDOM_POLL_S: f64 = 37.5;
 /// What a pool of the proposal's opens beyond its size, as `loadtests/reference/service/settings.py` has it.
 pub(super) const POOL_OVERFLOW: u32 = 20;
 /// The least compressed time between two polls of a client, in milliseconds: `FastAPI` answers about 1500 polls a second,

@@ -9,7 +9,7 @@ use crate::reference::fate::{HEALTH_EVERY, HEALTH_TIMEOUT, STOP_TIMEOUT_S};
 use crate::reference::open;
 use crate::reference::probe::{Latencies, Throughput};
 use crate::reference::promises::{Standing, part, polled_alike, promises, shown};
-use crate::reference::service::Kind;
+use crate::reference::service::{Kind, POLL_S, SELDOM_POLL_S};
 use crate::report::document::{Block, Document, Table};
 use crate::stats::{Mean, quotient};
 
@@ -86,8 +86,9 @@ fn costs(document: &mut Document, comparison: &Comparison) {
     ));
     if let Some(found) = polled_alike(comparison) {
         document.paragraph(format!(
-            "Rust tells its clients when to come back, FastAPI always says 5 s. With clients that poll both alike, {}: every \
-             5 s Rust takes {} of FastAPI's CPU, every 37.5 s, as Rust says on average, {}. Of that nothing is promised.",
+            "Rust tells its clients when to come back, FastAPI always says {POLL_S} s. With clients that poll both alike, {}: \
+             every {POLL_S} s Rust takes {} of FastAPI's CPU, every {SELDOM_POLL_S} s, as Rust says on average, {}. Of that \
+             nothing is promised.",
             conditions.base().label(),
             shown(found.often),
             shown(found.seldom),
